@@ -1,0 +1,1 @@
+"""The words of the daemon as types: pure, no clock, no I/O, stdlib and msgspec only."""

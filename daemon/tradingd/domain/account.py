@@ -1,0 +1,152 @@
+"""What a venue shows of an account: balances, positions, orders in each of its order books."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+from tradingd.domain.ids import ClientOrderId, VenueId, VenueOrderId
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.intents import Side
+from tradingd.domain.numbers import ZERO
+from tradingd.domain.orders import OrderKind, OrderStatus
+
+
+class VenueOrder(msgspec.Struct, frozen=True):
+    """One order as the venue shows it, from a reply, a stream or a look-up.
+
+    `book` names the venue's order book that holds it (Binance: plain, algo). For a conditional order `status` is
+    TRIGGERED once it fired; fills then belong to `child_venue_order_id`. `parent_client_order_id` marks such a child.
+    """
+
+    instrument: InstrumentId
+    book: str
+    venue_order_id: VenueOrderId
+    client_order_id: ClientOrderId | None
+    status: OrderStatus
+    side: Side
+    kind: OrderKind | None
+    quantity: Decimal | None
+    filled_quantity: Decimal = ZERO
+    average_price: Decimal | None = None
+    limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    reduce_only: bool = False
+    close_position: bool = False
+    child_venue_order_id: VenueOrderId | None = None
+    is_child: bool = False
+    updated_ms: int = 0
+    raw_type: str = ""
+    reject_code: str | None = None
+    reject_reason: str = ""
+
+
+class VenuePosition(msgspec.Struct, frozen=True):
+    """A position as the venue shows it: signed quantity in contracts, prices in quote currency."""
+
+    instrument: InstrumentId
+    quantity: Decimal
+    entry_price: Decimal | None = None
+    mark_price: Decimal | None = None
+    unrealized_pnl: Decimal = ZERO
+    initial_margin: Decimal | None = None
+    leverage: Decimal | None = None
+    isolated: bool | None = None
+    updated_ms: int = 0
+
+
+class VenueBalance(msgspec.Struct, frozen=True):
+    """The settle currency's balance; `available` is the venue's right field for new orders, never the total (P17).
+
+    A stream may show only the wallet: then `available` and `equity` are None.
+    """
+
+    venue: VenueId
+    currency: str
+    wallet: Decimal
+    equity: Decimal | None
+    available: Decimal | None
+    initial_margin: Decimal | None = None
+    time_ms: int = 0
+
+
+class AccountSnapshot(msgspec.Struct, frozen=True):
+    """Balance and all positions, read over REST. `requested_ms` (venue time) is when the first request left."""
+
+    venue: VenueId
+    balance: VenueBalance
+    positions: tuple[VenuePosition, ...]
+    requested_ms: int
+    received_ms: int
+
+    def position(self, instrument: InstrumentId) -> VenuePosition:
+        """The position on `instrument`; flat when the venue does not list it."""
+        for position in self.positions:
+            if position.instrument == instrument:
+                return position
+        return VenuePosition(instrument, ZERO, updated_ms=self.received_ms)
+
+
+class AccountMode(msgspec.Struct, frozen=True):
+    """What preflight found: who the account is and how it is set. `problems` name what must be changed, and how."""
+
+    venue: VenueId
+    account_id: str
+    hedge_mode: bool
+    can_trade: bool
+    problems: tuple[str, ...] = ()
+
+
+class SubmitVerdict(StrEnum):
+    """What an answer to a submit proves."""
+
+    ACCEPTED = "accepted"
+    SUBMITTED = "submitted"
+    NOT_EXECUTED = "not_executed"
+    AMBIGUOUS = "ambiguous"
+
+
+class RejectKind(StrEnum):
+    """What a definite refusal asks us to do next."""
+
+    OTHER = "other"
+    FILTER = "filter"
+    MARGIN = "margin"
+    WOULD_TRIGGER = "would_trigger"
+    REDUCE_ONLY = "reduce_only"
+    DUPLICATE_PROTECTION = "duplicate_protection"
+    THROTTLED = "throttled"
+    BANNED = "banned"
+    CLOCK = "clock"
+    AUTHENTICATION = "authentication"
+    VENUE_REDUCE_ONLY = "venue_reduce_only"
+    NOT_SENT = "not_sent"
+    CONFIGURATION = "configuration"
+
+
+class SubmitOutcome(msgspec.Struct, frozen=True):
+    """The classified answer to one submit (DESIGN §6.3), raw code and text kept for journal and logs."""
+
+    verdict: SubmitVerdict
+    order: VenueOrder | None = None
+    kind: RejectKind = RejectKind.OTHER
+    code: str | None = None
+    message: str = ""
+    sent: bool = True
+
+
+class CancelVerdict(StrEnum):
+    """What an answer to a cancel proves. GONE: the venue does not know the order as open; look it up before a verdict."""
+
+    CANCELED = "canceled"
+    GONE = "gone"
+    FAILED = "failed"
+    AMBIGUOUS = "ambiguous"
+
+
+class CancelOutcome(msgspec.Struct, frozen=True):
+    """The classified answer to one cancel."""
+
+    verdict: CancelVerdict
+    code: str | None = None
+    message: str = ""

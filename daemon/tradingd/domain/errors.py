@@ -1,0 +1,63 @@
+"""The errors that the domain raises, and the incidents that an operator is told of."""
+
+from enum import StrEnum
+
+
+class TradingdError(Exception):
+    """Base of every error that the daemon raises on purpose; its text says what, where and what is allowed."""
+
+
+class BadInstrument(TradingdError, ValueError):
+    """An instrument that is not written `BASE/QUOTE:SETTLE@venue`, or that the venue does not list."""
+
+
+class BadNumber(TradingdError, ValueError):
+    """A number that no price or quantity can be: NaN, infinite, out of range, or not a number at all."""
+
+
+class IllegalTransition(TradingdError):
+    """An order event that cannot happen in the order's status; the caller turns it into an incident."""
+
+
+class VenueError(TradingdError):
+    """A venue call failed; `code` is the venue's raw code or None, `transient` says whether a new try may help."""
+
+    def __init__(self, message: str, *, code: str | None = None, transient: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.transient = transient
+
+
+class VenueUnreachable(VenueError):
+    """No readable answer came: timeout, reset, rubbish. Never evidence of anything (P3, P11)."""
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message, code=code, transient=True)
+
+
+class VenueBanned(VenueError):
+    """The venue refuses all requests until `until_ms` (venue time); nothing may be sent before (P13)."""
+
+    def __init__(self, message: str, *, until_ms: int, code: str | None = None) -> None:
+        super().__init__(message, code=code, transient=True)
+        self.until_ms = until_ms
+
+
+class JournalError(TradingdError):
+    """The journal could not commit or read; entries stop until it can (P2)."""
+
+
+class JournalRefused(JournalError):
+    """The journal at this path must not be opened: other mode, newer schema, corrupt, read-only (exit 78)."""
+
+
+class PluginError(TradingdError):
+    """A strategy plugin cannot be loaded or run; names the file, the line where known, and the remedy."""
+
+
+class Severity(StrEnum):
+    """How urgently an incident needs a human."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"

@@ -1,0 +1,335 @@
+"""The seams: everything that reads a clock, randomness, the network or the disk stands behind one of these."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from contextvars import ContextVar
+from decimal import Decimal
+from enum import IntEnum
+from typing import Protocol
+
+import msgspec
+
+from tradingd.domain.account import (
+    AccountMode,
+    AccountSnapshot,
+    CancelOutcome,
+    SubmitOutcome,
+    VenueBalance,
+    VenueOrder,
+    VenuePosition,
+)
+from tradingd.domain.candles import Candle
+from tradingd.domain.ids import ClientOrderId, VenueId
+from tradingd.domain.instruments import Instrument, InstrumentId
+from tradingd.domain.orders import Fill, Order, OrderRequest
+from tradingd.domain.records import Record, Recovered
+
+
+class Clock(Protocol):
+    """Two times (DESIGN §8). Venue time may run faster than real time in simulation; monotonic time never does."""
+
+    def now_ms(self) -> int:
+        """Venue time, ms UTC: candles, fills, hold period, day boundary, signing, fence."""
+        ...
+
+    def monotonic(self) -> float:
+        """Real seconds from an arbitrary start: timeouts, P5, staleness, backoff."""
+        ...
+
+    def wall_ms(self) -> int:
+        """The host's wall clock, ms UTC: for what people read (logs, heartbeat), never for a decision."""
+        ...
+
+    @property
+    def speed(self) -> float:
+        """Venue seconds per real second; 1 except in simulation."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait `seconds` of real time."""
+        ...
+
+
+class Random(Protocol):
+    """Randomness: jitter and the tails of ids."""
+
+    def uniform(self, low: float, high: float) -> float:
+        """A number between low and high."""
+        ...
+
+    def token(self, length: int) -> str:
+        """`length` characters of [0-9a-z]."""
+        ...
+
+
+class Priority(IntEnum):
+    """Who goes first, everywhere the same (P13)."""
+
+    PROTECT = 0
+    EXIT = 1
+    CANCEL = 2
+    RECONCILE = 3
+    ENTRY = 4
+    DATA = 5
+
+
+class HttpRequest(msgspec.Struct, frozen=True):
+    """One request on the wire: `path` without host, `query` raw, header names lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes = b""
+
+
+class HttpResponse(msgspec.Struct, frozen=True):
+    """One answer on the wire."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Wire(Protocol):
+    """Request → response and frame ↔ frame, between a venue's client and a built-in venue."""
+
+    def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer one request at the model's current time."""
+        ...
+
+    def advance(self, to_ms: int) -> list[tuple[str, str]]:
+        """Let the model's time pass; what it pushes as (session, frame)."""
+        ...
+
+
+class CallContext(msgspec.Struct):
+    """What the caller of a venue method wants, seen by the layers below ccxt through a ContextVar.
+
+    `prepaid`: the budget of the next request was taken already. `signed_ms`: the journalled time to sign with.
+    `posted` is set by the transport once a request of this call may have reached the wire.
+    """
+
+    priority: Priority = Priority.DATA
+    prepaid: bool = False
+    signed_ms: int | None = None
+    posted: bool = False
+
+
+call_context: ContextVar[CallContext | None] = ContextVar("call_context", default=None)
+
+
+class RateBudget(Protocol):
+    """The request budget of the venues, owned by the RateLimiter."""
+
+    async def acquire(self, venue: VenueId, endpoint: str, priority: Priority) -> None:
+        """Wait for the budget of one request to `endpoint` ("POST fapi/v1/order"); raises VenueBanned."""
+        ...
+
+    def observe(self, venue: VenueId, status: int, headers: dict[str, str]) -> None:
+        """Learn from an answer's headers: used weight, order counts, other processes on the IP."""
+        ...
+
+    def ban(self, venue: VenueId, until_ms: int, reason: str) -> None:
+        """Let nothing out to `venue` before `until_ms` (venue time)."""
+        ...
+
+
+class Approved(msgspec.Struct, frozen=True):
+    """An order request that RiskGuard let pass: an unchecked order does not type-check."""
+
+    request: OrderRequest
+    checks: tuple[str, ...]
+
+
+class StreamKey(msgspec.Struct, frozen=True, order=True):
+    """A wanted stream: kind `candles` with symbol and timeframe, or kind `account`."""
+
+    venue: VenueId
+    kind: str
+    symbol: str = ""
+    timeframe: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.kind, self.symbol, self.timeframe) if part)
+
+
+class VenueSink(Protocol):
+    """Who hears a venue's pushes; plain functions, called on the loop, never awaiting."""
+
+    def on_candle(self, candle: Candle) -> None:
+        """A forming or closed candle, by the venue's own flag."""
+        ...
+
+    def on_order(self, order: VenueOrder) -> None:
+        """An order update."""
+        ...
+
+    def on_fill(self, fill: Fill) -> None:
+        """One execution."""
+        ...
+
+    def on_position(self, position: VenuePosition) -> None:
+        """A pushed position."""
+        ...
+
+    def on_balance(self, balance: VenueBalance) -> None:
+        """A pushed balance."""
+        ...
+
+    def on_alive(self, venue: VenueId, stream: str) -> None:
+        """Any frame arrived on `stream` (candles or account): a sign of life for staleness timers."""
+        ...
+
+    def on_disconnect(self, venue: VenueId, stream: str, reason: str) -> None:
+        """A connection ended; every subscription on it is gone until watched again."""
+        ...
+
+    def on_bad_frame(self, venue: VenueId, reason: str) -> None:
+        """A frame that could not be understood; recorded, never fatal."""
+        ...
+
+
+class VenueLimits(msgspec.Struct, frozen=True):
+    """What the fence and the protocol need of a venue; each constant's source stands in its Quirks."""
+
+    receive_window_ms: int
+    visibility_margin_ms: int
+    order_books: tuple[str, ...]
+    ack_is_acceptance: bool
+    close_position_stops: bool
+
+
+class Venue(Protocol):
+    """One venue in domain types. Reads raise VenueError (VenueUnreachable, VenueBanned); submit and cancel never raise.
+
+    A method that takes `priority` waits for the rate budget at that priority.
+    """
+
+    id: VenueId
+    limits: VenueLimits
+
+    async def open(self, sink: VenueSink) -> None:
+        """Build the client and load the instruments' rules; raises VenueError."""
+        ...
+
+    async def close(self) -> None:
+        """End all connections and tasks; the object is not used again."""
+        ...
+
+    async def load_instruments(self) -> dict[InstrumentId, Instrument]:
+        """Read the venue's rules anew."""
+        ...
+
+    @property
+    def instruments(self) -> dict[InstrumentId, Instrument]:
+        """The rules as last read."""
+        ...
+
+    async def server_time_ms(self) -> int:
+        """The venue's clock."""
+        ...
+
+    async def preflight(self) -> AccountMode:
+        """Who the account is and whether its modes fit."""
+        ...
+
+    async def prepare(self, instrument: InstrumentId, leverage: int, margin_mode: str) -> None:
+        """Set leverage and margin mode of the instrument; "already so" is success. Raises VenueError."""
+        ...
+
+    async def watch(self, stream: StreamKey) -> None:
+        """Subscribe; returns once the subscription stands. Raises VenueError."""
+        ...
+
+    async def reset_stream(self, kind: str, reason: str) -> None:
+        """Drop the connections of a kind of stream (candles, account), so that they are dialled again."""
+        ...
+
+    async def candles(self, instrument: InstrumentId, timeframe: str, since_ms: int, limit: int) -> list[Candle]:
+        """Candles from `since_ms` on, ascending; the last one may still be forming (closed=False)."""
+        ...
+
+    async def mark_price(self, instrument: InstrumentId) -> Decimal:
+        """The price that triggers protective orders and liquidations."""
+        ...
+
+    async def submit(self, approved: Approved, signed_ms: int, priority: Priority) -> SubmitOutcome:
+        """Send one order, once, signed with `signed_ms`. The budget was taken before. Never raises but on cancel."""
+        ...
+
+    async def cancel(self, order: VenueOrder | Order, priority: Priority) -> CancelOutcome:
+        """Cancel one order in its own book. Never raises but on cancel."""
+        ...
+
+    async def find_order(self, order: OrderRequest, priority: Priority) -> VenueOrder | None:
+        """Look the order up by client order id in every book; None only when each book answered "unknown"."""
+        ...
+
+    async def open_orders(self, instrument: InstrumentId | None, priority: Priority) -> list[VenueOrder]:
+        """All open orders in every book, ours and foreign; complete or an exception."""
+        ...
+
+    async def fills(self, instrument: InstrumentId, since_ms: int, priority: Priority) -> list[Fill]:
+        """All executions since `since_ms`, every page, ascending; complete or an exception."""
+        ...
+
+    async def account(self, priority: Priority) -> AccountSnapshot:
+        """Balance and all positions."""
+        ...
+
+    def submit_endpoint(self, request: OrderRequest) -> str:
+        """The endpoint name of the budget that a submit of `request` needs."""
+        ...
+
+
+class Store(Protocol):
+    """The journal. One writer, ordered; a unit commits whole or not at all; a cancelled caller's unit still commits."""
+
+    def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
+        """Queue one unit at once; the future ends after its COMMIT, or with JournalError. FULL sync when durable."""
+        ...
+
+    async def recover(self, now_ms: int) -> Recovered:
+        """What a start needs."""
+        ...
+
+    async def seen_trades(self, instrument: InstrumentId, since_ms: int) -> frozenset[str]:
+        """Trade ids on the instrument since `since_ms`."""
+        ...
+
+    async def find_order(self, client_order_id: ClientOrderId) -> Order | None:
+        """An order by our id, final or not."""
+        ...
+
+    async def check_writable(self) -> None:
+        """Prove that a commit succeeds; raises JournalError."""
+        ...
+
+    async def close(self) -> None:
+        """Drain the queue, then close."""
+        ...
+
+
+class Publisher(Protocol):
+    """Telemetry out; losing it changes nothing about trading (P15)."""
+
+    def publish(self, topic: str, payload: dict[str, object]) -> None:
+        """Hand one message over; never waits, never raises."""
+        ...
+
+
+class Timers(Protocol):
+    """Scheduled jobs."""
+
+    def every(self, name: str, seconds: float, job: "Job") -> None:
+        """Run `job` each `seconds` of real time, never two at once."""
+        ...
+
+
+class Job(Protocol):
+    """One scheduled job."""
+
+    def __call__(self) -> Awaitable[None]:
+        """Run once."""
+        ...

@@ -176,6 +176,9 @@ class Order(msgspec.Struct, frozen=True):
     """A request and what is known of it. Times are ms of venue time.
 
     `signed_ms` and `window_ms` are what the request was signed with: the fence is counted from them.
+    `filled_quantity` is what the venue reported, `booked_quantity` the sum of the fills in the journal; the second
+    catches up with the first. `reference_price` is the price the decision was made at: slippage is measured from it.
+    `stop_loss` and `take_profit` are what an entry wants once it fills. `expire_ms`: a resting entry ends then.
     `cancel_requested_ms` is set when we asked for a cancel; that is not a status.
     """
 
@@ -189,6 +192,7 @@ class Order(msgspec.Struct, frozen=True):
     venue_order_id: VenueOrderId | None = None
     child_venue_order_id: VenueOrderId | None = None
     filled_quantity: Decimal = ZERO
+    booked_quantity: Decimal = ZERO
     average_price: Decimal | None = None
     reference_price: Decimal | None = None
     reject_code: str | None = None

@@ -4,19 +4,24 @@ from decimal import Decimal
 
 import msgspec
 
+from tradingd.domain.ids import StrategyId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.numbers import ZERO
 from tradingd.domain.orders import Fill
 
 
 class Position(msgspec.Struct, frozen=True):
-    """Signed net quantity in contracts; `entry_price` is the average of the fills that opened it."""
+    """Signed net quantity in contracts; `entry_price` is the average of the fills that opened it.
+
+    `strategy` opened it; None while flat, or when nobody here did.
+    """
 
     instrument: InstrumentId
     quantity: Decimal = ZERO
     entry_price: Decimal | None = None
     opened_ms: int | None = None
     updated_ms: int = 0
+    strategy: StrategyId | None = None
 
     @property
     def is_flat(self) -> bool:
@@ -50,7 +55,9 @@ class PositionChange(msgspec.Struct, frozen=True):
     flipped: bool
 
 
-def apply_fill(position: Position, fill: Fill, contract_size: Decimal = Decimal(1)) -> PositionChange:
+def apply_fill(
+    position: Position, fill: Fill, contract_size: Decimal = Decimal(1), strategy: StrategyId | None = None
+) -> PositionChange:
     """The change that `fill` makes to `position`; a sign change in one step is reported as `flipped` (P9)."""
     before, change = position.quantity, fill.signed_quantity
     after = before + change
@@ -60,16 +67,17 @@ def apply_fill(position: Position, fill: Fill, contract_size: Decimal = Decimal(
         direction = 1 if before > 0 else -1
         realized = (fill.price - position.entry_price) * closing * direction * contract_size
     flipped = before * after < 0
+    owner = position.strategy
     if after == 0:
-        entry, opened_ms = None, None
+        entry, opened_ms, owner = None, None, None
     elif before == 0 or flipped:
-        entry, opened_ms = fill.price, fill.time_ms
+        entry, opened_ms, owner = fill.price, fill.time_ms, strategy
     elif closing:
         entry, opened_ms = position.entry_price, position.opened_ms
     else:
         paid = (position.entry_price or fill.price) * abs(before) + fill.price * fill.quantity
         entry, opened_ms = paid / abs(after), position.opened_ms
-    changed = Position(position.instrument, after, entry, opened_ms, max(position.updated_ms, fill.time_ms))
+    changed = Position(position.instrument, after, entry, opened_ms, max(position.updated_ms, fill.time_ms), owner)
     return PositionChange(
         position=changed,
         realized_pnl=realized,

@@ -259,7 +259,6 @@ class Recovered(msgspec.Struct, frozen=True):
     open_orders: tuple[Order, ...] = ()
     recent_orders: tuple[Order, ...] = ()
     positions: tuple[Position, ...] = ()
-    position_strategies: dict[InstrumentId, StrategyId] = {}
     protections: tuple[ProtectionRecord, ...] = ()
     last_closes: tuple[LastCloseRecord, ...] = ()
     day_equities: tuple[DayEquityRecord, ...] = ()

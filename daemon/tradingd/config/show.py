@@ -1,9 +1,10 @@
 """The settings in force, each with where it came from: as TOML for people, as rows for programs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -40,7 +41,7 @@ def _rows(settings: Settings, value: Any, path: Path) -> Iterator[tuple[Path, An
         names = [*type(value).model_fields, *(value.model_extra or {})]
         for name in names:
             yield from _rows(settings, getattr(value, name), (*path, name))
-    elif isinstance(value, Mapping):
+    elif isinstance(value, MappingProxyType):  # venues, strategies; a plugin's own table is a value
         for name, inner in value.items():
             yield from _rows(settings, inner, (*path, name))
     else:

@@ -43,9 +43,15 @@ class Source:
                 return self.from_env[path[:depth]]
         return None
 
+    def _env_inside(self, path: Path) -> EnvValue | None:
+        """The variable that alone made the table at `path`, which the file does not have."""
+        if path in self.located.keys:
+            return None
+        return next((value for inner, value in self.from_env.items() if path and inner[: len(path)] == path), None)
+
     def place(self, path: Path, *, of_key: bool = False) -> Position | str:
         """Where the value (or key) at `path` stands; for what is absent, the nearest table or array around it."""
-        value = self.env_of(path)
+        value = self.env_of(path) or self._env_inside(path)
         if value:
             return f"environment variable {value.variable}"
         for depth in range(len(path), 0, -1):

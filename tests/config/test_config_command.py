@@ -1,0 +1,89 @@
+"""`tradingd config`: what it prints, and its exit status."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from tests.config.conftest import GOOD
+from tradingd.cli import config_command
+from tradingd.config import load_settings
+from tradingd.config.resources import default_config_path
+
+
+@pytest.fixture
+def command(tmp_path, capsys, monkeypatch):
+    """Runs `config` with arguments on a text; gives (exit status, stdout, stderr)."""
+
+    def _command(*arguments: str, text: str = GOOD) -> tuple[int, str, str]:
+        (tmp_path / "config.toml").write_text(text)
+        monkeypatch.chdir(tmp_path)
+        parser = argparse.ArgumentParser()
+        config_command.add_parser(parser.add_subparsers())
+        status = config_command.run(parser.parse_args(["config", *arguments]))
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return _command
+
+
+def test_check_says_good_or_every_problem_with_status_78(command):
+    status, out, err = command("check")
+    assert (status, err) == (0, "")
+    assert out == "config.toml: good (mode sim; venues: binance; strategies: trend)\n"
+    status, out, err = command("check", text=GOOD + "[log]\nlevle = 1\nlevel = 2\n")
+    assert (status, out) == (78, "")
+    assert "config.toml:7:1: unknown key 'levle'" in err and "config.toml:8:9: log.level is 2" in err
+    assert err.endswith("2 problems; nothing was started\n")
+
+
+def test_show_prints_toml_with_origins_that_loads_as_the_same_settings(command, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRADINGD__RISK__MAX_LEVERAGE", "20")
+    status, out, _ = command("show", text=GOOD + 'where = { b = [1, "x"], c = 0.5 }\nlast = true\n')
+    assert status == 0
+    assert "leverage = 3 " in out and "# config.toml line 2\n" in out
+    assert "# environment variable TRADINGD__RISK__MAX_LEVERAGE\n" in out
+    assert "# endpoint is not set\n" in out
+    again = tmp_path / "again.toml"
+    again.write_text(out)
+    assert tomllib.loads(out)["risk"]["max_leverage"] == 20
+    monkeypatch.delenv("TRADINGD__RISK__MAX_LEVERAGE")
+    first = load_settings(tmp_path / "config.toml", {"TRADINGD__RISK__MAX_LEVERAGE": "20"})
+    assert load_settings(again, {}).model_dump(exclude={"venues", "strategies"}) == first.model_dump(
+        exclude={"venues", "strategies"}
+    )
+    assert load_settings(again, {}).strategies == first.strategies
+
+
+def test_show_json_is_one_array_and_holds_plain_values(command):
+    status, out, _ = command("show", "--json", text=GOOD + 'where = { access_hint = "a", when = 2022-01-01 }\n')
+    shown = {row["key"]: row for row in json.loads(out)}
+    assert status == 0
+    assert shown["venues.binance.leverage"] == {
+        "key": "venues.binance.leverage",
+        "value": 3,
+        "origin": "config.toml line 2",
+    }
+    assert shown["risk.max_leverage"]["origin"] == "default"
+    assert shown["strategies.trend.stake"]["value"] == 0.1
+    assert shown["strategies.trend.where"]["value"] == {"access_hint": "a", "when": "2022-01-01"}
+
+
+def test_schema_is_json_and_names_every_section(command):
+    status, out, _ = command("schema")
+    assert status == 0
+    sections = json.loads(out)["properties"]
+    assert list(sections) == ["daemon", "journal", "venues", "risk", "execution", "strategies", "log"]
+
+
+def test_reading_the_settings_imports_neither_ccxt_nor_a_database():
+    code = (
+        "import sys; from tradingd.config import load_settings; import tradingd.cli.config_command;"
+        f"load_settings({str(default_config_path())!r}, {{}});"
+        "print([name for name in ('ccxt', 'sqlalchemy', 'alembic', 'aiohttp') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "[]\n"

@@ -6,13 +6,15 @@ import hashlib
 import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import msgspec
 
+from tradingd.config import EXIT_STATUS, ConfigError, Problem, Problems, Settings
+from tradingd.config.problems import nearest
 from tradingd.domain.errors import PluginError
 from tradingd.domain.ids import StrategyId
 from tradingd.domain.instruments import InstrumentId
@@ -26,15 +28,18 @@ IMPORT_BUDGET_MS = 30_000
 """Running a plugin's file may take this long: a first import of pandas takes seconds."""
 
 
-class StrategySpec(msgspec.Struct, frozen=True):
-    """One `[strategies.<id>]` section as the loader needs it."""
+class PluginsRefused(PluginError):
+    """Plugins that cannot be used; `problems` are all that was found, each with its place and what is allowed."""
 
-    id: StrategyId
-    plugin: str
-    instruments: tuple[InstrumentId, ...]
-    timeframe: str
-    warmup: int
-    parameters: Mapping[str, object] = {}
+    exit_status = EXIT_STATUS
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class PluginMissing(PluginsRefused):
+    """The strategies directory holds no plugin of that name."""
 
 
 class Plugin(msgspec.Struct, frozen=True):
@@ -50,8 +55,7 @@ class Plugin(msgspec.Struct, frozen=True):
     def summary(self) -> str:
         """The first line of the class's or the file's docstring."""
         module = sys.modules.get(self.strategy_class.__module__)
-        own = self.strategy_class.__dict__.get("__doc__")
-        text = (own or getattr(module, "__doc__", None) or "").strip()
+        text = (self.strategy_class.__dict__.get("__doc__") or getattr(module, "__doc__", None) or "").strip()
         return text.splitlines()[0] if text else ""
 
 
@@ -79,42 +83,68 @@ class LoadedStrategy(msgspec.Struct, frozen=True):
         return describe_error(error, self.plugin.path)
 
 
-class PluginsRefused(PluginError):
-    """Plugins that cannot be used; `problems` are all that was found, each with file, line where known, and remedy."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(problems))
-
-
 def describe_error(error: BaseException, path: Path) -> str:
     """`Type: text (file:line)`, the line being the last one of the plugin; never raises."""
     try:
         text = f"{type(error).__name__}: {error}"
     except Exception as second:
         text = f"{type(error).__name__} (its text cannot be read: {type(second).__name__})"
-    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
-    return f"{text} ({path.name}:{lines[-1]})" if lines else text
+    line = _last_line(error, path)
+    return f"{text} ({path.name}:{line})" if line else text
 
 
-def load_strategies(
-    specs: Sequence[StrategySpec], strategies_dir: Path, timer: HandlerTimer | None = None
-) -> list[LoadedStrategy]:
-    """Load what the config names; raises PluginsRefused with everything that is wrong."""
-    problems: list[str] = []
+def _last_line(error: BaseException, path: Path) -> int | None:
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [line for frame, line in frames if frame.f_code.co_filename == str(path)]
+    return lines[-1] if lines else None
+
+
+def load_strategies(settings: Settings, timer: HandlerTimer | None = None) -> list[LoadedStrategy]:
+    """Load what the config names; raises PluginsRefused with everything that is wrong, with its place."""
+    problems = settings.problems()
     loaded: list[LoadedStrategy] = []
-    for spec in specs:
+    for name, section in settings.strategies.items():
+        where = ("strategies", name)
         try:
             # a module of its own per section: two strategies of one file share no globals
-            plugin = load_plugin(spec.plugin, strategies_dir, timer, module_suffix=spec.id)
-            parameters = check_parameters(plugin, spec.parameters, f"[strategies.{spec.id}]", timer)
-        except PluginsRefused as refused:
-            problems.extend(refused.problems)
+            plugin = load_plugin(section.plugin, settings.daemon.strategies_dir, timer, module_suffix=name)
+        except PluginMissing as missing:
+            (problem,) = missing.problems
+            problems.at((*where, "plugin"), problem.message, allowed=problem.allowed, nearest=problem.nearest)
             continue
-        loaded.append(LoadedStrategy(spec.id, plugin, spec.instruments, spec.timeframe, spec.warmup, parameters))
-    if problems:
-        raise PluginsRefused(problems)
+        except PluginsRefused as refused:
+            for problem in refused.problems:
+                problems.add(problem)
+            continue
+        parameters = _bound(plugin, section.parameters, where, problems, timer)
+        loaded.append(
+            LoadedStrategy(StrategyId(name), plugin, section.instruments, section.timeframe, section.warmup, parameters)
+        )
+    try:
+        problems.raise_if_any()
+    except ConfigError as error:
+        raise PluginsRefused(error.problems) from None
     return loaded
+
+
+def _bound(
+    plugin: Plugin,
+    given: Mapping[str, object],
+    where: tuple[str, str],
+    problems: Problems,
+    timer: HandlerTimer | None,
+) -> dict[str, Any]:
+    try:
+        return check_parameters(plugin, given, timer)
+    except ParameterError as error:
+        for fault in error.problems:
+            of_key = fault.unknown and fault.name in given
+            path = where if fault.unknown and not of_key else (*where, fault.name)
+            problems.at(path, fault.message, allowed=fault.allowed, nearest=fault.nearest, of_key=of_key)
+    except PluginsRefused as refused:
+        for problem in refused.problems:
+            problems.at(where, problem.message, allowed=problem.allowed, of_key=True)
+    return {}
 
 
 def available_plugins(strategies_dir: Path) -> list[str]:
@@ -125,111 +155,112 @@ def available_plugins(strategies_dir: Path) -> list[str]:
 def load_plugin(
     name: str, strategies_dir: Path, timer: HandlerTimer | None = None, *, module_suffix: str = ""
 ) -> Plugin:
-    """Read, check and run one plugin file; raises PluginsRefused."""
+    """Read, check and run one plugin file; raises PluginsRefused, or PluginMissing."""
     path = _find(name, strategies_dir)
-    problems = check_permissions(path)
-    if problems:
-        raise PluginsRefused(problems)
-    source = path.read_bytes()
+    _raise_if(check_permissions(path))
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise PluginsRefused([Problem(f"cannot be read: {error.strerror}", str(path), "a readable file")]) from error
     tree = _parse(source, path)
-    problems = check_source(tree, path)
-    if problems:
-        raise PluginsRefused(problems)
+    _raise_if(check_source(tree, path))
     module_name = f"tradingd_plugin_{name}" + (f"__{module_suffix}" if module_suffix else "")
     module = _run(tree, path, module_name, timer or NoTimer())
     strategy_class = _strategy_class(module, path)
     try:
         parameters = parameters_of(strategy_class)
     except ParameterError as error:
-        raise PluginsRefused([f"{path}: {problem}" for problem in error.problems]) from error
+        found = error.problems
+        raise PluginsRefused([Problem(one.message, str(path), one.allowed, one.nearest) for one in found]) from error
     return Plugin(name, path, strategy_class, parameters, hashlib.sha256(source).hexdigest())
 
 
-def check_parameters(
-    plugin: Plugin, given: Mapping[str, object], where: str, timer: HandlerTimer | None = None
-) -> dict[str, Any]:
-    """The plugin's parameters with the given values; raises PluginsRefused naming `where` they were given."""
-    try:
-        values = bind(plugin.strategy_class, given)
-    except ParameterError as error:
-        raise PluginsRefused([f"{where}: {problem} (plugin {plugin.path})" for problem in error.problems]) from error
+def _raise_if(problems: list[Problem]) -> None:
+    if problems:
+        raise PluginsRefused(problems)
+
+
+def check_parameters(plugin: Plugin, given: Mapping[str, object], timer: HandlerTimer | None = None) -> dict[str, Any]:
+    """All parameters with the given values; raises ParameterError, or PluginsRefused when they do not fit together."""
+    values = bind(plugin.strategy_class, given)
     try:
         (timer or NoTimer()).run(lambda: plugin.strategy_class(**values).check_parameters(), IMPORT_BUDGET_MS)
     except (Exception, HandlerOverran) as error:
-        text = str(error) if type(error) is ValueError else describe_error(error, plugin.path)
-        raise PluginsRefused([f"{where}: {text} (plugin {plugin.path})"]) from error
+        told = type(error) is ValueError  # what check_parameters is meant to raise; its text is for the user
+        message = f"the parameters do not fit {plugin.name}: {error}" if told else describe_error(error, plugin.path)
+        raise PluginsRefused([Problem(message, str(plugin.path))]) from error
     return values
 
 
 def _find(name: str, strategies_dir: Path) -> Path:
-    if not _NAME.fullmatch(name):
-        raise PluginsRefused([f"plugin {name!r} is not a file name; allowed: letters, digits and _ (without .py)"])
     if not strategies_dir.is_dir():
-        raise PluginsRefused([f"{strategies_dir}: strategies_dir is not a directory; correct it in [daemon]"])
+        message = "the directory of the plugins does not exist"
+        raise PluginsRefused([Problem(message, str(strategies_dir), "correct strategies_dir in [daemon]")])
     path = strategies_dir.resolve() / f"{name}.py"
-    if path.is_file():
+    if _NAME.fullmatch(name) and path.is_file():
         return path.resolve()
     there = available_plugins(strategies_dir)
-    near = difflib.get_close_matches(name, there, n=1)
-    meant = f"; nearest: {near[0]}" if near else ""
-    raise PluginsRefused(
-        [
-            f"{path}: no such plugin{meant}; there are: {', '.join(there) or 'none'} "
-            f"(`tradingd strategies new {name}` writes one)"
-        ]
-    )
+    allowed = f"{', '.join(there) or 'nothing is there yet'} (`tradingd strategies new {name}` writes a new one)"
+    raise PluginMissing([Problem(f"there is no plugin file {path}", str(path), allowed, nearest(name, there))])
 
 
 def _parse(source: bytes, path: Path) -> ast.Module:
     try:
         return ast.parse(source, filename=str(path))
     except SyntaxError as error:
-        shown = f"\n    {error.text.strip()}" if error.text else ""
-        raise PluginsRefused([f"{path}:{error.lineno}: syntax error: {error.msg}; correct the line{shown}"]) from error
-    except ValueError as error:
-        raise PluginsRefused([f"{path}: not Python source: {error}; write it anew as UTF-8 text"]) from error
+        shown = f": {error.text.strip()}" if error.text else ""
+        place = f"{path}:{error.lineno}"
+        raise PluginsRefused([Problem(f"syntax error, {error.msg}{shown}", place, "correct the line")]) from error
+    except (ValueError, RecursionError) as error:
+        raise PluginsRefused([Problem(f"not Python source: {error}", str(path), "write it as UTF-8 text")]) from error
 
 
 def _run(tree: ast.Module, path: Path, module_name: str, timer: HandlerTimer) -> ModuleType:
     module = ModuleType(module_name)
     module.__file__ = str(path)
-    # the parsed text itself is run, never a .pyc: the hash in the journal is of the code that decided
-    code = compile(tree, str(path), "exec", dont_inherit=True)
     sys.modules[module_name] = module
     try:
+        # the parsed text itself is run, never a .pyc: the hash in the journal is of the code that decided
+        code = compile(tree, str(path), "exec", dont_inherit=True)
         timer.run(lambda: exec(code, module.__dict__), IMPORT_BUDGET_MS)
-    except BaseException as error:
+    except BaseException as error:  # SystemExit at module level is a fault of the plugin, too
         del sys.modules[module_name]
         if isinstance(error, KeyboardInterrupt):
             raise
-        if isinstance(error, HandlerOverran):
-            raise PluginsRefused([f"{path}: running the file took more than {IMPORT_BUDGET_MS // 1000} s"]) from None
-        remedy = "install the module or drop the import" if isinstance(error, ImportError) else "correct the plugin"
-        raise PluginsRefused([f"{path}: {describe_error(error, path)}; {remedy}"]) from error
+        raise PluginsRefused([_import_problem(error, path)]) from error
     return module
 
 
+def _import_problem(error: BaseException, path: Path) -> Problem:
+    line = _last_line(error, path)
+    place = f"{path}:{line}" if line else str(path)
+    if isinstance(error, HandlerOverran):
+        return Problem(
+            f"running the file took more than {IMPORT_BUDGET_MS // 1000} s", place, "no work at module level"
+        )
+    if isinstance(error, ImportError):
+        return Problem(f"{type(error).__name__}: {error}", place, "install the module, or drop the import")
+    return Problem(describe_error(error, path), place, "correct the plugin")
+
+
 def _strategy_class(module: ModuleType, path: Path) -> type[Strategy]:
-    found = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Strategy) and value.__module__ == module.__name__
-    ]
-    found = list(dict.fromkeys(found))
+    own = (value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Strategy))
+    found = list(dict.fromkeys(cls for cls in own if cls.__module__ == module.__name__))
     if len(found) != 1:
         names = ", ".join(cls.__name__ for cls in found) or "none"
-        raise PluginsRefused([f"{path}: exactly one class derived from Strategy is allowed per file; found: {names}"])
+        allowed = "exactly one class derived from Strategy per file"
+        raise PluginsRefused([Problem(f"classes derived from Strategy: {names}", str(path), allowed)])
     (cls,) = found
-    problems = [
-        f"{path}: {cls.__name__}.{name} is not callable" for name in HANDLERS if not callable(getattr(cls, name))
-    ]
+    problems = []
+    for name in HANDLERS:
+        if not callable(getattr(cls, name)):
+            problems.append(Problem(f"{cls.__name__}.{name} is not a function", str(path), "handlers are functions"))
     if cls.__init__ is not Strategy.__init__:
-        problems.append(f"{path}: {cls.__name__} has an __init__; set up in on_start instead")
-    unknown = [name for name in vars(cls) if name.startswith("on_") and name not in HANDLERS]
-    for name in unknown:
-        near = difflib.get_close_matches(name, HANDLERS, n=1)
-        meant = f"; nearest: {near[0]}" if near else ""
-        problems.append(f"{path}: {cls.__name__}.{name} is not a handler{meant}; allowed: {', '.join(HANDLERS)}")
-    if problems:
-        raise PluginsRefused(problems)
+        problems.append(Problem(f"{cls.__name__} has an __init__", str(path), "set up in on_start instead"))
+    for name in vars(cls):
+        if name.startswith("on_") and name not in HANDLERS:
+            near = difflib.get_close_matches(name, HANDLERS, n=1)
+            message = f"{cls.__name__}.{name} is not a handler"
+            problems.append(Problem(message, str(path), ", ".join(HANDLERS), near[0] if near else None))
+    _raise_if(problems)
     return cls

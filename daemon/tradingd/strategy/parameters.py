@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from tradingd.domain.errors import BadNumber, TradingdError
+from tradingd.domain.errors import TradingdError
 from tradingd.domain.numbers import exact
 
 _SCALARS: tuple[type, ...] = (int, float, str, bool, Decimal)
@@ -34,12 +34,26 @@ class Range(msgspec.Struct, frozen=True):
         return self.high is None or number <= exact(self.high, "Range.high")
 
 
-class ParameterError(TradingdError, ValueError):
-    """Parameters that a strategy cannot take; `problems` are all that was found, one sentence each."""
+class ParameterProblem(msgspec.Struct, frozen=True):
+    """One fault of one parameter; `unknown` means that the name itself is wrong."""
 
-    def __init__(self, problems: list[str]) -> None:
+    name: str
+    message: str
+    allowed: str
+    nearest: str | None = None
+    unknown: bool = False
+
+    def __str__(self) -> str:
+        near = f"; nearest: {self.nearest}" if self.nearest else ""
+        return f"{self.message}{near}; allowed: {self.allowed}"
+
+
+class ParameterError(TradingdError, ValueError):
+    """Parameters that a strategy cannot take; `problems` are all that was found."""
+
+    def __init__(self, problems: list[ParameterProblem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("; ".join(problems))
+        super().__init__("; ".join(str(problem) for problem in problems))
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -62,7 +76,7 @@ class Parameter(msgspec.Struct, frozen=True):
         return f"{text} {self.range}" if self.range is not None else text
 
     def convert(self, value: object) -> object:
-        """`value` in the parameter's type; raises BadNumber or ValueError when it is not allowed."""
+        """`value` in the parameter's type; raises ValueError when it is not allowed."""
         if self.choices:
             if value not in self.choices or isinstance(value, bool):
                 raise ValueError(self.name)
@@ -86,27 +100,26 @@ def _is_whole(value: object) -> bool:
 def parameters_of(cls: type) -> dict[str, Parameter]:
     """The parameters of a strategy class, base classes first; raises ParameterError when an annotation is unusable."""
     found: dict[str, Parameter] = {}
-    problems: list[str] = []
+    problems: list[ParameterProblem] = []
     try:
         hints = get_type_hints(cls, include_extras=True)
     except Exception as error:  # annotations are code of the plugin: whatever they raise is its author's to read
-        raise ParameterError([f"the annotations of {cls.__name__} cannot be read: {error}"]) from error
+        message = f"the annotations of {cls.__name__} cannot be read: {type(error).__name__}: {error}"
+        raise ParameterError([ParameterProblem(cls.__name__, message, "names that the file defines")]) from error
     for name, hint in hints.items():
         if name.startswith("_") or get_origin(hint) is typing.ClassVar:
             continue
-        try:
-            parameter = _parameter(cls, name, hint)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        if parameter is not None:
-            found[name] = parameter
+        answer = _parameter(cls, name, hint)
+        if isinstance(answer, ParameterProblem):
+            problems.append(answer)
+        elif answer is not None:
+            found[name] = answer
     if problems:
         raise ParameterError(problems)
     return found
 
 
-def _parameter(cls: type, name: str, hint: object) -> Parameter | None:
+def _parameter(cls: type, name: str, hint: object) -> Parameter | ParameterProblem | None:
     limits: Range | None = None
     if get_origin(hint) is Annotated:
         inner, *extras = get_args(hint)
@@ -117,45 +130,41 @@ def _parameter(cls: type, name: str, hint: object) -> Parameter | None:
     if not choices and hint not in _SCALARS:
         if not given:
             return None  # the declaration of an attribute that on_start sets
-        raise ValueError(
-            f"parameter {name} has a type that config cannot give; allowed: int, float, str, bool, Decimal, Literal "
-            "(a name with a leading underscore is not a parameter)"
-        )
+        allowed = "int, float, str, bool, Decimal, Literal (a name with a leading underscore is not a parameter)"
+        return ParameterProblem(name, f"parameter {name} has a type that config cannot give", allowed)
     if name in RESERVED:
-        raise ValueError(f"parameter {name} has the name of a key of the daemon itself; choose another name")
+        return ParameterProblem(name, f"{name} is a key of the daemon itself", "another name for the parameter")
     kind: type = type(choices[0]) if choices else typing.cast("type", hint)
-    default = getattr(cls, name, None)
-    parameter = Parameter(name, kind, not given, default, limits, choices)
-    if given:
-        try:
-            converted = parameter.convert(default)
-        except ValueError:
-            raise ValueError(f"default of {name} is {default!r}; allowed: {parameter.allowed}") from None
-        parameter = msgspec.structs.replace(parameter, default=converted)
-    return parameter
+    parameter = Parameter(name, kind, not given, getattr(cls, name, None), limits, choices)
+    if not given:
+        return parameter
+    try:
+        return msgspec.structs.replace(parameter, default=parameter.convert(parameter.default))
+    except ValueError:
+        return ParameterProblem(name, f"the default of {name} is {parameter.default!r}", parameter.allowed)
 
 
 def bind(cls: type, given: Mapping[str, object]) -> dict[str, object]:
     """All parameters of `cls` with the given values and the defaults; raises ParameterError naming every fault."""
     known = parameters_of(cls)
-    problems: list[str] = []
+    problems: list[ParameterProblem] = []
     values: dict[str, object] = {}
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            meant = f"; nearest: {near[0]}" if near else ""
             allowed = ", ".join(known) or "none, this strategy has no parameters"
-            problems.append(f"{name} is not a parameter of {cls.__name__}{meant}; allowed: {allowed}")
+            message = f"{name} is not a parameter of {cls.__name__}"
+            problems.append(ParameterProblem(name, message, allowed, near[0] if near else None, unknown=True))
     for name, parameter in known.items():
         if name not in given:
             if parameter.required:
-                problems.append(f"{name} is missing; allowed: {parameter.allowed}")
+                problems.append(ParameterProblem(name, f"{name} is missing", parameter.allowed, unknown=True))
             values[name] = parameter.default
             continue
         try:
             values[name] = parameter.convert(given[name])
-        except (BadNumber, ValueError):
-            problems.append(f"{name} is {given[name]!r}; allowed: {parameter.allowed}")
+        except ValueError:
+            problems.append(ParameterProblem(name, f"{name} is {given[name]!s}", parameter.allowed))
     if problems:
         raise ParameterError(problems)
     return values

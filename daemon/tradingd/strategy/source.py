@@ -7,8 +7,10 @@ import pwd
 import stat
 from pathlib import Path
 
+from tradingd.config.problems import Problem
 
-def check_permissions(path: Path) -> list[str]:
+
+def check_permissions(path: Path) -> list[Problem]:
     """Problems with who may change the plugin: only its owner may, since it runs with the daemon's rights."""
     problems = []
     for place in (path.parent, path):
@@ -18,9 +20,9 @@ def check_permissions(path: Path) -> list[str]:
                 f"{place}: belongs to another user (uid {status.st_uid}); run: chown {os.geteuid()} {place}"
             )
         if status.st_mode & stat.S_IWOTH:
-            problems.append(f"{place}: writable by everyone, and plugins can trade; run: chmod o-w {place}")
+            problems.append(Problem("writable by everyone, and plugins can trade", str(place), f"chmod o-w {place}"))
         if status.st_mode & stat.S_IWGRP and not _group_is_the_owner(status):
-            problems.append(f"{place}: writable by its group, and plugins can trade; run: chmod g-w {place}")
+            problems.append(Problem("writable by its group, and plugins can trade", str(place), f"chmod g-w {place}"))
     return problems
 
 
@@ -34,7 +36,7 @@ def _group_is_the_owner(status: os.stat_result) -> bool:
     return group.gr_gid == owner.pw_gid and group.gr_name == owner.pw_name and set(group.gr_mem) <= {owner.pw_name}
 
 
-def check_source(tree: ast.Module, path: Path) -> list[str]:
+def check_source(tree: ast.Module, path: Path) -> list[Problem]:
     """Problems with what the source imports and catches."""
     problems = []
     for node in ast.walk(tree):
@@ -43,28 +45,27 @@ def check_source(tree: ast.Module, path: Path) -> list[str]:
                 problems += _check_import(name.name, node, path)
         elif isinstance(node, ast.ImportFrom):
             if node.level:
-                problems.append(f"{path}:{node.lineno}: relative import; a plugin is one file")
+                problems.append(Problem("a relative import", f"{path}:{node.lineno}", "a plugin is one file"))
             elif node.module == "tradingd":
                 for name in node.names:
                     problems += _check_import(f"tradingd.{name.name}", node, path)
             else:
                 problems += _check_import(node.module or "", node, path)
         elif isinstance(node, ast.ExceptHandler) and _catches_everything(node):
-            problems.append(
-                f"{path}:{node.lineno}: this except also catches the end of the handler's time budget; "
-                "allowed: except Exception, or narrower"
-            )
+            message = "this except also catches the end of the handler's time budget"
+            problems.append(Problem(message, f"{path}:{node.lineno}", "except Exception, or narrower"))
         elif isinstance(node, ast.AsyncFunctionDef) and node.name.startswith("on_"):
-            problems.append(f"{path}:{node.lineno}: {node.name} is async; handlers are plain functions: drop the async")
+            problems.append(
+                Problem(f"{node.name} is async", f"{path}:{node.lineno}", "plain functions: drop the async")
+            )
     return problems
 
 
-def _check_import(module: str, node: ast.stmt, path: Path) -> list[str]:
+def _check_import(module: str, node: ast.stmt, path: Path) -> list[Problem]:
     if module == "tradingd.strategy" or module.partition(".")[0] != "tradingd":
         return []
     return [
-        f"{path}:{node.lineno}: imports {module}; allowed of the daemon: tradingd.strategy "
-        "(from tradingd.strategy import …)"
+        Problem(f"imports {module}", f"{path}:{node.lineno}", "of the daemon only: from tradingd.strategy import …")
     ]
 
 

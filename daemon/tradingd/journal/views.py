@@ -1,0 +1,3 @@
+"""Views."""
+
+VIEWS: dict[str, str] = {"v_orders": "SELECT * FROM orders"}

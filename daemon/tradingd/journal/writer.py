@@ -1,0 +1,134 @@
+"""The one ordered queue before the journal's connection: group commit, and callers that cannot split a unit.
+
+A caller holds a future, never the work: cancelling the caller cancels its future, and the unit still commits.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+from tradingd.domain.errors import JournalError
+from tradingd.journal.engine import Engine, Unit
+
+MAX_BATCH_UNITS = 256
+"""The most units in one transaction."""
+
+MAX_QUEUED = 65_536
+"""The most units that may wait; beyond it a unit is refused at once with JournalError, and entries stop (P10)."""
+
+T = TypeVar("T")
+OnConnection = Callable[..., Awaitable[Any]]
+"""Runs a function on the connection's thread and gives its result."""
+
+
+class Writer:
+    """Takes units and calls in order; units that wait together commit together."""
+
+    def __init__(self, engine: Engine, on_connection: OnConnection, abandon: Callable[[], object]) -> None:
+        """`abandon` stops the connection's thread when the loop is torn down without close()."""
+        self._engine, self._on_connection, self._abandon = engine, on_connection, abandon
+        self._queue: deque[tuple[Unit | Callable[[], Any], asyncio.Future[Any]]] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._task = asyncio.create_task(self._run(), name="journal-writer")
+
+    @property
+    def queued(self) -> int:
+        """Units and calls that wait."""
+        return len(self._queue)
+
+    def submit(self, unit: Unit) -> "asyncio.Future[None]":
+        """Queue one unit; the future ends after its COMMIT, or with JournalError."""
+        return cast("asyncio.Future[None]", self._put(unit))
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Run `function` on the connection after everything queued before it."""
+        return cast(T, await self._put(function))
+
+    async def close(self) -> None:
+        """Let the queue drain, then end. What is submitted later is refused."""
+        self._closing = True
+        self._wake.set()
+        await asyncio.shield(self._task)
+
+    def _put(self, work: Unit | Callable[[], Any]) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._closing or self._task.done():
+            future.set_exception(JournalError("the journal is closed: nothing can be stored any more"))
+        elif len(self._queue) >= MAX_QUEUED:
+            future.set_exception(JournalError(f"the journal's queue is full: {MAX_QUEUED} units wait for the disk"))
+        else:
+            self._queue.append((work, future))
+            self._wake.set()
+        return future
+
+    async def _run(self) -> None:
+        try:
+            while self._queue or not self._closing:
+                if self._queue:
+                    await self._step()
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
+        except asyncio.CancelledError:
+            self._abandon()
+            raise
+        finally:
+            while self._queue:
+                _, future = self._queue.popleft()
+                _fail(future, JournalError("the journal's writer was stopped before this unit"))
+
+    async def _step(self) -> None:
+        work, future = self._queue[0]
+        if not isinstance(work, Unit):
+            self._queue.popleft()
+            await self._call(work, future)
+            return
+        batch = self._take_batch()
+        await self._commit(batch)
+        if self._engine.checkpoint_due:
+            await self._on_connection(self._engine.checkpoint)
+
+    def _take_batch(self) -> "list[tuple[Unit, asyncio.Future[Any]]]":
+        batch: list[tuple[Unit, asyncio.Future[Any]]] = []
+        while self._queue and len(batch) < MAX_BATCH_UNITS:
+            work, future = self._queue[0]
+            if not isinstance(work, Unit):
+                break
+            batch.append((work, future))
+            self._queue.popleft()
+        return batch
+
+    async def _commit(self, batch: "list[tuple[Unit, asyncio.Future[Any]]]") -> None:
+        try:
+            errors = await self._on_connection(self._engine.commit, [unit for unit, _ in batch])
+        except asyncio.CancelledError:
+            for _, future in batch:
+                _fail(future, JournalError("the journal's writer was stopped while this unit was being committed"))
+            raise
+        except Exception as error:
+            errors = [JournalError(f"the journal could not commit: {error}")] * len(batch)
+        for (_, future), error in zip(batch, errors, strict=True):
+            if error is not None:
+                _fail(future, error)
+            elif not future.done():
+                future.set_result(None)
+
+    async def _call(self, function: Callable[[], Any], future: "asyncio.Future[Any]") -> None:
+        try:
+            result = await self._on_connection(function)
+        except asyncio.CancelledError:
+            _fail(future, JournalError("the journal's writer was stopped during this call"))
+            raise
+        except Exception as error:
+            _fail(future, error)
+        else:
+            if not future.done():
+                future.set_result(result)
+
+
+def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
+    """End the future with `error`, unless its caller was cancelled."""
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,292 @@
+"""Journal and venue made to agree, the venue wins (P8); and no entry before they do after an own fill (P17, bug 5)."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from tradingd.bus import Bus
+from tradingd.domain.account import AccountSnapshot, VenuePosition
+from tradingd.domain.errors import Severity, VenueError
+from tradingd.domain.events import AccountRead, IncidentRaised, PositionChanged
+from tradingd.domain.ids import VenueId
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.intents import Denial, DenyReason
+from tradingd.domain.numbers import ZERO
+from tradingd.domain.orders import Fill
+from tradingd.domain.positions import Position
+from tradingd.domain.records import BalanceRecord, DayEquityRecord, LastCloseRecord, LedgerRecord, Record
+from tradingd.execution.exchange_router import ExchangeRouter
+from tradingd.execution.idempotency_manager import IdempotencyManager
+from tradingd.execution.leftover_sweeper import LeftoverSweeper
+from tradingd.execution.limits import Limits
+from tradingd.execution.recorder import Recorder
+from tradingd.execution.retry_policy import RetryPolicy
+from tradingd.execution.risk_guard import RiskGuard, utc_day
+from tradingd.execution.state import TradingState
+from tradingd.ports import Clock, Priority
+
+FILL_OVERLAP_MS = 600_000
+"""Fills are read again this far back: a venue's history may lag its stream. Trade ids make it harmless."""
+WALLET_TOLERANCE = Decimal("0.01")
+"""USDT by which the wallet may differ from the expected ledger: the venues round fees to 8 digits."""
+
+
+class Expected(msgspec.Struct):
+    """A venue's expected ledger since its last agreeing reading: the wallet then, and what the fills changed since."""
+
+    wallet: Decimal | None = None
+    change: Decimal = ZERO
+    fills: int = 0
+    last_fill_ms: int = 0
+    seen_at: float = 0.0
+    settled: bool = True
+    exact: bool = True
+
+
+class BalanceReconciler:
+    """Reads accounts, compares them with the expected ledger, books what is missing, corrects what cannot be booked."""
+
+    def __init__(
+        self,
+        state: TradingState,
+        recorder: Recorder,
+        router: ExchangeRouter,
+        idempotency: IdempotencyManager,
+        sweeper: LeftoverSweeper,
+        risk: RiskGuard,
+        retry: RetryPolicy,
+        bus: Bus,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self._state = state
+        self._recorder = recorder
+        self._router = router
+        self._idempotency = idempotency
+        self._sweeper = sweeper
+        self._risk = risk
+        self._retry = retry
+        self._bus = bus
+        self._clock = clock
+        self._limits = limits
+        self._expected: dict[VenueId, Expected] = {}
+        self.history_start_ms = 0
+        self.on_reconciled: Callable[[VenueId], None] = lambda venue: None
+
+    def _ledger(self, venue: VenueId) -> Expected:
+        return self._expected.setdefault(venue, Expected())
+
+    # --- readings -------------------------------------------------------------------------------------------------
+
+    async def read(self, venue: VenueId, priority: Priority) -> AccountSnapshot:
+        """Read balance and positions; the newest reading wins. Raises VenueError."""
+        snapshot = await self._router.venues[venue].account(priority)
+        known = self._state.accounts.get(venue)
+        if known is None or snapshot.requested_ms >= known.requested_ms:
+            self._state.accounts[venue] = snapshot
+            for position in snapshot.positions:
+                if position.mark_price is not None:
+                    self._state.note_price(position.instrument, position.mark_price, self._clock.monotonic())
+            self._keep(snapshot)
+            self._bus.publish(AccountRead(snapshot))
+        return snapshot
+
+    def _keep(self, snapshot: AccountSnapshot) -> None:
+        balance = snapshot.balance
+        if balance.equity is None or balance.available is None:
+            return
+        now_ms = snapshot.received_ms
+        records: list[Record] = [
+            BalanceRecord(snapshot.venue, balance.currency, balance.wallet, balance.equity, balance.available, now_ms)
+        ]
+        day = utc_day(now_ms)
+        if (snapshot.venue, day) not in self._risk.day_equities:
+            base = DayEquityRecord(snapshot.venue, day, balance.equity, ZERO, now_ms)
+            self._risk.day_equities[(snapshot.venue, day)] = base
+            records.append(base)
+        self._recorder.commit(records)
+
+    # --- convergence (P17) ----------------------------------------------------------------------------------------
+
+    def note_fill(self, fill: Fill) -> None:
+        """An own account's fill: entries wait until a reading newer than it agrees."""
+        expected = self._ledger(fill.instrument.venue)
+        expected.fills += 1
+        expected.last_fill_ms = max(expected.last_fill_ms, fill.time_ms)
+        expected.seen_at = self._clock.monotonic()
+        expected.settled = False
+        if fill.realized_pnl is None or (fill.fee and fill.fee_currency != "USDT"):
+            expected.exact = False
+        expected.change += (fill.realized_pnl or ZERO) - (fill.fee if fill.fee_currency == "USDT" else ZERO)
+
+    def check(self, venue: VenueId) -> Denial | None:
+        """The denial while the account has not converged since the last fill."""
+        expected = self._expected.get(venue)
+        if venue not in self._state.accounts:
+            return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "the account has not been read yet")
+        if expected is None or expected.settled:
+            return None
+        return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "no reading newer than the last fill agrees yet")
+
+    async def converge(self, venue: VenueId) -> None:
+        """Poll until a reading newer than the last fill agrees with the expected ledger, or the deadline passes.
+
+        Past the deadline positions that differ are reconciled; a wallet alone that differs (a transfer, funding) is
+        told, written to the ledger, and taken as the new base.
+        """
+        expected = self._ledger(venue)
+        started, attempt = self._clock.monotonic(), 0
+        while not expected.settled:
+            attempt += 1
+            fills_before = expected.fills
+            try:
+                snapshot = await self.read(venue, Priority.RECONCILE)
+            except VenueError:
+                await self._clock.sleep(self._retry.delay_s(attempt))
+                continue
+            fresh = expected.fills == fills_before and snapshot.requested_ms > expected.last_fill_ms
+            differing = self._differing(snapshot)
+            overdue = self._clock.monotonic() - max(started, expected.seen_at) > self._limits.converge_timeout_s
+            if fresh and not differing and (self._wallet_agrees(expected, snapshot) or overdue):
+                self._settle(expected, snapshot)
+                return
+            if fresh and differing and overdue:
+                await self.reconcile(venue)
+                return
+            await self._clock.sleep(min(1.0, self._retry.delay_s(attempt) / 2))
+
+    def _differing(self, snapshot: AccountSnapshot) -> list[InstrumentId]:
+        """Instruments where the journal's position is not the venue's, or where reported fills are not booked yet."""
+        return [
+            instrument
+            for instrument in self._compared(snapshot)
+            if snapshot.position(instrument).quantity != self._state.position(instrument).quantity
+            or self._state.unbooked_quantity(instrument) != 0
+        ]
+
+    def _compared(self, snapshot: AccountSnapshot) -> list[InstrumentId]:
+        instruments = dict.fromkeys(self._state.instruments_of(snapshot.venue))
+        return list(instruments)
+
+    def _wallet_agrees(self, expected: Expected, snapshot: AccountSnapshot) -> bool:
+        if expected.wallet is None or not expected.exact:
+            return True
+        return abs(snapshot.balance.wallet - expected.wallet - expected.change) <= WALLET_TOLERANCE
+
+    def _settle(self, expected: Expected, snapshot: AccountSnapshot) -> None:
+        if not self._wallet_agrees(expected, snapshot) and expected.wallet is not None:
+            self._unexplained(snapshot, snapshot.balance.wallet - expected.wallet - expected.change)
+        expected.wallet, expected.change = snapshot.balance.wallet, ZERO
+        expected.settled = expected.exact = True
+
+    def _unexplained(self, snapshot: AccountSnapshot, amount: Decimal) -> None:
+        """Money that no fill explains: a transfer or funding; it is left out of the daily loss."""
+        key = (snapshot.venue, utc_day(snapshot.received_ms))
+        records: list[Record] = [
+            LedgerRecord(
+                snapshot.venue,
+                "unexplained",
+                str(snapshot.received_ms),
+                None,
+                amount,
+                snapshot.balance.currency,
+                snapshot.received_ms,
+            )
+        ]
+        base = self._risk.day_equities.get(key)
+        if base is not None:
+            base = msgspec.structs.replace(base, transfers=base.transfers + amount)
+            self._risk.day_equities[key] = base
+            records.append(base)
+        self._recorder.commit(records)
+        self._raise("balance_unexplained", Severity.WARNING, f"the wallet moved by {amount} USDT", snapshot.venue)
+
+    # --- reconcile ------------------------------------------------------------------------------------------------
+
+    async def reconcile(self, venue: VenueId) -> None:
+        """Orders, fills, positions, balance, in this order. Raises VenueError; then nothing is proved (P11).
+
+        Legs in doubt that are not past their fence stay in doubt; everything else agrees when this returns.
+        """
+        adapter = self._router.venues[venue]
+        shown = await adapter.open_orders(None, Priority.RECONCILE)
+        by_instrument = {instrument: [] for instrument in self._state.instruments_of(venue)}
+        for order in shown:
+            if order.instrument in by_instrument:
+                by_instrument[order.instrument].append(order)
+        for instrument, orders in by_instrument.items():
+            await self._sweeper.take_in(instrument, orders)
+        open_keys = {order.client_order_id for order in shown}
+        for order in [each for each in self._state.open_orders() if each.instrument.venue == venue]:
+            if order.client_order_id in open_keys:
+                continue
+            if order.status.is_unknown:
+                await self._idempotency.settle(order, adapter)
+            else:
+                await self._idempotency.refresh(order, adapter)
+        await self._agree(venue, list(by_instrument))
+        self.on_reconciled(venue)
+
+    async def book_missing(self, instrument: InstrumentId) -> int:
+        """Read the venue's executions since shortly before the last known one, and book those that are new."""
+        since_ms = self._state.last_fill_ms.get(instrument, self.history_start_ms + FILL_OVERLAP_MS) - FILL_OVERLAP_MS
+        since_ms = max(since_ms, self.history_start_ms)
+        fills = await self._router.venue(instrument).fills(instrument, since_ms, Priority.RECONCILE)
+        return sum(self._recorder.apply_fill(fill, "lookup") for fill in fills)
+
+    async def _agree(self, venue: VenueId, instruments: list[InstrumentId]) -> None:
+        """Book fills until positions agree; correct only what two agreeing readings, newer than any fact, still show."""
+        last: dict[InstrumentId, Decimal] = {}
+        for attempt in range(1, 7):
+            for instrument in instruments:
+                await self.book_missing(instrument)
+            fills_before = self._ledger(venue).fills
+            snapshot = await self.read(venue, Priority.RECONCILE)
+            differing = self._differing(snapshot)
+            if not differing:
+                self._settle(self._ledger(venue), snapshot)
+                return
+            shown = {each: snapshot.position(each).quantity for each in differing}
+            if shown == last and attempt >= 3 and self._ledger(venue).fills == fills_before:
+                for instrument in differing:
+                    self._correct(snapshot.position(instrument))
+                self._settle(self._ledger(venue), snapshot)
+                return
+            last = shown
+            await self._clock.sleep(min(1.0, self._retry.delay_s(attempt)))
+        raise VenueError(f"{venue}: positions do not settle: {last}", transient=True)
+
+    def _correct(self, shown: VenuePosition) -> None:
+        """The venue wins: fills that its history does not show (too old, before our first start) are not invented."""
+        before = self._state.position(shown.instrument)
+        now_ms = self._clock.now_ms()
+        same = before.quantity * shown.quantity > 0
+        position = Position(
+            shown.instrument,
+            shown.quantity,
+            shown.entry_price,
+            (before.opened_ms if same else now_ms) if shown.quantity else None,
+            now_ms,
+            before.strategy if same else None,
+        )
+        self._state.positions[shown.instrument] = position
+        for order in list(self._state.orders.values()):
+            if order.instrument == shown.instrument and order.filled_quantity > order.booked_quantity:
+                self._state.put_order(msgspec.structs.replace(order, filled_quantity=order.booked_quantity))
+        records: list[Record] = [position]
+        closed = not before.is_flat and position.is_flat
+        if closed:
+            close = LastCloseRecord(shown.instrument, now_ms, "correction", None, before.strategy)
+            self._state.last_closes[shown.instrument] = close
+            records.append(close)
+        self._recorder.commit(records, (PositionChanged(position, ZERO, closed, "correction"),))
+        self._raise(
+            "position_corrected",
+            Severity.CRITICAL,
+            f"{shown.instrument}: journal {before.quantity}, venue {shown.quantity}; no fills explain it, the venue wins",
+            shown.instrument.venue,
+        )
+
+    def _raise(self, kind: str, severity: Severity, detail: str, venue: VenueId) -> None:
+        self._bus.publish(IncidentRaised(kind, severity, detail, venue=venue))

@@ -1,0 +1,251 @@
+"""The way of an entry: every guard in its order, then one leg. Whatever is refused is refused with a reason (P16)."""
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from tradingd.bus import Bus
+from tradingd.domain.account import SubmitVerdict
+from tradingd.domain.errors import VenueError
+from tradingd.domain.events import IntentDenied
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.intents import CheckedEnter, Denial, DenyReason, Enter, check_enter
+from tradingd.domain.orders import Order, OrderStatus
+from tradingd.domain.records import IntentRecord, Record
+from tradingd.execution.balance_reconciler import BalanceReconciler
+from tradingd.execution.exchange_router import ExchangeRouter
+from tradingd.execution.hold_period_guard import HoldPeriodGuard
+from tradingd.execution.leftover_sweeper import LeftoverSweeper
+from tradingd.execution.limits import Limits, StrategyPlan, VenuePlan
+from tradingd.execution.order_router import EntryDraft, OrderRouter
+from tradingd.execution.protection import Protection
+from tradingd.execution.recorder import Recorder
+from tradingd.execution.risk_guard import EntryView, RiskGuard
+from tradingd.execution.sender import Leg, Sender
+from tradingd.execution.state import TradingState
+from tradingd.ports import Approved, Clock, Priority
+
+FRESH_PRICE_S = 5.0
+"""Venue seconds for which a price of the candle stream stands in for the mark price; older, the venue is asked."""
+
+
+class PendingIntent(msgspec.Struct, frozen=True):
+    """An intent on its way, with the future of the commit that holds its decision."""
+
+    record: IntentRecord
+    intent: Enter
+    decided: "asyncio.Future[None] | None"
+    late: bool = False
+    signal_price: Decimal | None = None
+
+
+def _undecided(pending: PendingIntent) -> Denial | None:
+    """The denial when the decision behind the intent did not commit: the store keeps order, so by now it has or has not.
+
+    Both share one commit on the fast path, which is why nobody waited for the decision before.
+    """
+    decided = pending.decided
+    if decided is None or (decided.done() and not decided.cancelled() and decided.exception() is None):
+        return None
+    return Denial(DenyReason.JOURNAL_NOT_WRITABLE, "the decision behind the intent was not committed")
+
+
+class Switches(msgspec.Struct):
+    """What stops entries everywhere, and why; empty text means "not so"."""
+
+    paused: str = ""
+    halted: str = ""
+    stopping: str = ""
+
+    def denial(self) -> Denial | None:
+        """The strongest reason that stands."""
+        for reason, why in (
+            (DenyReason.STOPPING, self.stopping),
+            (DenyReason.HALTED, self.halted),
+            (DenyReason.PAUSED, self.paused),
+        ):
+            if why:
+                return Denial(reason, why)
+        return None
+
+
+class Entries:
+    """Carries `Enter` intents through the guards to the wire; runs only inside the lane of its instrument."""
+
+    def __init__(
+        self,
+        state: TradingState,
+        recorder: Recorder,
+        hold: HoldPeriodGuard,
+        sweeper: LeftoverSweeper,
+        orders: OrderRouter,
+        risk: RiskGuard,
+        sender: Sender,
+        router: ExchangeRouter,
+        protection: Protection,
+        reconciler: BalanceReconciler,
+        bus: Bus,
+        clock: Clock,
+        limits: Limits,
+        plans: dict[InstrumentId, StrategyPlan],
+        venue_plans: dict[str, VenuePlan],
+        switches: Switches,
+        exiting: Callable[[InstrumentId], bool],
+    ) -> None:
+        self._state = state
+        self._recorder = recorder
+        self._hold = hold
+        self._sweeper = sweeper
+        self._orders = orders
+        self._risk = risk
+        self._sender = sender
+        self._router = router
+        self._protection = protection
+        self._reconciler = reconciler
+        self._bus = bus
+        self._clock = clock
+        self._limits = limits
+        self._plans = plans
+        self._venue_plans = venue_plans
+        self._switches = switches
+        self._exiting = exiting
+
+    async def step(self, pending: PendingIntent) -> None:
+        """Run one entry to its single outcome."""
+        outcome = await self._run(pending)
+        if outcome is not None:
+            self.deny(pending.record, pending.intent, outcome)
+
+    async def _run(self, pending: PendingIntent) -> Denial | None:
+        checked = check_enter(pending.intent)
+        if isinstance(checked, Denial):
+            return checked
+        denial = self._gate(checked, pending)
+        if denial is None:
+            denial = await self._sweeper.check(checked.instrument)
+        if denial is not None:
+            return denial
+        view = await self._view(checked.instrument)
+        if isinstance(view, Denial):
+            return view
+        draft = self._orders.entry(checked, view.rules, view.mark_price, view.account.balance.equity)
+        if isinstance(draft, Denial):
+            return draft
+        draft = msgspec.structs.replace(draft, request=self._sender.name(draft.request))
+        approved = self._risk.approve_entry(draft, view)
+        if isinstance(approved, Denial):
+            return approved
+        denial = await self._sender.reserve(draft.request, Priority.ENTRY)
+        if denial is not None:
+            return denial
+        # the waits above gave the world time to change: the gate is asked again with nothing in between
+        denial = self._gate(checked, pending)
+        if denial is not None:
+            return denial
+        return await self._send(pending, checked, draft, approved)
+
+    async def _send(
+        self, pending: PendingIntent, checked: CheckedEnter, draft: EntryDraft, approved: Approved
+    ) -> Denial | None:
+        plan = self._plans[checked.instrument]
+        now_ms = self._clock.now_ms()
+        leg = Leg(
+            strategy=self._state.owners.get(checked.instrument),
+            intent_id=pending.record.intent_id,
+            reference_price=pending.signal_price or draft.price,
+            stop_loss=draft.stop_loss,
+            take_profit=draft.take_profit,
+            expire_ms=None if checked.limit_price is None else now_ms + checked.expire_candles * plan.timeframe_ms,
+            reason=checked.tag,
+        )
+
+        def with_leg(order: Order) -> list[Record]:
+            ordered = msgspec.structs.replace(pending.record, outcome="ordered", decided_ms=now_ms)
+            return [ordered, self._protection.want(order, draft.stop_loss, draft.take_profit)]
+
+        sent = await self._sender.send(approved, leg, Priority.ENTRY, with_leg, lambda: _undecided(pending))
+        if isinstance(sent, Denial):
+            return sent
+        outcome = sent.outcome
+        if outcome is not None and outcome.verdict is SubmitVerdict.NOT_EXECUTED:
+            detail = f"{outcome.code or ''} {outcome.message}".strip()
+            refused = msgspec.structs.replace(
+                pending.record, outcome="failed", reason=outcome.kind.value, detail=detail, decided_ms=now_ms
+            )
+            self._recorder.commit((refused,))
+        return None
+
+    # --- guards ---------------------------------------------------------------------------------------------------
+
+    def _gate(self, intent: CheckedEnter, pending: PendingIntent) -> Denial | None:
+        """Everything that can be known without asking the venue."""
+        instrument = intent.instrument
+        now_ms = self._clock.now_ms()
+        return (
+            self._switches.denial()
+            or self._gate_venue(instrument, pending)
+            or self._gate_position(intent)
+            or self._hold.check(instrument, now_ms)
+            or self._reconciler.check(instrument.venue)
+        )
+
+    def _gate_venue(self, instrument: InstrumentId, pending: PendingIntent) -> Denial | None:
+        if not self._recorder.journal_writable:
+            return Denial(DenyReason.JOURNAL_NOT_WRITABLE, "facts wait in memory for the journal")
+        if not self._router.is_ready(instrument.venue):
+            state = self._router.state(instrument.venue)
+            return Denial(
+                DenyReason.VENUE_NOT_READY, f"{instrument.venue} is {state}: {self._router.reason(instrument.venue)}"
+            )
+        if pending.late:
+            return Denial(DenyReason.STALE, "the candle was delivered late (risk.max_candle_age_s)")
+        age_ms = self._clock.now_ms() - pending.record.created_ms
+        if age_ms > self._limits.max_candle_age_ms:
+            return Denial(DenyReason.STALE, f"the intent waited {age_ms / 1000:.1f} s for its lane")
+        return None
+
+    def _gate_position(self, intent: CheckedEnter) -> Denial | None:
+        """The table of DESIGN §9: an entry goes on only from flat, with nothing pending and nothing in doubt."""
+        instrument = intent.instrument
+        doubtful = self._state.unknown_orders(instrument)
+        if doubtful:
+            ids = ", ".join(order.client_order_id for order in doubtful)
+            return Denial(DenyReason.IN_DOUBT, f"legs whose fate is unknown: {ids}")
+        pending = [order for order in self._state.entries(instrument) if order.status is not OrderStatus.INITIALIZED]
+        if pending:
+            return Denial(DenyReason.ENTRY_PENDING, f"{pending[0].client_order_id} is {pending[0].status}")
+        quantity = self._state.expected_quantity(instrument)
+        if quantity == 0:
+            if self._exiting(instrument):
+                return Denial(DenyReason.POSITION_OPEN, "an exit has not ended yet")
+            return None
+        position = self._state.position(instrument)
+        if position.strategy is None and not position.is_flat:
+            return Denial(DenyReason.FOREIGN_POSITION, f"{position.quantity} contracts that nobody here opened")
+        same = quantity * intent.side.sign > 0
+        reason = DenyReason.POSITION_OPEN if same else DenyReason.OPPOSITE_POSITION
+        return Denial(reason, f"{quantity} contracts are held")
+
+    async def _view(self, instrument: InstrumentId) -> EntryView | Denial:
+        rules = self._state.instruments.get(instrument)
+        account = self._state.accounts.get(instrument.venue)
+        if rules is None or account is None:
+            return Denial(DenyReason.VENUE_NOT_READY, "rules or account have not been read yet")
+        mark = self._state.fresh_price(instrument, self._clock.monotonic(), FRESH_PRICE_S / self._clock.speed)
+        if mark is None:
+            try:
+                mark = await self._router.venue(instrument).mark_price(instrument)
+            except VenueError as error:
+                return Denial(DenyReason.NO_PRICE, f"the mark price could not be read: {error}")
+        return EntryView(rules, mark, account, self._venue_plans[instrument.venue])
+
+    # --- outcomes -------------------------------------------------------------------------------------------------
+
+    def deny(self, record: IntentRecord, intent: Enter, denial: Denial) -> None:
+        """Give the intent its outcome: denied, with the reason and the numbers."""
+        denied = msgspec.structs.replace(
+            record, outcome="denied", reason=denial.reason.value, detail=denial.detail, decided_ms=self._clock.now_ms()
+        )
+        self._recorder.commit((denied,), (IntentDenied(record.intent_id, record.strategy, intent, denial),))

@@ -1,0 +1,135 @@
+"""Which venue an instrument belongs to, how well that venue is, and the one place from which an order leaves."""
+
+import asyncio
+from collections.abc import Callable
+
+from tradingd.bus import Bus
+from tradingd.domain.account import CancelOutcome, SubmitOutcome, SubmitVerdict
+from tradingd.domain.events import VenueState, VenueStateChanged
+from tradingd.domain.ids import ClientOrderId, VenueId
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.orders import Order, OrderEvent
+from tradingd.execution.recorder import Recorder
+from tradingd.ports import Approved, Clock, Priority, Venue
+
+
+class ExchangeRouter:
+    """Holds the venues and their states, sends each order once, and turns each answer into order facts."""
+
+    def __init__(self, venues: dict[VenueId, Venue], recorder: Recorder, bus: Bus, clock: Clock) -> None:
+        self.venues = venues
+        self._recorder = recorder
+        self._bus = bus
+        self._clock = clock
+        self._states = {venue: VenueState.STARTING for venue in venues}
+        self._reasons = {venue: "starting" for venue in venues}
+        self._reachable_since = {venue: clock.monotonic() for venue in venues}
+        self._late: set[asyncio.Task[None]] = set()
+        self.on_trouble: Callable[[VenueId, SubmitOutcome], None] = lambda venue, outcome: None
+
+    def venue(self, instrument: InstrumentId) -> Venue:
+        """The venue of an instrument."""
+        return self.venues[instrument.venue]
+
+    # --- health ---------------------------------------------------------------------------------------------------
+
+    def state(self, venue: VenueId) -> VenueState:
+        """How well the venue is."""
+        return self._states[venue]
+
+    def reason(self, venue: VenueId) -> str:
+        """Why it is in that state."""
+        return self._reasons[venue]
+
+    def is_ready(self, venue: VenueId) -> bool:
+        """Whether entries may be sent (P10)."""
+        return self._states[venue] is VenueState.READY
+
+    def mark(self, venue: VenueId, state: VenueState, reason: str) -> None:
+        """Change a venue's state; the change is an event."""
+        before = self._states[venue]
+        self._reasons[venue] = reason
+        if before is state:
+            return
+        if before in (VenueState.DOWN, VenueState.BANNED):
+            self._reachable_since[venue] = self._clock.monotonic()
+        self._states[venue] = state
+        self._bus.publish(VenueStateChanged(venue, before, state, reason))
+
+    def reachable_since(self, venue: VenueId) -> float | None:
+        """Monotonic time since which requests get through; None while they do not (P5 counts from here)."""
+        if self._states[venue] in (VenueState.DOWN, VenueState.BANNED):
+            return None
+        return self._reachable_since[venue]
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self, order: Order, approved: Approved, priority: Priority, timeout_s: float
+    ) -> SubmitOutcome | None:
+        """Send a written-ahead order once, and wait for the first of: reply, stream evidence, timeout (then IN_DOUBT).
+
+        Returns the reply's outcome, or None when evidence or the timeout came first; a late reply is still taken in.
+        """
+        key = order.client_order_id
+        evidence = self._recorder.evidence(key)
+        reply = asyncio.get_running_loop().create_task(
+            self.venue(order.instrument).submit(approved, order.signed_ms, priority), name=f"submit {key}"
+        )
+        proof = asyncio.get_running_loop().create_task(evidence.wait(), name=f"evidence of {key}")
+        try:
+            await asyncio.wait({reply, proof}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            proof.cancel()
+            self._recorder.forget_evidence(key)
+            if not reply.done():
+                self._follow(order, reply)
+        if reply.done():
+            return self._apply(order, reply)
+        if not evidence.is_set():
+            self._recorder.apply_event(key, OrderEvent.TIME_OUT, "local", detail=f"no answer within {timeout_s} s")
+        return None
+
+    def _follow(self, order: Order, reply: "asyncio.Task[SubmitOutcome]") -> None:
+        """Take in a reply that comes after its step has ended."""
+
+        async def follow() -> None:
+            await asyncio.wait({reply})
+            self._apply(order, reply)
+
+        task = asyncio.get_running_loop().create_task(follow(), name=f"late reply of {order.client_order_id}")
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    def _apply(self, order: Order, reply: "asyncio.Task[SubmitOutcome]") -> SubmitOutcome:
+        if reply.cancelled() or reply.exception() is not None:
+            # the adapter promises not to raise; whatever this was, it proves nothing
+            why = "cancelled" if reply.cancelled() else repr(reply.exception())
+            outcome = SubmitOutcome(SubmitVerdict.AMBIGUOUS, message=f"the submit ended without an answer: {why}")
+        else:
+            outcome = reply.result()
+        self._take_in(order.client_order_id, outcome)
+        if outcome.verdict is not SubmitVerdict.ACCEPTED:
+            self.on_trouble(order.instrument.venue, outcome)
+        return outcome
+
+    def _take_in(self, key: ClientOrderId, outcome: SubmitOutcome) -> None:
+        if outcome.order is not None and outcome.verdict is SubmitVerdict.ACCEPTED:
+            self._recorder.apply_shown(outcome.order, "reply")
+        elif outcome.verdict is SubmitVerdict.NOT_EXECUTED:
+            self._recorder.apply_event(
+                key, OrderEvent.REJECT, "reply", code=outcome.code or outcome.kind.value, detail=outcome.message
+            )
+        elif outcome.verdict is SubmitVerdict.AMBIGUOUS:
+            self._recorder.apply_event(key, OrderEvent.TIME_OUT, "reply", code=outcome.code, detail=outcome.message)
+
+    async def cancel(self, order: Order, priority: Priority) -> CancelOutcome:
+        """Ask the venue to cancel; the end of the order is told by the stream or a look-up, never by this answer."""
+        return await self.venue(order.instrument).cancel(order, priority)
+
+    async def close(self) -> None:
+        """Stop following late replies; their orders stay in doubt in the journal."""
+        for task in list(self._late):
+            task.cancel()
+        if self._late:
+            await asyncio.wait(set(self._late))

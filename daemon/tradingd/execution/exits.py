@@ -1,0 +1,208 @@
+"""Exits are tried until flat, whatever the venue answers meanwhile (DESIGN §9)."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from tradingd.bus import Bus
+from tradingd.domain.account import RejectKind
+from tradingd.domain.errors import Severity, VenueError
+from tradingd.domain.events import IncidentRaised
+from tradingd.domain.ids import IntentId, Purpose, StrategyId
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.intents import Denial
+from tradingd.domain.orders import Order, OrderStatus
+from tradingd.domain.records import FlagRecord, IntentRecord, Record
+from tradingd.execution.exchange_router import ExchangeRouter
+from tradingd.execution.order_router import OrderRouter
+from tradingd.execution.recorder import Recorder
+from tradingd.execution.retry_policy import RetryPolicy
+from tradingd.execution.risk_guard import RiskGuard
+from tradingd.execution.sender import Leg, Sender
+from tradingd.execution.state import TradingState
+from tradingd.ports import Clock, Priority
+
+EXIT_FLAG = "exit:"
+"""Flags under this name keep a wanted exit across restarts."""
+
+
+class ExitGoal(msgspec.Struct):
+    """A wanted exit; it stands until the position is flat and no entry can reopen it."""
+
+    instrument: InstrumentId
+    reason: str
+    strategy: StrategyId | None = None
+    intents: list[IntentRecord] = []
+    tries: int = 0
+    retry_at: float = 0.0
+    ask_venue: bool = False
+
+
+class Exits:
+    """Owns the wanted exits; its steps run in the lane, right behind protection."""
+
+    def __init__(
+        self,
+        state: TradingState,
+        recorder: Recorder,
+        sender: Sender,
+        orders: OrderRouter,
+        risk: RiskGuard,
+        router: ExchangeRouter,
+        retry: RetryPolicy,
+        bus: Bus,
+        clock: Clock,
+        mismatch: Callable[[InstrumentId], None],
+    ) -> None:
+        self._state = state
+        self._recorder = recorder
+        self._sender = sender
+        self._orders = orders
+        self._risk = risk
+        self._router = router
+        self._retry = retry
+        self._bus = bus
+        self._clock = clock
+        self._mismatch = mismatch
+        self.goals: dict[InstrumentId, ExitGoal] = {}
+
+    def want(self, goal: ExitGoal) -> None:
+        """Begin to close; a second wish for the same instrument joins the first."""
+        standing = self.goals.get(goal.instrument)
+        if standing is None:
+            self.goals[goal.instrument] = goal
+            self._recorder.commit((self._flag(goal, standing=True),))
+        else:
+            standing.intents.extend(goal.intents)
+
+    def load(self, flags: tuple[FlagRecord, ...], parse: Callable[[str], InstrumentId]) -> None:
+        """Take over exits that a stop or crash interrupted."""
+        for flag in flags:
+            if flag.name.startswith(EXIT_FLAG) and flag.value:
+                instrument = parse(flag.name.removeprefix(EXIT_FLAG))
+                self.goals[instrument] = ExitGoal(instrument, flag.reason)
+
+    def retry_due(self, instrument: InstrumentId) -> bool:
+        """Whether there is a goal whose next try may begin."""
+        goal = self.goals.get(instrument)
+        return goal is not None and self._clock.monotonic() >= goal.retry_at
+
+    async def step(self, instrument: InstrumentId) -> None:
+        """Do what is next: cancel resting entries, close what is held, or find that all is done."""
+        goal = self.goals.get(instrument)
+        if goal is None or not self.retry_due(instrument):
+            return
+        entries = list(self._state.entries(instrument))
+        for entry in entries:
+            if entry.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED):
+                await self._router.cancel(entry, Priority.EXIT)
+        quantity = await self._held(goal)
+        if quantity is None:
+            return
+        if quantity == 0:
+            if entries:
+                self._later(goal)
+            else:
+                self._finish(goal)
+            return
+        if any(self._is_fresh_leg(order) for order in self._state.open_orders(instrument)):
+            self._later(goal)
+            return
+        await self._close(goal, quantity)
+
+    async def _held(self, goal: ExitGoal) -> Decimal | None:
+        """The signed contracts to close: what we expect, or after a failed try what the venue shows; None: try later."""
+        expected = self._state.expected_quantity(goal.instrument)
+        if not goal.ask_venue:
+            return expected
+        try:
+            snapshot = await self._router.venue(goal.instrument).account(Priority.EXIT)
+        except VenueError:
+            self._later(goal)
+            return None
+        shown = snapshot.position(goal.instrument).quantity
+        if shown != expected:
+            self._mismatch(goal.instrument)
+            if shown == 0:
+                # the fills that closed it are on their way; the reconciler books them
+                self._later(goal)
+                return None
+        return shown
+
+    def _is_fresh_leg(self, order: Order) -> bool:
+        """Whether an exit leg has just been taken: it deserves a moment to fill before another is sent."""
+        if order.request.purpose is not Purpose.EXIT or order.status.is_unknown:
+            return False
+        return self._clock.now_ms() - order.signed_ms < 2_000 * self._clock.speed
+
+    async def _close(self, goal: ExitGoal, quantity: Decimal) -> None:
+        instrument = goal.instrument
+        rules = self._state.instruments[instrument]
+        for draft in self._orders.exits(instrument, rules, quantity):
+            request = self._sender.name(draft)
+            approved = self._risk.approve_reducing(request, rules)
+            denial = approved if isinstance(approved, Denial) else await self._sender.reserve(request, Priority.EXIT)
+            if denial is not None or isinstance(approved, Denial):
+                self._failed(goal, f"{denial.reason} {denial.detail}" if denial else "")
+                return
+            leg = Leg(
+                goal.strategy,
+                goal.intents[0].intent_id if goal.intents else None,
+                reference_price=self._state.last_price(instrument),
+                reason=goal.reason,
+            )
+            sent = await self._sender.send(approved, leg, Priority.EXIT, lambda order: self._ordered(goal))
+            if isinstance(sent, Denial):
+                self._failed(goal, f"{sent.reason} {sent.detail}")
+                return
+            if sent.refused and sent.outcome is not None:
+                # the position may be gone already (-2022): ask the venue before the next try
+                goal.ask_venue = True
+                if sent.outcome.kind is not RejectKind.REDUCE_ONLY:
+                    self._failed(goal, f"{sent.outcome.code} {sent.outcome.message}")
+                    return
+        self._later(goal)
+
+    def _ordered(self, goal: ExitGoal) -> list[Record]:
+        """The outcome of the intents behind the goal, in the commit of the first leg."""
+        now_ms = self._clock.now_ms()
+        records: list[Record] = [
+            msgspec.structs.replace(intent, outcome="ordered", reason=goal.reason, decided_ms=now_ms)
+            for intent in goal.intents
+            if intent.outcome is None
+        ]
+        goal.intents = []
+        return records
+
+    def _finish(self, goal: ExitGoal) -> None:
+        del self.goals[goal.instrument]
+        now_ms = self._clock.now_ms()
+        done: list[Record] = [
+            msgspec.structs.replace(intent, outcome="done", reason="flat", detail="nothing to close", decided_ms=now_ms)
+            for intent in goal.intents
+        ]
+        self._recorder.commit((*done, self._flag(goal, standing=False)))
+
+    def _later(self, goal: ExitGoal) -> None:
+        goal.tries += 1
+        goal.retry_at = self._clock.monotonic() + min(2.0, self._retry.delay_s(goal.tries))
+        if goal.tries >= 3:
+            goal.ask_venue = True
+
+    def _failed(self, goal: ExitGoal, why: str) -> None:
+        self._later(goal)
+        if goal.tries in (3, 10) or goal.tries % 100 == 0:
+            self._bus.publish(
+                IncidentRaised(
+                    "exit_not_done",
+                    Severity.CRITICAL,
+                    f"try {goal.tries}: {why}",
+                    goal.instrument.venue,
+                    goal.instrument,
+                    goal.strategy,
+                )
+            )
+
+    def _flag(self, goal: ExitGoal, *, standing: bool) -> FlagRecord:
+        return FlagRecord(f"{EXIT_FLAG}{goal.instrument}", "1" if standing else "", goal.reason, self._clock.now_ms())

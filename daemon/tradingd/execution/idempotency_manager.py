@@ -1,0 +1,139 @@
+"""Ids before orders, commits before requests, verdicts only on evidence (P1, P2, P3)."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from tradingd.domain.account import VenueOrder
+from tradingd.domain.errors import JournalError, Severity, VenueError
+from tradingd.domain.ids import ClientOrderId, Epoch, Purpose, make_client_order_id
+from tradingd.domain.orders import Fill, Order, OrderEvent, OrderStatus
+from tradingd.domain.records import Record
+from tradingd.execution.recorder import Recorder
+from tradingd.execution.state import TradingState
+from tradingd.ports import Clock, Priority, Venue
+
+
+class IdempotencyManager:
+    """Makes each client order id once, writes it ahead of its request, and settles the legs whose answer was lost."""
+
+    def __init__(
+        self,
+        prefix: str,
+        epoch: Epoch,
+        state: TradingState,
+        recorder: Recorder,
+        clock: Clock,
+        spool: Callable[[str], None],
+    ) -> None:
+        self.prefix = prefix
+        self.epoch = epoch
+        self._state = state
+        self._recorder = recorder
+        self._clock = clock
+        self._spool = spool
+        self._sequence = 0
+
+    def next_id(self, purpose: Purpose) -> ClientOrderId:
+        """A client order id that no order ever had: epochs are never reused, sequences only grow."""
+        self._sequence += 1
+        return make_client_order_id(self.prefix, self.epoch, self._sequence, purpose)
+
+    async def write_ahead(self, order: Order, records: Sequence[Record], venue: Venue) -> Order:
+        """Commit the leg before its request may leave; returns it as SUBMITTED, signed now.
+
+        Raises JournalError when the journal cannot commit an entry. An exit or a protective order goes out all the
+        same, its id fsynced to the spool file first (P2); a spool that cannot be written raises JournalError too.
+        """
+        signed_ms = self._clock.now_ms()
+        order = msgspec.structs.replace(
+            order, created_ms=signed_ms, signed_ms=signed_ms, window_ms=venue.limits.receive_window_ms
+        )
+        future = self._recorder.add_order(order, records)
+        try:
+            await future
+        except JournalError as error:
+            if order.request.purpose.may_increase_exposure:
+                self.void(order, str(error))
+                raise
+            self._spool_id(order)
+        return self._state.orders[order.client_order_id]
+
+    def void(self, order: Order, why: str) -> None:
+        """End a written leg that was never sent; nothing may bring it back as sent."""
+        self._recorder.apply_event(
+            order.client_order_id, OrderEvent.REJECT, "local", code="not_sent", detail=f"not sent: {why}"
+        )
+
+    def _spool_id(self, order: Order) -> None:
+        line = msgspec.json.encode(order).decode()
+        try:
+            self._spool(line)
+        except OSError as error:
+            # both disks refuse: a position without its stop is worse than an order known to memory alone
+            self._recorder.incident(
+                "spool_not_writable",
+                Severity.CRITICAL,
+                f"{order.client_order_id} is known to memory only: {error}",
+                order,
+            )
+
+    # --- legs in doubt --------------------------------------------------------------------------------------------
+
+    def fence_ms(self, order: Order, venue: Venue) -> int:
+        """Venue time after which a lost request can no longer execute: signed time + window + visibility margin."""
+        return order.signed_ms + order.window_ms + venue.limits.visibility_margin_ms
+
+    async def settle(self, order: Order, venue: Venue, priority: Priority = Priority.RECONCILE) -> bool:
+        """Look for evidence of one leg; True once it is no longer in doubt. Raises VenueError when nothing was learned.
+
+        Positive evidence is adopted at any time. "Not found" is a verdict only when both look-ups (the order by client
+        id in every book, and the fills) were *started* past the fence in venue time, and neither knew the order.
+        """
+        key = order.client_order_id
+        past_fence = self._clock.now_ms() > self.fence_ms(order, venue)
+        shown = await venue.find_order(order.request, priority)
+        if shown is not None:
+            self._recorder.apply_shown(shown, "lookup")
+            return not self._state.orders[key].status.is_unknown
+        fills = await venue.fills(order.instrument, order.signed_ms - 60_000, priority)
+        mine = [fill for fill in fills if self._is_of(fill, order)]
+        for fill in mine:
+            self._recorder.apply_fill(fill, "lookup")
+        current = self._state.orders[key]
+        if not current.status.is_unknown:
+            return True
+        if mine or not past_fence:
+            return False
+        if current.status is OrderStatus.SUBMITTED:
+            self._recorder.apply_event(key, OrderEvent.TIME_OUT, "local", detail="no answer before the fence")
+        self._recorder.apply_event(
+            key, OrderEvent.NOT_FOUND, "lookup", code="not_found", detail="unknown in every order book past the fence"
+        )
+        return True
+
+    @staticmethod
+    def _is_of(fill: Fill, order: Order) -> bool:
+        if fill.client_order_id is not None:
+            return fill.client_order_id == order.client_order_id
+        return order.venue_order_id is not None and fill.venue_order_id in (
+            order.venue_order_id,
+            order.child_venue_order_id,
+        )
+
+    async def refresh(self, order: Order, venue: Venue) -> None:
+        """Bring an order that the venue accepted up to date; raises VenueError.
+
+        The venue forgets ended orders after days (Binance: 3): an accepted order that is in no book any more, and not
+        among the open ones, has ended unseen; what it filled is in the fills.
+        """
+        shown: VenueOrder | None = await venue.find_order(order.request, Priority.RECONCILE)
+        if shown is not None:
+            self._recorder.apply_shown(shown, "lookup")
+            return
+        if order.status.is_unknown:
+            raise VenueError(f"{order.client_order_id} is in doubt and not found; the fence decides")
+        if self._clock.now_ms() > self.fence_ms(order, venue):
+            self._recorder.apply_event(
+                order.client_order_id, OrderEvent.EXPIRE, "lookup", detail="the venue no longer knows the order"
+            )

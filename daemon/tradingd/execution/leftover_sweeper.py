@@ -1,0 +1,177 @@
+"""No protective order survives its position (P7, bug 2): every order book swept, and entries denied without a proof."""
+
+from collections.abc import Callable
+
+from tradingd.bus import Bus
+from tradingd.domain.account import CancelVerdict, VenueOrder
+from tradingd.domain.errors import Severity, VenueError
+from tradingd.domain.events import IncidentRaised
+from tradingd.domain.ids import ClientOrderId, Epoch, VenueId, parse_client_order_id
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.intents import Denial, DenyReason
+from tradingd.execution.exchange_router import ExchangeRouter
+from tradingd.execution.limits import Limits
+from tradingd.execution.recorder import Recorder
+from tradingd.execution.state import TradingState
+from tradingd.ports import Clock, Priority, Store
+
+SWEEP_ROUNDS = 4
+"""Cancel and read again, this often; a venue whose list lags a cancel needs more than one look."""
+
+
+class LeftoverSweeper:
+    """Sweeps leftovers and keeps, per instrument, the proof that none is left.
+
+    A proof is worth something while the account stream has been unbroken since, silent about foreign orders, and no
+    protective order of ours was placed since.
+    """
+
+    def __init__(
+        self,
+        state: TradingState,
+        recorder: Recorder,
+        router: ExchangeRouter,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        limits: Limits,
+        keep: Callable[[InstrumentId], frozenset[ClientOrderId]],
+    ) -> None:
+        self._state = state
+        self._recorder = recorder
+        self._router = router
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._limits = limits
+        self._keep = keep
+        self._proofs: dict[InstrumentId, int] = {}
+        self.foreign: dict[InstrumentId, dict[str, VenueOrder]] = {}
+        self.known_epochs: set[Epoch] = set()
+        self.on_stranger: Callable[[str], None] = lambda why: None
+
+    # --- proofs ---------------------------------------------------------------------------------------------------
+
+    def forget(self, instrument: InstrumentId) -> None:
+        """The proof no longer stands: a protective order was placed, or a foreign order was seen."""
+        self._proofs.pop(instrument, None)
+
+    def forget_venue(self, venue: VenueId) -> None:
+        """The account stream broke: what happened meanwhile is unknown."""
+        for instrument in [each for each in self._proofs if each.venue == venue]:
+            del self._proofs[instrument]
+
+    def note_foreign(self, order: VenueOrder) -> None:
+        """A foreign order was seen on the stream."""
+        self.forget(order.instrument)
+        if _is_conditional(order):
+            self._add_foreign(order)
+
+    def has_proof(self, instrument: InstrumentId) -> bool:
+        """Whether a sweep proved the instrument clean, and nothing has put that in doubt since."""
+        return instrument in self._proofs
+
+    async def check(self, instrument: InstrumentId) -> Denial | None:
+        """Prove the instrument clean before an entry; the denial says what stands in the way."""
+        if self._limits.sweep_always or not self.has_proof(instrument):
+            try:
+                clean = await self.sweep(instrument, Priority.CANCEL)
+            except VenueError as error:
+                return Denial(DenyReason.SWEEP_NOT_PROVED, f"the order books could not be read: {error}")
+            if not clean:
+                return Denial(DenyReason.SWEEP_NOT_PROVED, "own leftovers could not be cancelled")
+        foreign = self.foreign.get(instrument)
+        if foreign and self._limits.deny_on_foreign_orders:
+            ids = ", ".join(sorted(foreign))
+            return Denial(DenyReason.FOREIGN_ORDERS, f"conditional orders that are not ours: {ids}")
+        return None
+
+    # --- sweeping -------------------------------------------------------------------------------------------------
+
+    async def sweep(self, instrument: InstrumentId, priority: Priority) -> bool:
+        """Cancel own leftovers in every book until a fresh reading shows none. Raises VenueError when a book is silent.
+
+        True is a proof. Orders that are not ours are never touched.
+        """
+        venue = self._router.venue(instrument)
+        for _ in range(SWEEP_ROUNDS):
+            shown = await venue.open_orders(instrument, priority)
+            leftovers = await self.take_in(instrument, shown)
+            if not leftovers:
+                self._proofs[instrument] = self._clock.now_ms()
+                return True
+            for leftover in leftovers:
+                outcome = await venue.cancel(leftover, Priority.CANCEL)
+                if outcome.verdict in (CancelVerdict.FAILED, CancelVerdict.AMBIGUOUS):
+                    self._raise(
+                        "leftover_not_cancelled",
+                        Severity.WARNING,
+                        f"{leftover.client_order_id}: {outcome.code} {outcome.message}",
+                        instrument,
+                    )
+        return False
+
+    async def take_in(self, instrument: InstrumentId, shown: list[VenueOrder]) -> list[VenueOrder]:
+        """Learn from a complete reading of an instrument's open orders; returns our leftovers among them."""
+        foreign: dict[str, VenueOrder] = {}
+        leftovers: list[VenueOrder] = []
+        kept = self._keep(instrument)
+        flat = self._state.expected_quantity(instrument) == 0
+        for order in shown:
+            ours = parse_client_order_id(order.client_order_id, self._limits.order_prefix)
+            if ours is None:
+                if _is_conditional(order):
+                    foreign[str(order.venue_order_id)] = order
+                continue
+            known = await self._know(order)
+            if (
+                known
+                and ours.purpose.is_protective
+                and (flat or ClientOrderId(order.client_order_id or "") not in kept)
+            ):
+                leftovers.append(order)
+        for order in foreign.values():
+            if str(order.venue_order_id) not in self.foreign.get(instrument, {}):
+                self._add_foreign(order)
+        self.foreign[instrument] = foreign
+        return leftovers
+
+    async def _know(self, shown: VenueOrder) -> bool:
+        """Whether the journal has the order; what memory forgot is fetched, what nobody wrote is an alarm."""
+        if self._recorder.apply_shown(shown, "lookup") is not None:
+            return True
+        key = ClientOrderId(shown.client_order_id or "")
+        parsed = parse_client_order_id(key, self._limits.order_prefix)
+        order = await self._store.find_order(key)
+        if order is not None:
+            self._state.put_order(order)
+            self._recorder.apply_shown(shown, "lookup")
+            return True
+        foreign_epoch = parsed is not None and parsed.epoch not in self.known_epochs
+        why = "a second daemon trades this account" if foreign_epoch else "the journal lost an order"
+        self._raise(
+            "foreign_epoch" if foreign_epoch else "order_unknown_to_journal",
+            Severity.CRITICAL,
+            f"{key} is open at the venue and not in the journal: {why}",
+            shown.instrument,
+        )
+        self.on_stranger(f"{key}: {why}")
+        return False
+
+    def _add_foreign(self, order: VenueOrder) -> None:
+        self.foreign.setdefault(order.instrument, {})[str(order.venue_order_id)] = order
+        if self._limits.deny_on_foreign_orders:
+            self._raise(
+                "foreign_order",
+                Severity.WARNING,
+                f"order {order.venue_order_id} ({order.raw_type or order.kind}) is not ours; entries are denied "
+                "while it stands (execution.foreign_orders)",
+                order.instrument,
+            )
+
+    def _raise(self, kind: str, severity: Severity, detail: str, instrument: InstrumentId) -> None:
+        self._bus.publish(IncidentRaised(kind, severity, detail, venue=instrument.venue, instrument=instrument))
+
+
+def _is_conditional(order: VenueOrder) -> bool:
+    return order.trigger_price is not None or (order.kind is not None and order.kind.is_conditional)

@@ -1,0 +1,339 @@
+"""The front of execution: takes intents and facts, and queues the steps that they call for in the right lane."""
+
+import asyncio
+from decimal import Decimal
+
+import msgspec
+
+from tradingd.bus import Bus
+from tradingd.domain.errors import Severity, VenueError
+from tradingd.domain.events import IncidentRaised, IntentDenied
+from tradingd.domain.ids import StrategyId, VenueId
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.intents import (
+    CancelOrders,
+    Denial,
+    DenyReason,
+    Enter,
+    Exit,
+    Intent,
+    Protect,
+    check_protect,
+)
+from tradingd.domain.orders import Order, OrderStatus
+from tradingd.domain.records import IntentRecord, Record
+from tradingd.execution.balance_reconciler import BalanceReconciler
+from tradingd.execution.entries import Entries, PendingIntent, Switches
+from tradingd.execution.exchange_router import ExchangeRouter
+from tradingd.execution.exits import ExitGoal, Exits
+from tradingd.execution.idempotency_manager import IdempotencyManager
+from tradingd.execution.lanes import Lane
+from tradingd.execution.leftover_sweeper import LeftoverSweeper
+from tradingd.execution.protection import Protection
+from tradingd.execution.recorder import Recorder
+from tradingd.execution.retry_policy import RetryPolicy
+from tradingd.execution.state import TradingState
+from tradingd.ports import Clock, Priority
+
+
+class Pipeline:
+    """Owns the lanes. Every fact about an instrument is looked at once, here, and answered with steps."""
+
+    def __init__(
+        self,
+        state: TradingState,
+        recorder: Recorder,
+        entries: Entries,
+        exits: Exits,
+        protection: Protection,
+        sweeper: LeftoverSweeper,
+        reconciler: BalanceReconciler,
+        idempotency: IdempotencyManager,
+        router: ExchangeRouter,
+        retry: RetryPolicy,
+        switches: Switches,
+        bus: Bus,
+        clock: Clock,
+    ) -> None:
+        self._state = state
+        self._recorder = recorder
+        self._entries = entries
+        self._exits = exits
+        self._protection = protection
+        self._sweeper = sweeper
+        self._reconciler = reconciler
+        self._idempotency = idempotency
+        self._router = router
+        self._retry = retry
+        self.switches = switches
+        self._bus = bus
+        self._clock = clock
+        self._lanes: dict[InstrumentId, Lane] = {}
+        self._converging: dict[VenueId, asyncio.Task[None]] = {}
+        self._doubts: dict[str, tuple[int, float]] = {}
+        self._was_flat: dict[InstrumentId, bool] = {}
+        self._opened: set[VenueId] = set()
+
+    # --- lanes ----------------------------------------------------------------------------------------------------
+
+    def lane(self, instrument: InstrumentId) -> Lane:
+        """The lane of an instrument; it runs once its venue was opened."""
+        lane = self._lanes.get(instrument)
+        if lane is None:
+            lane = self._lanes[instrument] = Lane(instrument, self._fault)
+            if instrument.venue in self._opened:
+                lane.start()
+        return lane
+
+    def open_lanes(self, venue: VenueId) -> None:
+        """Let the steps of a venue run: its journal and its account are known."""
+        self._opened.add(venue)
+        for instrument in self._state.instruments_of(venue):
+            self._was_flat.setdefault(instrument, self._state.expected_quantity(instrument) == 0)
+            self.lane(instrument)
+        for instrument, lane in self._lanes.items():
+            if instrument.venue == venue:
+                lane.start()
+                self.on_fact(instrument)
+
+    def _fault(self, instrument: InstrumentId, step: str, error: BaseException) -> None:
+        self._bus.publish(
+            IncidentRaised(
+                "step_failed", Severity.CRITICAL, f"{step}: {error!r}", venue=instrument.venue, instrument=instrument
+            )
+        )
+
+    # --- intents --------------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        record: IntentRecord,
+        intent: Intent,
+        decided: "asyncio.Future[None] | None" = None,
+        *,
+        late: bool = False,
+        price: Decimal | None = None,
+    ) -> None:
+        """Take one intent of a strategy; its single outcome comes through journal and bus. Never waits."""
+        lane = self.lane(intent.instrument)
+        if isinstance(intent, Enter):
+            pending = PendingIntent(record, intent, decided, late, price)
+
+            async def enter() -> None:
+                await self._entries.step(pending)
+
+            if not lane.add(Priority.ENTRY, f"enter {record.intent_id}", enter, coalesce=False):
+                self._deny(record, intent, Denial(DenyReason.RATE_BUDGET, "too many steps wait in the lane"))
+        elif isinstance(intent, Exit):
+            self.exit(intent.instrument, intent.reason or "exit", StrategyId(record.strategy), record)
+        elif isinstance(intent, Protect):
+            self._submit_protect(record, intent)
+        elif isinstance(intent, CancelOrders):
+
+            async def cancel() -> None:
+                await self._cancel_entries(intent.instrument, "cancel_orders")
+                self._done(record, "entry orders cancelled")
+
+            lane.add(Priority.CANCEL, f"cancel {record.intent_id}", cancel, coalesce=False)
+
+    def exit(
+        self, instrument: InstrumentId, reason: str, strategy: StrategyId | None, record: IntentRecord | None = None
+    ) -> None:
+        """Close whatever is held, until flat; by a strategy, an operator, or protection."""
+        self._exits.want(ExitGoal(instrument, reason, strategy, [record] if record else []))
+        self._add_exit(instrument)
+
+    def _add_exit(self, instrument: InstrumentId) -> None:
+        async def run() -> None:
+            await self._exits.step(instrument)
+
+        self.lane(instrument).add(Priority.EXIT, "exit", run)
+
+    def _submit_protect(self, record: IntentRecord, intent: Protect) -> None:
+        levels = check_protect(intent)
+        if not isinstance(levels, Denial):
+            levels = Denial(DenyReason.NOT_SUPPORTED, "replacing protection without a gap is not built yet")
+        self._deny(record, intent, levels)
+
+    async def _cancel_entries(self, instrument: InstrumentId, why: str) -> None:
+        for order in list(self._state.entries(instrument)):
+            if order.status not in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED):
+                continue
+            marked = msgspec.structs.replace(order, cancel_requested_ms=self._clock.now_ms(), reason=why)
+            self._state.put_order(marked)
+            self._recorder.commit((marked,))
+            await self._router.cancel(marked, Priority.CANCEL)
+
+    def _deny(self, record: IntentRecord, intent: Intent, denial: Denial) -> None:
+        denied = msgspec.structs.replace(
+            record, outcome="denied", reason=denial.reason.value, detail=denial.detail, decided_ms=self._clock.now_ms()
+        )
+        self._recorder.commit((denied,), (IntentDenied(record.intent_id, record.strategy, intent, denial),))
+
+    def _done(self, record: IntentRecord, why: str) -> None:
+        done = msgspec.structs.replace(record, outcome="done", reason=why, decided_ms=self._clock.now_ms())
+        self._recorder.commit((done,))
+
+    # --- facts ----------------------------------------------------------------------------------------------------
+
+    def on_fact(self, instrument: InstrumentId) -> None:
+        """The state of an instrument changed: protect, sweep on flat, and go on with what waits. Plain and quick."""
+        if instrument.venue not in self._opened:
+            return
+        flat = self._state.expected_quantity(instrument) == 0
+        was_flat = self._was_flat.get(instrument, True)
+        self._was_flat[instrument] = flat
+        if self._protection.review(instrument) and self._protection.retry_due(instrument):
+            self._add_protect(instrument)
+        if not flat:
+            self._sweeper.forget(instrument)
+        elif not was_flat:
+            self._add_sweep(instrument, ended=True)
+
+    def _add_protect(self, instrument: InstrumentId) -> None:
+        async def protect() -> None:
+            await self._protection.step(instrument)
+
+        self.lane(instrument).add(Priority.PROTECT, "protect", protect)
+
+    def _add_sweep(self, instrument: InstrumentId, *, ended: bool) -> None:
+        async def sweep() -> None:
+            await self._sweep(instrument, ended)
+
+        self.lane(instrument).add(Priority.CANCEL, "sweep after close" if ended else "sweep", sweep)
+
+    async def _sweep(self, instrument: InstrumentId, ended: bool) -> None:
+        try:
+            clean = await self._sweeper.sweep(instrument, Priority.CANCEL)
+        except VenueError as error:
+            clean = False
+            self._bus.publish(
+                IncidentRaised(
+                    "sweep_failed", Severity.WARNING, str(error), venue=instrument.venue, instrument=instrument
+                )
+            )
+        flat = self._state.expected_quantity(instrument) == 0
+        if clean and flat and not list(self._state.entries(instrument)):
+            record = self._protection.end(instrument)
+            if record is not None:
+                self._recorder.commit((record,))
+
+    def note_fill(self, venue: VenueId) -> None:
+        """A fill was booked: begin to converge, unless that is under way."""
+        task = self._converging.get(venue)
+        if task is None or task.done():
+            self._converging[venue] = asyncio.get_running_loop().create_task(
+                self._converge(venue), name=f"converge {venue}"
+            )
+
+    async def _converge(self, venue: VenueId) -> None:
+        try:
+            await self._reconciler.converge(venue)
+        except VenueError as error:
+            self._bus.publish(IncidentRaised("converge_failed", Severity.WARNING, str(error), venue=venue))
+
+    # --- the clock's side -----------------------------------------------------------------------------------------
+
+    async def tick(self) -> None:
+        """Called a few times a second: overdue protection, exits to retry, legs in doubt, entries to expire."""
+        if not self._recorder.journal_writable:
+            await self._recorder.save_held()
+        now = self._clock.monotonic()
+        for instrument in list(self._lanes):
+            if instrument.venue not in self._opened:
+                continue
+            if self._protection.review(instrument) and (
+                self._protection.retry_due(instrument) or self._protection.overdue(instrument)
+            ):
+                self._add_protect(instrument)
+            if self._exits.retry_due(instrument):
+                self._add_exit(instrument)
+            if not self._sweeper.has_proof(instrument) and self._state.expected_quantity(instrument) == 0:
+                if instrument in self._protection.covers and not list(self._state.entries(instrument)):
+                    self._add_sweep(instrument, ended=False)
+        for order in list(self._state.open_orders()):
+            if order.status is OrderStatus.IN_DOUBT and order.instrument.venue in self._opened:
+                self._settle_later(order, now)
+            elif order.expire_ms is not None and self._clock.now_ms() >= order.expire_ms:
+                self._expire(order)
+
+    def _settle_later(self, order: Order, now: float) -> None:
+        """Look a leg in doubt up, with growing pauses, in its lane."""
+        key = str(order.client_order_id)
+        tries, due = self._doubts.get(key, (0, 0.0))
+        if now < due or self._router.reachable_since(order.instrument.venue) is None:
+            return
+        self._doubts[key] = (tries + 1, now + min(2.0, self._retry.delay_s(tries + 1)))
+
+        async def settle() -> None:
+            current = self._state.orders.get(order.client_order_id)
+            if current is None or not current.status.is_unknown:
+                self._doubts.pop(key, None)
+                return
+            try:
+                if await self._idempotency.settle(current, self._router.venue(order.instrument)):
+                    self._doubts.pop(key, None)
+            except VenueError:
+                # nothing was learned, which is no verdict; the next tick asks again
+                return
+
+        self.lane(order.instrument).add(Priority.RECONCILE, f"settle {key}", settle)
+
+    def _expire(self, order: Order) -> None:
+        instrument = order.instrument
+        if order.cancel_requested_ms is not None and self._clock.now_ms() - order.cancel_requested_ms < 2_000:
+            return
+
+        async def expire() -> None:
+            await self._cancel_entries(instrument, "expired")
+
+        self.lane(instrument).add(Priority.CANCEL, "expire entries", expire)
+
+    def sweep_all(self, venue: VenueId) -> None:
+        """The timer's sweep: every instrument of ours, flat or not."""
+        for instrument in self._state.instruments_of(venue):
+            self._add_sweep(instrument, ended=False)
+
+    # --- after a start --------------------------------------------------------------------------------------------
+
+    def resume_intents(self, records: tuple[IntentRecord, ...]) -> list[Record]:
+        """Give every intent that a crash left without an outcome one: exits are honoured, the rest is denied."""
+        changed: list[Record] = []
+        for record in records:
+            order = next((each for each in self._state.orders.values() if each.intent_id == record.intent_id), None)
+            now_ms = self._clock.now_ms()
+            if order is not None:
+                changed.append(msgspec.structs.replace(record, outcome="ordered", decided_ms=now_ms))
+            elif record.kind == "exit":
+                self.exit(record.instrument, "exit resumed after restart", StrategyId(record.strategy), record)
+            else:
+                changed.append(
+                    msgspec.structs.replace(
+                        record,
+                        outcome="denied",
+                        reason=DenyReason.RESTARTED.value,
+                        detail="the daemon stopped between the decision and its order",
+                        decided_ms=now_ms,
+                    )
+                )
+        return changed
+
+    async def stop(self, limit_s: float) -> None:
+        """Entries have stopped: let the steps under way end within `limit_s`, cancel resting entries, end the lanes."""
+        lanes = list(self._lanes.values())
+        for instrument in list(self._lanes):
+            if list(self._state.entries(instrument)):
+
+                async def cancel(instrument: InstrumentId = instrument) -> None:
+                    await self._cancel_entries(instrument, "daemon stopped")
+
+                self.lane(instrument).add(Priority.CANCEL, "cancel entries at stop", cancel)
+        try:
+            async with asyncio.timeout(limit_s):
+                await asyncio.gather(*(lane.idle() for lane in lanes))
+        except TimeoutError:
+            self._bus.publish(IncidentRaised("stop_cut_short", Severity.WARNING, f"steps still ran after {limit_s} s"))
+        for task in self._converging.values():
+            task.cancel()
+        for lane in lanes:
+            await lane.stop()

@@ -1,0 +1,335 @@
+"""A position whose strategy asked for a stop has one at the venue, or is being closed (P5)."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from tradingd.bus import Bus
+from tradingd.domain.account import RejectKind, SubmitVerdict
+from tradingd.domain.errors import Severity, VenueError
+from tradingd.domain.events import IncidentRaised, ProtectionChanged
+from tradingd.domain.ids import ClientOrderId, IntentId, Purpose, StrategyId
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.intents import Denial
+from tradingd.domain.orders import Order, OrderStatus
+from tradingd.domain.records import ProtectionRecord
+from tradingd.execution.exchange_router import ExchangeRouter
+from tradingd.execution.idempotency_manager import IdempotencyManager
+from tradingd.execution.limits import Limits
+from tradingd.execution.order_router import OrderRouter
+from tradingd.execution.recorder import Recorder
+from tradingd.execution.retry_policy import RetryPolicy
+from tradingd.execution.risk_guard import RiskGuard
+from tradingd.execution.sender import Leg, Sender, Sent
+from tradingd.execution.state import TradingState
+from tradingd.ports import Clock, Priority
+
+LIVE = (OrderStatus.ACCEPTED, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)
+TAKE_PROFIT_TRIES = 5
+
+
+class Cover(msgspec.Struct):
+    """What an instrument's position wants, and what stands for it at the venue."""
+
+    instrument: InstrumentId
+    strategy: StrategyId | None = None
+    intent_id: IntentId | None = None
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    stop_order: ClientOrderId | None = None
+    take_profit_order: ClientOrderId | None = None
+    unprotected_since: float | None = None
+    tries: int = 0
+    take_profit_tries: int = 0
+    retry_at: float = 0.0
+    told_covered: bool = False
+
+
+class Protection:
+    """Owns the wanted and the placed protection of each instrument; its steps run in the lane, before anything else."""
+
+    def __init__(
+        self,
+        state: TradingState,
+        recorder: Recorder,
+        sender: Sender,
+        orders: OrderRouter,
+        risk: RiskGuard,
+        router: ExchangeRouter,
+        idempotency: IdempotencyManager,
+        retry: RetryPolicy,
+        bus: Bus,
+        clock: Clock,
+        limits: Limits,
+        emergency_exit: Callable[[InstrumentId, str], None],
+        placed: Callable[[InstrumentId], None],
+    ) -> None:
+        self._state = state
+        self._recorder = recorder
+        self._sender = sender
+        self._orders = orders
+        self._risk = risk
+        self._router = router
+        self._idempotency = idempotency
+        self._retry = retry
+        self._bus = bus
+        self._clock = clock
+        self._limits = limits
+        self._emergency_exit = emergency_exit
+        self._placed = placed
+        self.covers: dict[InstrumentId, Cover] = {}
+
+    # --- what is wanted -------------------------------------------------------------------------------------------
+
+    def load(self, records: tuple[ProtectionRecord, ...]) -> None:
+        """Take over what the journal knows."""
+        for record in records:
+            self.covers[record.instrument] = Cover(
+                record.instrument,
+                record.strategy,
+                record.intent_id,
+                record.stop_loss,
+                record.take_profit,
+                record.stop_order,
+                record.take_profit_order,
+            )
+
+    def want(self, entry: Order, stop_loss: Decimal | None, take_profit: Decimal | None) -> ProtectionRecord:
+        """What an entry will need, to be committed with its leg."""
+        cover = Cover(entry.instrument, entry.strategy, entry.intent_id, stop_loss, take_profit)
+        self.covers[entry.instrument] = cover
+        return self._record(cover, "wanted")
+
+    def keep_ids(self, instrument: InstrumentId) -> frozenset[ClientOrderId]:
+        """The protective orders that belong to the open position: a sweep leaves them."""
+        cover = self.covers.get(instrument)
+        ids = (cover.stop_order, cover.take_profit_order) if cover else ()
+        in_flight = [
+            order.client_order_id
+            for order in self._state.unknown_orders(instrument)
+            if order.request.purpose.is_protective
+        ]
+        return frozenset(each for each in (*ids, *in_flight) if each is not None)
+
+    # --- what is so -----------------------------------------------------------------------------------------------
+
+    def is_covered(self, instrument: InstrumentId) -> bool:
+        """Whether the whole position stands behind a live stop, or wants none."""
+        cover = self.covers.get(instrument)
+        if cover is None or cover.stop_loss is None:
+            return True
+        order = self._state.orders.get(cover.stop_order) if cover.stop_order else None
+        if order is None or order.status not in LIVE:
+            return False
+        size = abs(self._state.expected_quantity(instrument))
+        return order.request.close_position or (order.request.quantity or 0) >= size
+
+    def unprotected_s(self, instrument: InstrumentId) -> float:
+        """Real seconds that an open position has been without its stop while the venue could be reached."""
+        cover = self.covers.get(instrument)
+        reachable = self._router.reachable_since(instrument.venue)
+        if cover is None or cover.unprotected_since is None or reachable is None:
+            return 0.0
+        return self._clock.monotonic() - max(cover.unprotected_since, reachable)
+
+    def review(self, instrument: InstrumentId) -> bool:
+        """Look at the state after a fact; True when a protection step is due. Starts and stops the P5 clock."""
+        cover = self.covers.get(instrument)
+        if cover is None:
+            return False
+        exposed = self._state.expected_quantity(instrument) != 0
+        covered = self.is_covered(instrument)
+        if not exposed:
+            cover.unprotected_since = None
+            cover.told_covered = False
+            return False
+        if covered:
+            if not cover.told_covered:
+                self._tell(cover, covered=True)
+            cover.unprotected_since = None
+            cover.told_covered = True
+            cover.tries = 0
+            return self._take_profit_due(cover)
+        if cover.unprotected_since is None:
+            cover.unprotected_since = self._clock.monotonic()
+            if cover.told_covered:
+                self._tell(cover, covered=False)
+            cover.told_covered = False
+        return True
+
+    def _take_profit_due(self, cover: Cover) -> bool:
+        if cover.take_profit is None or cover.take_profit_tries >= TAKE_PROFIT_TRIES:
+            return False
+        order = self._state.orders.get(cover.take_profit_order) if cover.take_profit_order else None
+        return order is None or (order.status.is_final and order.status is not OrderStatus.FILLED)
+
+    def overdue(self, instrument: InstrumentId) -> bool:
+        """Whether the position has been naked for longer than P5 allows."""
+        return self.unprotected_s(instrument) > self._limits.unprotected_limit_s
+
+    def retry_due(self, instrument: InstrumentId) -> bool:
+        """Whether a step that failed may be tried again by now."""
+        cover = self.covers.get(instrument)
+        return cover is not None and self._clock.monotonic() >= cover.retry_at
+
+    # --- making it so ---------------------------------------------------------------------------------------------
+
+    async def step(self, instrument: InstrumentId) -> None:
+        """Place what is missing, stop first; close the position when the stop cannot stand."""
+        cover = self.covers.get(instrument)
+        quantity = self._state.expected_quantity(instrument)
+        if cover is None or quantity == 0 or not self.review(instrument) or not self.retry_due(instrument):
+            return
+        if self.overdue(instrument):
+            self._emergency(cover, f"no stop for {self.unprotected_s(instrument):.1f} s")
+            return
+        if not self.is_covered(instrument):
+            await self._place_stop(cover, quantity)
+        if self.is_covered(instrument) and self._take_profit_due(cover):
+            await self._place_take_profit(cover, quantity)
+
+    async def _place_stop(self, cover: Cover, quantity: Decimal) -> None:
+        if cover.stop_loss is None:
+            return
+        sent = await self._place(cover, Purpose.STOP, cover.stop_loss, quantity)
+        if isinstance(sent, Denial):
+            self._failed(cover, f"stop denied: {sent.reason} {sent.detail}")
+            return
+        if not sent.refused:
+            if sent.order.status.is_unknown:
+                await self._settle_doubt(cover, sent.order)
+            self.review(cover.instrument)
+            return
+        outcome = sent.outcome
+        kind = outcome.kind if outcome else RejectKind.OTHER
+        why = f"stop refused: {outcome.code if outcome else ''} {outcome.message if outcome else ''}"
+        if kind is RejectKind.WOULD_TRIGGER:
+            # the stop level is breached already: what the stop would do now is close
+            self._emergency(cover, f"the price is beyond the stop {cover.stop_loss}")
+        elif kind is RejectKind.DUPLICATE_PROTECTION:
+            await self._adopt_existing(cover, Purpose.STOP, why)
+        else:
+            self._failed(cover, why)
+
+    async def _place_take_profit(self, cover: Cover, quantity: Decimal) -> None:
+        if cover.take_profit is None:
+            return
+        cover.take_profit_tries += 1
+        sent = await self._place(cover, Purpose.TAKE_PROFIT, cover.take_profit, quantity)
+        if isinstance(sent, Sent) and not sent.refused:
+            return
+        kind = sent.outcome.kind if isinstance(sent, Sent) and sent.outcome else RejectKind.OTHER
+        if kind is RejectKind.WOULD_TRIGGER:
+            self._emergency_exit(cover.instrument, f"take profit {cover.take_profit} reached before it could stand")
+        elif kind is RejectKind.DUPLICATE_PROTECTION:
+            await self._adopt_existing(cover, Purpose.TAKE_PROFIT, "take profit refused as duplicate")
+        elif cover.take_profit_tries >= TAKE_PROFIT_TRIES:
+            self._raise(cover, "take_profit_not_placed", Severity.WARNING, f"given up after {TAKE_PROFIT_TRIES} tries")
+        else:
+            cover.retry_at = self._clock.monotonic() + self._retry.delay_s(cover.take_profit_tries)
+
+    async def _place(self, cover: Cover, purpose: Purpose, trigger: Decimal, quantity: Decimal) -> Sent | Denial:
+        """Send one protective order as a new leg; it is remembered as the current one in the same commit."""
+        instrument = cover.instrument
+        rules = self._state.instruments[instrument]
+        request = self._sender.name(
+            self._orders.protection(
+                instrument,
+                rules,
+                quantity,
+                purpose,
+                trigger,
+                close_position=self._router.venue(instrument).limits.close_position_stops,
+            )
+        )
+        approved = self._risk.approve_reducing(request, rules)
+        if isinstance(approved, Denial):
+            return approved
+        denial = await self._sender.reserve(request, Priority.PROTECT)
+        if denial is not None:
+            return denial
+        self._placed(instrument)
+
+        def remember(order: Order) -> tuple[ProtectionRecord, ...]:
+            if purpose is Purpose.TAKE_PROFIT:
+                cover.take_profit_order = order.client_order_id
+            else:
+                cover.stop_order = order.client_order_id
+            return (self._record(cover, "placing"),)
+
+        leg = Leg(cover.strategy, cover.intent_id, reference_price=request.trigger_price)
+        return await self._sender.send(approved, leg, Priority.PROTECT, remember)
+
+    async def _settle_doubt(self, cover: Cover, order: Order) -> None:
+        """The stop's answer was lost: look for it once at once; the next try is a new leg, which cannot add exposure."""
+        try:
+            await self._idempotency.settle(order, self._router.venue(order.instrument), Priority.PROTECT)
+        except VenueError as error:
+            self._failed(cover, f"stop in doubt, look-up failed: {error}")
+            return
+        if not self.is_covered(cover.instrument):
+            self._failed(cover, "stop in doubt and not found yet")
+
+    async def _adopt_existing(self, cover: Cover, purpose: Purpose, why: str) -> None:
+        """The venue says that an equivalent close-position order stands: find it among our own in-doubt legs."""
+        venue = self._router.venue(cover.instrument)
+        try:
+            shown = await venue.open_orders(cover.instrument, Priority.PROTECT)
+        except VenueError as error:
+            self._failed(cover, f"{why}; the order books could not be read: {error}")
+            return
+        for each in shown:
+            order = self._recorder.apply_shown(each, "lookup")
+            if order is None or order.request.purpose is not purpose:
+                continue
+            if purpose is Purpose.STOP:
+                cover.stop_order = order.client_order_id
+            else:
+                cover.take_profit_order = order.client_order_id
+            self._recorder.commit((self._record(cover, "adopted"),))
+            self.review(cover.instrument)
+            return
+        self._failed(cover, f"{why}; none of ours stands")
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    def _failed(self, cover: Cover, why: str) -> None:
+        cover.tries += 1
+        cover.retry_at = self._clock.monotonic() + min(1.0, self._retry.delay_s(cover.tries))
+        self._raise(cover, "stop_not_placed", Severity.CRITICAL, f"try {cover.tries}: {why}")
+
+    def _emergency(self, cover: Cover, why: str) -> None:
+        self._raise(cover, "emergency_close", Severity.CRITICAL, why)
+        self._emergency_exit(cover.instrument, f"emergency: {why}")
+
+    def _tell(self, cover: Cover, *, covered: bool) -> None:
+        seconds = self.unprotected_s(cover.instrument)
+        event = ProtectionChanged(cover.instrument, covered, cover.stop_loss, cover.take_profit, seconds)
+        self._recorder.commit((self._record(cover, "covered" if covered else "naked"),), (event,))
+
+    def _record(self, cover: Cover, state: str) -> ProtectionRecord:
+        return ProtectionRecord(
+            cover.instrument,
+            cover.strategy,
+            cover.intent_id,
+            cover.stop_loss,
+            cover.take_profit,
+            cover.stop_order,
+            cover.take_profit_order,
+            state,
+            self._clock.now_ms(),
+        )
+
+    def end(self, instrument: InstrumentId) -> ProtectionRecord | None:
+        """The position is flat and swept: nothing is wanted any more."""
+        cover = self.covers.pop(instrument, None)
+        if cover is None:
+            return None
+        cover.stop_loss = cover.take_profit = cover.stop_order = cover.take_profit_order = None
+        return self._record(cover, "ended")
+
+    def _raise(self, cover: Cover, kind: str, severity: Severity, detail: str) -> None:
+        self._bus.publish(
+            IncidentRaised(kind, severity, detail, cover.instrument.venue, cover.instrument, cover.strategy)
+        )

@@ -1,0 +1,337 @@
+"""The one writer of order facts: applies them, commits them, and only then lets the bus tell them."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from tradingd.bus import Bus
+from tradingd.domain.account import VenueOrder
+from tradingd.domain.errors import IllegalTransition, JournalError, Severity
+from tradingd.domain.events import Event, Filled, ForeignOrderSeen, IncidentRaised, OrderChanged, PositionChanged
+from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, parse_client_order_id
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.orders import LATE, Fill, Order, OrderEvent, OrderStatus, next_status
+from tradingd.domain.positions import PositionChange, apply_fill
+from tradingd.domain.records import LastCloseRecord, LedgerRecord, OrderEventRecord, Record
+from tradingd.execution.state import TradingState
+from tradingd.ports import Clock, Store
+
+_EVENT_OF = {
+    OrderStatus.ACCEPTED: OrderEvent.ACCEPT,
+    OrderStatus.TRIGGERED: OrderEvent.TRIGGER,
+    OrderStatus.PARTIALLY_FILLED: OrderEvent.FILL_PART,
+    OrderStatus.FILLED: OrderEvent.FILL_ALL,
+    OrderStatus.CANCELED: OrderEvent.CANCEL,
+    OrderStatus.EXPIRED: OrderEvent.EXPIRE,
+    OrderStatus.REJECTED: OrderEvent.REJECT,
+}
+MAX_UNSAVED_UNITS = 10_000
+"""Order facts held in memory while the journal cannot commit; past this the daemon halts entries for good."""
+
+
+class Recorder:
+    """Applies facts to the state at once, commits them in order, publishes them after their commit (durable before
+    visible). `on_fact` hears of an instrument as soon as its state changed, so that protection never waits for a disk.
+    """
+
+    def __init__(
+        self,
+        state: TradingState,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        order_prefix: str,
+        on_fact: Callable[[InstrumentId], None],
+    ) -> None:
+        self._state = state
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._prefix = order_prefix
+        self._on_fact = on_fact
+        self._evidence: dict[ClientOrderId, asyncio.Event] = {}
+        self._unsaved: list[tuple[tuple[Record, ...], tuple[Event, ...]]] = []
+        self.journal_writable = True
+        self.foreign_fill_ms: dict[InstrumentId, int] = {}
+
+    # --- commit and publish ---------------------------------------------------------------------------------------
+
+    def commit(self, records: Sequence[Record], events: Sequence[Event] = ()) -> "asyncio.Future[None]":
+        """Queue one unit; `events` are published once it is committed. The future fails with JournalError."""
+        unit = (tuple(records), tuple(events))
+        if self._unsaved:
+            # order is kept: nothing overtakes the facts that could not be written yet
+            self._hold(unit)
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            future.set_exception(JournalError("the journal cannot commit; the fact is held in memory"))
+            future.exception()
+            return future
+        future = self._store.submit(unit[0], durable=True)
+        future.add_done_callback(lambda done: self._committed(done, unit))
+        return future
+
+    def _committed(self, done: "asyncio.Future[None]", unit: tuple[tuple[Record, ...], tuple[Event, ...]]) -> None:
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if error is None:
+            for event in unit[1]:
+                self._bus.publish(event)
+            return
+        self._hold(unit)
+        if self.journal_writable:
+            self.journal_writable = False
+            self._bus.publish(
+                IncidentRaised("journal_not_writable", Severity.CRITICAL, f"the journal could not commit: {error}")
+            )
+
+    def _hold(self, unit: tuple[tuple[Record, ...], tuple[Event, ...]]) -> None:
+        if len(self._unsaved) < MAX_UNSAVED_UNITS:
+            self._unsaved.append(unit)
+        elif len(self._unsaved) == MAX_UNSAVED_UNITS:
+            self._unsaved.append(((), ()))
+            self._bus.publish(
+                IncidentRaised("order_facts_overflow", Severity.CRITICAL, "too many order facts wait for the journal")
+            )
+
+    async def save_held(self) -> bool:
+        """Try to commit what is held, in order; True when the journal is whole again."""
+        if not self._unsaved:
+            self.journal_writable = True
+            return True
+        try:
+            await self._store.check_writable()
+            while self._unsaved:
+                records, events = self._unsaved[0]
+                if records:
+                    await self._store.submit(records, durable=True)
+                self._unsaved.pop(0)
+                for event in events:
+                    self._bus.publish(event)
+        except JournalError:
+            return False
+        self.journal_writable = True
+        return True
+
+    # --- evidence -------------------------------------------------------------------------------------------------
+
+    def evidence(self, client_order_id: ClientOrderId) -> asyncio.Event:
+        """An event that is set once anything but silence is known of the order."""
+        return self._evidence.setdefault(client_order_id, asyncio.Event())
+
+    def forget_evidence(self, client_order_id: ClientOrderId) -> None:
+        """The step that waited has ended."""
+        self._evidence.pop(client_order_id, None)
+
+    # --- orders ---------------------------------------------------------------------------------------------------
+
+    def add_order(self, order: Order, records: Sequence[Record]) -> "asyncio.Future[None]":
+        """Write a new leg ahead: SUBMITTED with its id, time and window, in one unit with `records`."""
+        submitted = msgspec.structs.replace(order, status=OrderStatus.SUBMITTED, updated_ms=order.signed_ms)
+        self._state.put_order(submitted)
+        step = OrderEventRecord(
+            order.client_order_id,
+            OrderEvent.SUBMIT,
+            OrderStatus.INITIALIZED,
+            OrderStatus.SUBMITTED,
+            order.signed_ms,
+            "local",
+        )
+        event = OrderChanged(submitted, OrderStatus.INITIALIZED, OrderEvent.SUBMIT, "local", order.signed_ms)
+        return self.commit((*records, submitted, step), (event,))
+
+    def apply_event(
+        self,
+        client_order_id: ClientOrderId,
+        event: OrderEvent,
+        source: str,
+        *,
+        code: str | None = None,
+        detail: str = "",
+        shown: VenueOrder | None = None,
+    ) -> bool:
+        """Move an order by one event; False when the event was stale or impossible (then an incident is raised)."""
+        order = self._state.orders[client_order_id]
+        try:
+            status = next_status(order.status, event)
+        except IllegalTransition as error:
+            self.incident("illegal_order_event", Severity.WARNING, f"{client_order_id}: {error}", order)
+            return False
+        learned = _learn(order, shown)
+        if status is None:
+            if learned != order:
+                self._state.put_order(learned)
+                self.commit((learned,))
+                self._on_fact(order.instrument)
+            return False
+        now = self._clock.now_ms()
+        changed = msgspec.structs.replace(
+            learned,
+            status=status,
+            updated_ms=now,
+            reject_code=code if event in (OrderEvent.REJECT, OrderEvent.NOT_FOUND) else learned.reject_code,
+            reason=detail or learned.reason,
+        )
+        self._state.put_order(changed)
+        if (order.status, event) in LATE:
+            self.incident(
+                "late_order_event", Severity.CRITICAL, f"{client_order_id}: {event} after {order.status}", order
+            )
+        if event is not OrderEvent.TIME_OUT and (waiting := self._evidence.get(client_order_id)) is not None:
+            waiting.set()
+        step = OrderEventRecord(client_order_id, event, order.status, status, now, source, code, detail)
+        self.commit((changed, step), (OrderChanged(changed, order.status, event, source, now),))
+        self._on_fact(order.instrument)
+        return True
+
+    def apply_shown(self, shown: VenueOrder, source: str) -> Order | None:
+        """Take in what the venue shows of an order; returns our order, or None when it is not in memory."""
+        order = self._state.order_by_any_id(shown.instrument, shown.client_order_id, shown.venue_order_id)
+        if order is None:
+            if parse_client_order_id(shown.client_order_id, self._prefix) is None and not shown.status.is_final:
+                self._bus.publish(ForeignOrderSeen(shown))
+            return None
+        event = _EVENT_OF.get(shown.status)
+        if event is None:
+            return order
+        if _is_child_of(shown, order) and event is OrderEvent.ACCEPT:
+            event = OrderEvent.TRIGGER
+        self.apply_event(
+            order.client_order_id, event, source, code=shown.reject_code, detail=shown.reject_reason, shown=shown
+        )
+        return self._state.orders[order.client_order_id]
+
+    # --- fills ----------------------------------------------------------------------------------------------------
+
+    def apply_fill(self, fill: Fill, source: str) -> bool:
+        """Book one execution, once; False when its trade id is known."""
+        seen = self._state.seen_trades.setdefault(fill.instrument, set())
+        if fill.trade_id in seen:
+            return False
+        seen.add(fill.trade_id)
+        order = self._state.order_by_any_id(fill.instrument, fill.client_order_id, fill.venue_order_id)
+        if order is not None and fill.client_order_id != order.client_order_id:
+            fill = msgspec.structs.replace(fill, client_order_id=order.client_order_id)
+        change = self._change_position(fill, order)
+        records: list[Record] = [fill, change.position]
+        events: list[Event] = []
+        if order is not None:
+            order = self._book(order, fill, change, source, records, events)
+        elif parse_client_order_id(fill.client_order_id, self._prefix) is None:
+            self.foreign_fill_ms[fill.instrument] = fill.time_ms
+        if fill.fee:
+            records.append(_fee(fill))
+        if change.closed:
+            close = self._close(fill, order, change)
+            self._state.last_closes[fill.instrument] = close
+            records.append(close)
+        strategy = change.position.strategy or (order.strategy if order else None)
+        events.append(Filled(fill, order, strategy, change.position))
+        events.append(PositionChanged(change.position, change.realized_pnl, change.closed, fill.trade_id))
+        self.commit(records, events)
+        if change.flipped:
+            self.incident("position_flipped", Severity.CRITICAL, f"fill {fill.trade_id} changed the sign", order)
+        self._on_fact(fill.instrument)
+        return True
+
+    def _change_position(self, fill: Fill, order: Order | None) -> PositionChange:
+        rules = self._state.instruments.get(fill.instrument)
+        strategy = order.strategy if order is not None and order.request.purpose is Purpose.ENTRY else None
+        position = self._state.position(fill.instrument)
+        change = (
+            apply_fill(position, fill, rules.contract_size, strategy)
+            if rules is not None
+            else apply_fill(position, fill, strategy=strategy)
+        )
+        self._state.positions[fill.instrument] = change.position
+        self._state.last_fill_ms[fill.instrument] = max(self._state.last_fill_ms.get(fill.instrument, 0), fill.time_ms)
+        return change
+
+    def _book(
+        self,
+        order: Order,
+        fill: Fill,
+        change: PositionChange,
+        source: str,
+        records: list[Record],
+        events: list[Event],
+    ) -> Order:
+        booked = order.booked_quantity + fill.quantity
+        wanted = order.request.quantity
+        whole = booked >= wanted if wanted is not None else change.position.is_flat
+        event = OrderEvent.FILL_ALL if whole else OrderEvent.FILL_PART
+        if order.status.is_final and booked > order.filled_quantity or (wanted is not None and booked > wanted):
+            self.incident(
+                "late_fill", Severity.CRITICAL, f"fill {fill.trade_id} of {fill.quantity} after {order.status}", order
+            )
+        paid = (order.average_price or fill.price) * order.booked_quantity + fill.price * fill.quantity
+        status = next_status(order.status, event) or order.status
+        changed = msgspec.structs.replace(
+            order,
+            status=status,
+            booked_quantity=booked,
+            filled_quantity=max(order.filled_quantity, booked),
+            average_price=paid / booked,
+            updated_ms=max(order.updated_ms, fill.time_ms),
+        )
+        self._state.put_order(changed)
+        if (waiting := self._evidence.get(order.client_order_id)) is not None:
+            waiting.set()
+        records.append(changed)
+        if status is not order.status or event is OrderEvent.FILL_PART:
+            records.append(
+                OrderEventRecord(order.client_order_id, event, order.status, status, fill.time_ms, source, None, "")
+            )
+            events.append(OrderChanged(changed, order.status, event, source, fill.time_ms))
+        return changed
+
+    def _close(self, fill: Fill, order: Order | None, change: PositionChange) -> LastCloseRecord:
+        cause = fill.reason or (order.request.purpose.name.lower() if order is not None else "foreign")
+        before = self._state.last_closes.get(fill.instrument)
+        close_ms = max(change.position.updated_ms, before.close_ms if before else 0)
+        strategy = order.strategy if order is not None else None
+        return LastCloseRecord(fill.instrument, close_ms, cause, fill.trade_id, strategy)
+
+    def incident(self, kind: str, severity: Severity, detail: str, order: Order | None = None) -> None:
+        """Tell the operator."""
+        self._bus.publish(
+            IncidentRaised(
+                kind,
+                severity,
+                detail,
+                venue=order.instrument.venue if order else None,
+                instrument=order.instrument if order else None,
+                strategy=StrategyId(order.strategy) if order and order.strategy else None,
+            )
+        )
+
+
+def _is_child_of(shown: VenueOrder, order: Order) -> bool:
+    return order.request.kind.is_conditional and (shown.is_child or shown.venue_order_id == order.child_venue_order_id)
+
+
+def _learn(order: Order, shown: VenueOrder | None) -> Order:
+    """The order with the ids and the filled quantity that the venue showed; quantities only grow."""
+    if shown is None:
+        return order
+    child = _is_child_of(shown, order)
+    return msgspec.structs.replace(
+        order,
+        venue_order_id=order.venue_order_id if child else shown.venue_order_id,
+        child_venue_order_id=shown.venue_order_id
+        if child
+        else shown.child_venue_order_id or order.child_venue_order_id,
+        filled_quantity=max(order.filled_quantity, shown.filled_quantity),
+        average_price=order.average_price if order.booked_quantity else shown.average_price or order.average_price,
+    )
+
+
+def _fee(fill: Fill) -> LedgerRecord:
+    return LedgerRecord(
+        fill.instrument.venue,
+        "fee",
+        f"{fill.instrument.symbol}:{fill.trade_id}",
+        fill.instrument,
+        -fill.fee,
+        fill.fee_currency,
+        fill.time_ms,
+    )

@@ -1,0 +1,215 @@
+"""Deterministic checks that mirror the venue's rules and the user's limits, before anything leaves (P6)."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import msgspec
+
+from tradingd.domain.account import AccountSnapshot
+from tradingd.domain.ids import VenueId
+from tradingd.domain.instruments import Instrument
+from tradingd.domain.intents import Denial, DenyReason, Side
+from tradingd.domain.numbers import ZERO, is_multiple
+from tradingd.domain.orders import OrderKind, OrderRequest
+from tradingd.domain.records import DayEquityRecord
+from tradingd.execution.limits import Limits, VenuePlan
+from tradingd.execution.order_router import EntryDraft
+from tradingd.execution.state import TradingState
+from tradingd.ports import Approved
+
+MARKET_HEADROOM_FRACTION = Decimal("0.01")
+"""A market entry may be valued by the venue at a mark price that moved since: leave 1 % to its minimum notional."""
+
+
+class EntryView(msgspec.Struct, frozen=True):
+    """What the entry checks look at beside the order itself."""
+
+    rules: Instrument
+    mark_price: Decimal
+    account: AccountSnapshot
+    plan: VenuePlan
+
+
+class RiskGuard:
+    """Lets an order pass as `Approved`, or denies it with the rule and the numbers. Owns the daily-loss base."""
+
+    def __init__(self, state: TradingState, limits: Limits) -> None:
+        self._state = state
+        self._limits = limits
+        self.day_equities: dict[tuple[VenueId, str], DayEquityRecord] = {}
+
+    # --- every order ----------------------------------------------------------------------------------------------
+
+    def check_filters(self, request: OrderRequest, rules: Instrument) -> Denial | None:
+        """The venue's filters that hold for every order. The minimum notional is not one of them: reduce-only and
+        close-position orders are exempt by the venue's own text (bug 1)."""
+        for name, price in (("limit_price", request.limit_price), ("trigger_price", request.trigger_price)):
+            if price is not None and (price <= 0 or not is_multiple(price, rules.tick_size)):
+                return Denial(DenyReason.INVALID_INTENT, f"{name} {price} is not on the tick {rules.tick_size}")
+        if request.quantity is None:
+            return None if request.close_position else Denial(DenyReason.INVALID_INTENT, "an order without a quantity")
+        if request.quantity <= 0 or not is_multiple(request.quantity, rules.lot_size):
+            return Denial(
+                DenyReason.INVALID_INTENT, f"quantity {request.quantity} is not a multiple of the lot {rules.lot_size}"
+            )
+        largest = rules.max_quantity if request.kind is OrderKind.LIMIT else rules.max_market_quantity
+        if largest > 0 and request.quantity > largest:
+            return Denial(DenyReason.ABOVE_MAX_QUANTITY, f"{request.quantity} contracts; the venue allows {largest}")
+        return None
+
+    def approve_reducing(self, request: OrderRequest, rules: Instrument) -> Approved | Denial:
+        """Pass an exit or a protective order: only what the venue itself would refuse is denied (P6, P9)."""
+        if not (request.reduce_only or request.close_position):
+            return Denial(DenyReason.INVALID_INTENT, "an exit or a protective order must be reduce-only")
+        denial = self.check_filters(request, rules)
+        return denial if denial is not None else Approved(request, ("filters", "reduces"))
+
+    # --- entries --------------------------------------------------------------------------------------------------
+
+    def approve_entry(self, draft: EntryDraft, view: EntryView) -> Approved | Denial:
+        """Pass an entry whose size, price, stop, exposure and margin are within every rule."""
+        checks = (
+            ("filters", self.check_filters(draft.request, view.rules)),
+            ("trading", self._check_trading(view)),
+            ("min_notional", self._check_min_notional(draft, view)),
+            ("max_notional", self._check_max_notional(draft, view)),
+            ("protection", self._check_protection(draft, view)),
+            ("price_band", self._check_price_band(draft, view)),
+            ("open_positions", self._check_open_positions(draft)),
+            ("leverage", self._check_leverage(view)),
+            ("daily_loss", self.check_daily_loss(draft.request.instrument.venue, view.account.received_ms)),
+            ("margin", self._check_margin(draft, view)),
+        )
+        for _, denial in checks:
+            if denial is not None:
+                return denial
+        return Approved(draft.request, tuple(name for name, _ in checks))
+
+    def _check_trading(self, view: EntryView) -> Denial | None:
+        if view.rules.trading:
+            return None
+        return Denial(DenyReason.REDUCE_ONLY_MODE, f"{view.rules.id} is not open for new positions at the venue")
+
+    def _check_min_notional(self, draft: EntryDraft, view: EntryView) -> Denial | None:
+        market = draft.request.limit_price is None
+        least = view.rules.min_notional * (1 + MARKET_HEADROOM_FRACTION if market else 1)
+        notional = view.rules.notional(draft.price, draft.request.quantity or ZERO)
+        if notional >= least:
+            return None
+        return Denial(DenyReason.BELOW_MIN_NOTIONAL, f"{notional:.2f} USDT; the venue's minimum is {least:.2f}")
+
+    def _check_max_notional(self, draft: EntryDraft, view: EntryView) -> Denial | None:
+        most = self._limits.max_position_notional_usdt
+        notional = view.rules.notional(draft.price, draft.request.quantity or ZERO)
+        if notional <= most:
+            return None
+        return Denial(
+            DenyReason.ABOVE_MAX_NOTIONAL, f"{notional:.2f} USDT; risk.max_position_notional_usdt allows {most}"
+        )
+
+    def _check_protection(self, draft: EntryDraft, view: EntryView) -> Denial | None:
+        """The stop must be there and on the losing side of the mark price, or it would fire at once (-2021)."""
+        buy = draft.request.side is Side.BUY
+        mark, stop, target = view.mark_price, draft.stop_loss, draft.take_profit
+        if stop is None:
+            if not self._limits.require_stop:
+                return None
+            return Denial(DenyReason.STOP_MISSING, "risk.require_stop is true and the entry has no stop_loss")
+        worst = min(mark, draft.price) if buy else max(mark, draft.price)
+        best = max(mark, draft.price) if buy else min(mark, draft.price)
+        if (stop >= worst) if buy else (stop <= worst):
+            return Denial(
+                DenyReason.STOP_WRONG_SIDE, f"stop_loss {stop} against mark price {mark}, entry {draft.price}"
+            )
+        if target is not None and ((target <= best) if buy else (target >= best)):
+            return Denial(
+                DenyReason.TAKE_PROFIT_WRONG_SIDE,
+                f"take_profit {target} against mark price {mark}, entry {draft.price}",
+            )
+        return None
+
+    def _check_price_band(self, draft: EntryDraft, view: EntryView) -> Denial | None:
+        limit = draft.request.limit_price
+        if limit is None:
+            return None
+        off = abs(limit - view.mark_price) / view.mark_price
+        if off <= self._limits.price_band_fraction:
+            return None
+        return Denial(
+            DenyReason.PRICE_BAND, f"limit_price {limit} is {off:.2%} from {view.mark_price}; risk.price_band_fraction"
+        )
+
+    def _check_open_positions(self, draft: EntryDraft) -> Denial | None:
+        busy = {position.instrument for position in self._state.open_positions()}
+        busy |= {order.instrument for order in self._state.entries()}
+        busy.discard(draft.request.instrument)
+        most = self._limits.max_open_positions
+        if len(busy) < most:
+            return None
+        return Denial(DenyReason.TOO_MANY_POSITIONS, f"{len(busy)} open; risk.max_open_positions allows {most}")
+
+    def _check_leverage(self, view: EntryView) -> Denial | None:
+        allowed = Decimal(self._limits.max_leverage)
+        if view.rules.max_leverage is not None:
+            allowed = min(allowed, view.rules.max_leverage)
+        if view.plan.leverage <= allowed:
+            return None
+        return Denial(DenyReason.LEVERAGE, f"leverage {view.plan.leverage}; allowed here: {allowed}")
+
+    def _check_margin(self, draft: EntryDraft, view: EntryView) -> Denial | None:
+        """Available margin must cover this entry, and every entry the reading cannot know of yet, as if filled (P17)."""
+        available = view.account.balance.available
+        if available is None:
+            return Denial(DenyReason.INSUFFICIENT_MARGIN, "the venue's available margin is not known yet")
+        need = self._need(view.rules, view.plan, draft.price, draft.request.quantity or ZERO)
+        promised = ZERO
+        for order in self._state.entries():
+            rules = self._state.instruments.get(order.instrument)
+            if order.instrument.venue != view.rules.id.venue or rules is None:
+                continue
+            if order.status.is_unknown or order.signed_ms >= view.account.requested_ms:
+                price = order.request.limit_price or order.reference_price or view.mark_price
+                promised += self._need(rules, view.plan, price, order.open_quantity)
+        if need + promised <= available:
+            return None
+        return Denial(
+            DenyReason.INSUFFICIENT_MARGIN,
+            f"needs {need:.2f} USDT, {promised:.2f} promised to other entries, {available:.2f} available",
+        )
+
+    @staticmethod
+    def _need(rules: Instrument, plan: VenuePlan, price: Decimal, quantity: Decimal) -> Decimal:
+        notional = rules.notional(price, quantity)
+        return notional / plan.leverage + notional * rules.taker_fee_fraction * 2
+
+    # --- daily loss -----------------------------------------------------------------------------------------------
+
+    def check_daily_loss(self, venue: VenueId, now_ms: int) -> Denial | None:
+        """(equity at 00:00 UTC − equity now) ÷ equity at 00:00, transfers left out, per venue and in total."""
+        most = self._limits.max_daily_loss_fraction
+        totals = [ZERO, ZERO]
+        for each, account in self._state.accounts.items():
+            base = self.day_equities.get((each, utc_day(now_ms)))
+            equity = account.balance.equity
+            if base is None or equity is None or base.equity <= 0:
+                continue
+            started = base.equity + base.transfers
+            totals[0] += started
+            totals[1] += equity
+            if each == venue and (started - equity) / base.equity > most:
+                return self._loss(f"on {venue}", started, equity)
+        if totals[0] > 0 and (totals[0] - totals[1]) / totals[0] > most:
+            return self._loss("in total", totals[0], totals[1])
+        return None
+
+    def _loss(self, where: str, started: Decimal, equity: Decimal) -> Denial:
+        return Denial(
+            DenyReason.DAILY_LOSS,
+            f"equity {where} went from {started:.2f} to {equity:.2f} USDT today; "
+            f"risk.max_daily_loss_fraction is {self._limits.max_daily_loss_fraction}; entries resume at 00:00 UTC",
+        )
+
+
+def utc_day(now_ms: int) -> str:
+    """The UTC day of a time in ms, YYYY-MM-DD."""
+    return datetime.fromtimestamp(now_ms / 1000, tz=UTC).date().isoformat()

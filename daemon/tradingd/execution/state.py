@@ -1,0 +1,145 @@
+"""What the daemon believes, in memory: orders, positions, closes, balances. Changed only by the recorder."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+
+from tradingd.domain.account import AccountSnapshot
+from tradingd.domain.ids import ClientOrderId, StrategyId, TradeId, VenueId, VenueOrderId
+from tradingd.domain.instruments import Instrument, InstrumentId
+from tradingd.domain.numbers import ZERO
+from tradingd.domain.orders import Order
+from tradingd.domain.positions import Position
+from tradingd.domain.records import LastCloseRecord, Recovered
+
+REMEMBERED_ORDERS = 2_000
+"""Final orders kept in memory for late fills; older ones are read from the journal."""
+
+
+class TradingState:
+    """The picture that guards and lanes read. Reads are cheap and synchronous; nothing here waits."""
+
+    def __init__(self) -> None:
+        self.orders: dict[ClientOrderId, Order] = {}
+        self.open_ids: dict[ClientOrderId, None] = {}
+        self._final_ids: deque[ClientOrderId] = deque()
+        self._by_venue_id: dict[tuple[InstrumentId, VenueOrderId], ClientOrderId] = {}
+        self.positions: dict[InstrumentId, Position] = {}
+        self.last_closes: dict[InstrumentId, LastCloseRecord] = {}
+        self.seen_trades: dict[InstrumentId, set[TradeId]] = {}
+        self.last_fill_ms: dict[InstrumentId, int] = {}
+        self.accounts: dict[VenueId, AccountSnapshot] = {}
+        self.prices: dict[InstrumentId, tuple[Decimal, float]] = {}
+        self.instruments: dict[InstrumentId, Instrument] = {}
+        self.owners: dict[InstrumentId, StrategyId] = {}
+
+    def load(self, recovered: Recovered) -> None:
+        """Take over what a start read from the journal."""
+        for order in (*recovered.recent_orders, *recovered.open_orders):
+            self.put_order(order)
+        self.positions.update({position.instrument: position for position in recovered.positions})
+        self.last_closes.update({close.instrument: close for close in recovered.last_closes})
+        self.last_fill_ms.update(recovered.last_fill_ms)
+        for fill in recovered.recent_fills:
+            self.seen_trades.setdefault(fill.instrument, set()).add(fill.trade_id)
+
+    def put_order(self, order: Order) -> None:
+        """Replace what is known of an order, and index it by every id that the venue may name it with."""
+        key = order.client_order_id
+        self.orders[key] = order
+        for venue_id in (order.venue_order_id, order.child_venue_order_id):
+            if venue_id is not None:
+                self._by_venue_id[(order.instrument, venue_id)] = key
+        if not order.status.is_final:
+            self.open_ids[key] = None
+        elif key in self.open_ids or key not in self._final_ids:
+            self.open_ids.pop(key, None)
+            self._final_ids.append(key)
+            self._forget_old()
+
+    def _forget_old(self) -> None:
+        while len(self._final_ids) > REMEMBERED_ORDERS:
+            old = self._final_ids.popleft()
+            order = self.orders.get(old)
+            if order is None or not order.status.is_final:
+                continue
+            del self.orders[old]
+            for venue_id in (order.venue_order_id, order.child_venue_order_id):
+                if venue_id is not None:
+                    self._by_venue_id.pop((order.instrument, venue_id), None)
+
+    def order_by_any_id(
+        self, instrument: InstrumentId, client_order_id: str | None, venue_order_id: VenueOrderId | None
+    ) -> Order | None:
+        """The order that either id names; the client order id goes first."""
+        if client_order_id is not None and (order := self.orders.get(ClientOrderId(client_order_id))) is not None:
+            return order
+        if venue_order_id is None:
+            return None
+        key = self._by_venue_id.get((instrument, venue_order_id))
+        return None if key is None else self.orders.get(key)
+
+    def open_orders(self, instrument: InstrumentId | None = None) -> Iterator[Order]:
+        """Orders that are not final, oldest first."""
+        for key in list(self.open_ids):
+            order = self.orders[key]
+            if instrument is None or order.instrument == instrument:
+                yield order
+
+    def entries(self, instrument: InstrumentId | None = None) -> Iterator[Order]:
+        """Orders that may still enlarge a position."""
+        return (order for order in self.open_orders(instrument) if order.needs_exposure_margin)
+
+    def position(self, instrument: InstrumentId) -> Position:
+        """The journal's position: the sum of the booked fills."""
+        return self.positions.get(instrument) or Position(instrument)
+
+    def unbooked_quantity(self, instrument: InstrumentId) -> Decimal:
+        """Signed contracts that the venue reported as filled and whose fills have not arrived yet."""
+        total = ZERO
+        for order in self._recent_orders(instrument):
+            if order.filled_quantity > order.booked_quantity:
+                total += (order.filled_quantity - order.booked_quantity) * order.request.side.sign
+        return total
+
+    def _recent_orders(self, instrument: InstrumentId) -> Iterable[Order]:
+        """Open orders and the last final ones: only these can still lack fills."""
+        recent = [*self.open_ids, *list(self._final_ids)[-50:]]
+        return (self.orders[key] for key in recent if key in self.orders and self.orders[key].instrument == instrument)
+
+    def expected_quantity(self, instrument: InstrumentId) -> Decimal:
+        """Signed contracts we believe the venue holds now."""
+        return self.position(instrument).quantity + self.unbooked_quantity(instrument)
+
+    def unknown_orders(self, instrument: InstrumentId | None = None) -> list[Order]:
+        """Orders whose fate at the venue is not known."""
+        return [order for order in self.open_orders(instrument) if order.status.is_unknown]
+
+    def open_positions(self, venue: VenueId | None = None) -> list[Position]:
+        """Positions that are not flat."""
+        return [
+            position
+            for position in self.positions.values()
+            if not position.is_flat and (venue is None or position.instrument.venue == venue)
+        ]
+
+    def note_price(self, instrument: InstrumentId, price: Decimal, monotonic: float) -> None:
+        """The newest price seen, and when (real seconds)."""
+        self.prices[instrument] = (price, monotonic)
+
+    def fresh_price(self, instrument: InstrumentId, monotonic: float, max_age_s: float) -> Decimal | None:
+        """The newest price, unless it is older than `max_age_s` real seconds."""
+        known = self.prices.get(instrument)
+        return known[0] if known is not None and monotonic - known[1] <= max_age_s else None
+
+    def last_price(self, instrument: InstrumentId) -> Decimal | None:
+        """The newest price seen, however old."""
+        known = self.prices.get(instrument)
+        return known[0] if known is not None else None
+
+    def instruments_of(self, venue: VenueId) -> list[InstrumentId]:
+        """Our instruments on a venue: those a strategy owns, and those where something is still open."""
+        found = {instrument: None for instrument in self.owners if instrument.venue == venue}
+        found.update({position.instrument: None for position in self.open_positions(venue)})
+        found.update({order.instrument: None for order in self.open_orders() if order.instrument.venue == venue})
+        return list(found)

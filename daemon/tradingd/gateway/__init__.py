@@ -1,0 +1,1 @@
+"""The ways in: operators' commands over a unix socket."""

@@ -1,0 +1,53 @@
+"""The command line's side of the control socket: one request, one answer, no event loop."""
+
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from tradingd.domain.errors import TradingdError
+from tradingd.gateway.commands import MAX_REPLY_BYTES, Reply
+from tradingd.gateway.unix_path import connect
+
+
+class DaemonUnreachable(TradingdError):
+    """No daemon answers at the socket; the text says why and what to do."""
+
+
+def ask(path: Path, command: str, arguments: Mapping[str, str], timeout_s: float = 60.0) -> Reply:
+    """Send one command and wait for its reply; raises DaemonUnreachable."""
+    try:
+        connection = connect(path, timeout_s)
+    except FileNotFoundError:
+        raise DaemonUnreachable(f"no daemon runs here: {path} does not exist") from None
+    except ConnectionRefusedError:
+        raise DaemonUnreachable(f"no daemon runs here: nothing listens on {path}, it was left by a dead one") from None
+    except PermissionError:
+        raise DaemonUnreachable(f"{path} may not be opened by you: join its group, or use sudo") from None
+    except OSError as error:
+        raise DaemonUnreachable(f"{path} cannot be reached: {error.strerror or error}") from None
+    with connection:
+        try:
+            connection.sendall(json.dumps({"command": command, "arguments": dict(arguments)}).encode() + b"\n")
+            answer = _read_line(connection)
+        except TimeoutError:
+            raise DaemonUnreachable(f"the daemon at {path} did not answer within {timeout_s:g} s") from None
+        except OSError as error:
+            raise DaemonUnreachable(f"the daemon at {path} hung up: {error.strerror or error}") from None
+    try:
+        reply = json.loads(answer)
+    except ValueError:
+        raise DaemonUnreachable(f"the daemon at {path} hung up before its answer was complete") from None
+    if not isinstance(reply, dict) or "ok" not in reply:
+        raise DaemonUnreachable(f"what listens on {path} is not a tradingd")
+    return reply
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    data = bytearray()
+    while not data.endswith(b"\n"):
+        piece = connection.recv(65_536)
+        if not piece or len(data) > MAX_REPLY_BYTES:
+            break
+        data += piece
+    return bytes(data)

@@ -1,0 +1,338 @@
+"""Tells what happens: one log line per event on the bus, past tense, with whom it concerns as fields.
+
+Lines that may come many times a second (candles at speed, the same denial at each candle) are thinned by real time:
+the next line that passes says how many were left out. The journal has them all.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable
+from decimal import Decimal
+from typing import Any
+
+import structlog
+
+from tradingd.bus import Bus
+from tradingd.domain.errors import Severity
+from tradingd.domain.events import (
+    CandleClosed,
+    Filled,
+    ForeignOrderSeen,
+    Heartbeat,
+    IncidentRaised,
+    IntentDenied,
+    OrderChanged,
+    PositionChanged,
+    ProtectionChanged,
+    StrategyQuarantined,
+    StreamChanged,
+    VenueState,
+    VenueStateChanged,
+)
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.intents import DenyReason
+from tradingd.domain.numbers import ZERO
+from tradingd.domain.orders import Order, OrderEvent, OrderStatus
+from tradingd.domain.positions import Position
+from tradingd.ports import Clock
+from tradingd.telemetry.render import IsoTime
+
+EXPECTED_DENIALS = frozenset(
+    {
+        DenyReason.HOLD_PERIOD,
+        DenyReason.ENTRY_PENDING,
+        DenyReason.POSITION_OPEN,
+        DenyReason.OPPOSITE_POSITION,
+        DenyReason.NO_POSITION,
+        DenyReason.PAUSED,
+        DenyReason.STALE,
+        DenyReason.RESTARTED,
+        DenyReason.STOPPING,
+    }
+)
+"""Denials of everyday trading; any other one is worth a look."""
+
+_ORDER_EVENTS = {
+    OrderEvent.SUBMIT: "order_submitted",
+    OrderEvent.DENY: "order_denied",
+    OrderEvent.ACCEPT: "order_accepted",
+    OrderEvent.REJECT: "order_rejected",
+    OrderEvent.TIME_OUT: "order_in_doubt",
+    OrderEvent.NOT_FOUND: "order_not_found",
+    OrderEvent.TRIGGER: "order_triggered",
+    OrderEvent.FILL_PART: "order_partially_filled",
+    OrderEvent.FILL_ALL: "order_filled",
+    OrderEvent.CANCEL: "order_canceled",
+    OrderEvent.EXPIRE: "order_expired",
+}
+_MAX_KEYS = 512
+_DENIAL_INTERVAL_S = 10.0
+
+
+class Narrator:
+    """Subscribes to the bus and writes lines. Expects `Filled` before the `PositionChanged` that it causes.
+
+    `candle_interval_s`: at most one candle line per instrument in that real time at info, the rest at debug; None
+    means all at debug. `heartbeat_s`: a beat later than twice that is a warning. `positions` are those recovered.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        clock: Clock,
+        *,
+        candle_interval_s: float | None = 2.0,
+        heartbeat_s: float = 10.0,
+        positions: Iterable[Position] = (),
+    ) -> None:
+        self._log: Any = structlog.get_logger()
+        self._iso = IsoTime()
+        self._candle_interval_s = candle_interval_s
+        self._heartbeat_s = heartbeat_s
+        self._thin = _Thinner(clock)
+        self._quantities: dict[InstrumentId, Decimal] = {held.instrument: held.quantity for held in positions}
+        self._realized: dict[InstrumentId, Decimal] = {}
+        self._fees: dict[InstrumentId, Decimal] = {}
+        self._strategies: dict[InstrumentId, str | None] = {held.instrument: held.strategy for held in positions}
+        bus.subscribe(CandleClosed, self._candle_closed)
+        bus.subscribe(OrderChanged, self._order_changed)
+        bus.subscribe(Filled, self._filled)
+        bus.subscribe(PositionChanged, self._position_changed)
+        bus.subscribe(IntentDenied, self._intent_denied)
+        bus.subscribe(ForeignOrderSeen, self._foreign_order_seen)
+        bus.subscribe(ProtectionChanged, self._protection_changed)
+        bus.subscribe(VenueStateChanged, self._venue_state_changed)
+        bus.subscribe(StreamChanged, self._stream_changed)
+        bus.subscribe(IncidentRaised, self._incident_raised)
+        bus.subscribe(StrategyQuarantined, self._strategy_quarantined)
+        bus.subscribe(Heartbeat, self._heartbeat)
+
+    def _candle_closed(self, event: CandleClosed) -> None:
+        candle = event.candle
+        key = ("candle", candle.instrument, candle.timeframe)
+        skipped = None if self._candle_interval_s is None else self._thin.passes(key, self._candle_interval_s)
+        write = self._log.debug if skipped is None else self._log.info
+        write(
+            "candle_closed",
+            **_place(candle.instrument),
+            timeframe=candle.timeframe,
+            open_time=self._iso(candle.open_time_ms),
+            open=candle.open,
+            high=candle.high,
+            low=candle.low,
+            close=candle.close,
+            volume=candle.volume,
+            **_said(late=candle.late, gap_before=candle.gap_before, candles_not_shown=skipped),
+        )
+
+    def _order_changed(self, event: OrderChanged) -> None:
+        order = event.order
+        name = _ORDER_EVENTS[event.event]
+        fields = {**_order_fields(order), "source": event.source, **_said(reason=order.reason)}
+        if event.before.is_final:
+            # A fill after the end is a fact that wins; it comes with an incident of its own.
+            self._log.warning(name, **fields, before=event.before)
+        elif event.event is OrderEvent.REJECT:
+            self._log.warning(name, **fields, code=order.reject_code)
+        elif event.event in (OrderEvent.TIME_OUT, OrderEvent.NOT_FOUND):
+            self._log.warning(name, **fields)
+        else:
+            self._log.info(name, **fields)
+
+    def _filled(self, event: Filled) -> None:
+        fill = event.fill
+        self._fees[fill.instrument] = self._fees.get(fill.instrument, ZERO) + fill.fee
+        if event.strategy is not None:
+            self._strategies[fill.instrument] = event.strategy
+        write = self._log.info if event.order is not None else self._log.warning
+        write(
+            "fill_booked" if event.order is not None else "foreign_fill_booked",
+            **_place(fill.instrument),
+            strategy=event.strategy,
+            client_order_id=fill.client_order_id,
+            cause=fill.trade_id,
+            side=fill.side,
+            quantity=fill.quantity,
+            price=fill.price,
+            fee=f"{fill.fee:f} {fill.fee_currency}",
+            position=event.position.quantity,
+            **_said(maker=fill.maker, reason=fill.reason),
+        )
+
+    def _position_changed(self, event: PositionChanged) -> None:
+        position = event.position
+        instrument = position.instrument
+        before = self._quantities.get(instrument, ZERO)
+        self._quantities[instrument] = position.quantity
+        realized = self._realized.get(instrument, ZERO) + event.realized_pnl
+        self._realized[instrument] = realized
+        if position.strategy is not None:
+            self._strategies[instrument] = position.strategy
+        fields: dict[str, Any] = {
+            **_place(instrument),
+            "strategy": self._strategies.get(instrument),
+            "cause": event.cause,
+            "quantity": position.quantity,
+        }
+        if position.is_flat or event.closed:
+            fees = self._fees.pop(instrument, ZERO)
+            del self._realized[instrument]
+            write = self._log.info if position.is_flat else self._log.error
+            write(
+                "position_closed" if position.is_flat else "position_flipped",
+                **fields,
+                pnl_usdt=realized - fees,
+                before_fees_usdt=realized,
+                fees_usdt=fees,
+            )
+        elif before == 0:
+            self._log.info("position_opened", **fields, entry_price=position.entry_price)
+        else:
+            name = "position_increased" if abs(position.quantity) > abs(before) else "position_reduced"
+            self._log.info(name, **fields, entry_price=position.entry_price, **_said(realized_usdt=event.realized_pnl))
+
+    def _intent_denied(self, event: IntentDenied) -> None:
+        reason = event.denial.reason
+        skipped = self._thin.passes(("denied", event.strategy, event.intent.instrument, reason), _DENIAL_INTERVAL_S)
+        if skipped is None:
+            write = self._log.debug
+        else:
+            write = self._log.info if reason in EXPECTED_DENIALS else self._log.warning
+        write(
+            "intent_denied",
+            **_place(event.intent.instrument),
+            strategy=event.strategy,
+            cause=event.intent_id,
+            intent=type(event.intent).__name__,
+            reason=reason,
+            **_said(detail=event.denial.detail, denials_not_shown=skipped),
+        )
+
+    def _foreign_order_seen(self, event: ForeignOrderSeen) -> None:
+        order = event.order
+        skipped = self._thin.passes(("foreign", order.venue_order_id), 60.0)
+        if skipped is not None:
+            self._log.warning(
+                "foreign_order_seen",
+                **_place(order.instrument),
+                client_order_id=order.client_order_id,
+                venue_order_id=order.venue_order_id,
+                book=order.book,
+                side=order.side,
+                status=order.status,
+                type=order.raw_type,
+            )
+
+    def _protection_changed(self, event: ProtectionChanged) -> None:
+        fields = {
+            **_place(event.instrument),
+            "strategy": self._strategies.get(event.instrument),
+            **_said(stop_loss=event.stop_loss, take_profit=event.take_profit),
+        }
+        if event.covered:
+            self._log.info("protection_placed", **fields, unprotected_s=round(event.unprotected_s, 3))
+        elif self._quantities.get(event.instrument, ZERO) == 0:
+            self._log.info("protection_ended", **fields)
+        else:
+            self._log.warning("protection_missing", **fields, unprotected_s=round(event.unprotected_s, 3))
+
+    def _venue_state_changed(self, event: VenueStateChanged) -> None:
+        worse = event.state in (VenueState.DEGRADED, VenueState.BANNED, VenueState.DOWN)
+        write = self._log.warning if worse else self._log.info
+        write("venue_state_changed", venue=event.venue, state=event.state, before=event.before, reason=event.reason)
+
+    def _stream_changed(self, event: StreamChanged) -> None:
+        fields = {"venue": event.venue, "stream": event.stream, **_said(reason=event.reason)}
+        if event.connected:
+            self._log.info("stream_connected", **fields)
+        else:
+            self._log.warning("stream_lost", **fields)
+
+    def _incident_raised(self, event: IncidentRaised) -> None:
+        write = {
+            Severity.INFO: self._log.info,
+            Severity.WARNING: self._log.warning,
+            Severity.CRITICAL: self._log.critical,
+        }[event.severity]
+        write(
+            "incident_raised",
+            venue=event.venue if event.instrument is None else event.instrument.venue,
+            instrument=None if event.instrument is None else str(event.instrument),
+            strategy=event.strategy,
+            kind=event.kind,
+            detail=event.detail,
+        )
+
+    def _strategy_quarantined(self, event: StrategyQuarantined) -> None:
+        self._log.error(
+            "strategy_quarantined",
+            strategy=event.strategy,
+            reason=event.reason,
+            remedy=f"correct it, then: tradingd strategies lift {event.strategy}",
+        )
+
+    def _heartbeat(self, event: Heartbeat) -> None:
+        late = event.delta_s > 2 * self._heartbeat_s
+        write = self._log.warning if late else self._log.info
+        write(
+            "heartbeat",
+            at=self._iso(event.time_ms),
+            delta_s=round(event.delta_s, 3),
+            equity_usdt=event.equity_usdt,
+            open_positions=event.open_positions,
+            unknown_orders=event.unknown_orders,
+            entries_allowed=event.entries_allowed,
+            stream_ages_s={name: round(age_s, 1) for name, age_s in sorted(event.stream_ages_s.items())},
+            **_said(late=late),
+        )
+
+
+class _Thinner:
+    """Lets one line per key and interval pass, and counts those that it held back."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
+
+    def passes(self, key: Hashable, interval_s: float) -> int | None:
+        """How many were held back since the last that passed, or None to hold this one back."""
+        now_s = self._clock.monotonic()
+        last_s, held_back = self._seen.get(key, (None, 0))
+        if last_s is not None and now_s - last_s < interval_s:
+            self._seen[key] = (last_s, held_back + 1)
+            return None
+        self._seen[key] = (now_s, 0)
+        self._seen.move_to_end(key)
+        if len(self._seen) > _MAX_KEYS:
+            self._seen.popitem(last=False)
+        return held_back
+
+
+def _place(instrument: InstrumentId) -> dict[str, Any]:
+    return {"venue": instrument.venue, "instrument": str(instrument)}
+
+
+def _said(**fields: Any) -> dict[str, Any]:
+    """Only the fields that say something."""
+    return {name: value for name, value in fields.items() if value}
+
+
+def _order_fields(order: Order) -> dict[str, Any]:
+    request = order.request
+    filled = order.filled_quantity if order.status is not OrderStatus.SUBMITTED else ZERO
+    return {
+        **_place(request.instrument),
+        "strategy": order.strategy,
+        "client_order_id": request.client_order_id,
+        "cause": order.intent_id,
+        "purpose": request.purpose.name.lower(),
+        "side": request.side,
+        "kind": request.kind,
+        "quantity": "whole position" if request.quantity is None else request.quantity,
+        **_said(
+            limit_price=request.limit_price,
+            trigger_price=request.trigger_price,
+            filled=filled,
+            average_price=order.average_price,
+            venue_order_id=order.venue_order_id,
+        ),
+    }

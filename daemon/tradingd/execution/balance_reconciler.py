@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from tradingd.bus import Bus
-from tradingd.domain.account import AccountSnapshot, VenuePosition
+from tradingd.domain.account import AccountSnapshot, VenueOrder, VenuePosition
 from tradingd.domain.errors import Severity, VenueError
 from tradingd.domain.events import AccountRead, IncidentRaised, PositionChanged
 from tradingd.domain.ids import VenueId
@@ -211,13 +211,13 @@ class BalanceReconciler:
         """
         adapter = self._router.venues[venue]
         shown = await adapter.open_orders(None, Priority.RECONCILE)
-        by_instrument = {instrument: [] for instrument in self._state.instruments_of(venue)}
-        for order in shown:
-            if order.instrument in by_instrument:
-                by_instrument[order.instrument].append(order)
+        by_instrument: dict[InstrumentId, list[VenueOrder]] = {each: [] for each in self._state.instruments_of(venue)}
+        for each in shown:
+            if each.instrument in by_instrument:
+                by_instrument[each.instrument].append(each)
         for instrument, orders in by_instrument.items():
             await self._sweeper.take_in(instrument, orders)
-        open_keys = {order.client_order_id for order in shown}
+        open_keys = {each.client_order_id for each in shown}
         for order in [each for each in self._state.open_orders() if each.instrument.venue == venue]:
             if order.client_order_id in open_keys:
                 continue
@@ -236,7 +236,7 @@ class BalanceReconciler:
         return sum(self._recorder.apply_fill(fill, "lookup") for fill in fills)
 
     async def _agree(self, venue: VenueId, instruments: list[InstrumentId]) -> None:
-        """Book fills until positions agree; correct only what two agreeing readings, newer than any fact, still show."""
+        """Book fills until positions agree; correct only what two agreeing readings, newer than any fact, show."""
         last: dict[InstrumentId, Decimal] = {}
         for attempt in range(1, 7):
             for instrument in instruments:
@@ -284,7 +284,7 @@ class BalanceReconciler:
         self._raise(
             "position_corrected",
             Severity.CRITICAL,
-            f"{shown.instrument}: journal {before.quantity}, venue {shown.quantity}; no fills explain it, the venue wins",
+            f"{shown.instrument}: journal {before.quantity}, venue {shown.quantity}; the venue wins",
             shown.instrument.venue,
         )
 

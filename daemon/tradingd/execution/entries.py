@@ -42,7 +42,7 @@ class PendingIntent(msgspec.Struct, frozen=True):
 
 
 def _undecided(pending: PendingIntent) -> Denial | None:
-    """The denial when the decision behind the intent did not commit: the store keeps order, so by now it has or has not.
+    """The denial when the decision behind the intent did not commit: the store keeps order, so by now it is known.
 
     Both share one commit on the fast path, which is why nobody waited for the decision before.
     """

@@ -21,8 +21,8 @@ class ExchangeRouter:
         self._recorder = recorder
         self._bus = bus
         self._clock = clock
-        self._states = {venue: VenueState.STARTING for venue in venues}
-        self._reasons = {venue: "starting" for venue in venues}
+        self._states = dict.fromkeys(venues, VenueState.STARTING)
+        self._reasons = dict.fromkeys(venues, "starting")
         self._reachable_since = {venue: clock.monotonic() for venue in venues}
         self._late: set[asyncio.Task[None]] = set()
         self.on_trouble: Callable[[VenueId, SubmitOutcome], None] = lambda venue, outcome: None

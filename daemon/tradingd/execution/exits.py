@@ -9,7 +9,7 @@ from tradingd.bus import Bus
 from tradingd.domain.account import RejectKind
 from tradingd.domain.errors import Severity, VenueError
 from tradingd.domain.events import IncidentRaised
-from tradingd.domain.ids import IntentId, Purpose, StrategyId
+from tradingd.domain.ids import Purpose, StrategyId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial
 from tradingd.domain.orders import Order, OrderStatus
@@ -112,7 +112,7 @@ class Exits:
         await self._close(goal, quantity)
 
     async def _held(self, goal: ExitGoal) -> Decimal | None:
-        """The signed contracts to close: what we expect, or after a failed try what the venue shows; None: try later."""
+        """The signed contracts to close: as expected, or after a failed try as the venue shows; None: try later."""
         expected = self._state.expected_quantity(goal.instrument)
         if not goal.ask_venue:
             return expected

@@ -33,7 +33,7 @@ class Lane:
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"lane {self.instrument}")
 
     def add(self, priority: Priority, name: str, run: StepRun, *, coalesce: bool = True) -> bool:
-        """Queue a step; with `coalesce` a waiting step of the same name stands for both. False when the lane is full."""
+        """Queue a step; with `coalesce` a waiting step of the same name stands for both. False: the lane is full."""
         if coalesce and name in self._names:
             return True
         if len(self._steps) >= MAX_WAITING_STEPS and priority >= Priority.ENTRY:

@@ -23,7 +23,7 @@ class EntryDraft(msgspec.Struct, frozen=True):
 
 
 class OrderRouter:
-    """Builds order requests from the venue's live rules; what cannot be built is denied with the rule that forbids it."""
+    """Builds order requests from the venue's live rules; what cannot be built is denied with its rule."""
 
     def entry(
         self, intent: CheckedEnter, rules: Instrument, mark_price: Decimal, equity: Decimal | None

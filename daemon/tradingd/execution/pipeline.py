@@ -248,14 +248,22 @@ class Pipeline:
                 self._add_protect(instrument)
             if self._exits.retry_due(instrument):
                 self._add_exit(instrument)
-            if not self._sweeper.has_proof(instrument) and self._state.expected_quantity(instrument) == 0:
-                if instrument in self._protection.covers and not list(self._state.entries(instrument)):
-                    self._add_sweep(instrument, ended=False)
+            if self._sweep_missing(instrument):
+                self._add_sweep(instrument, ended=False)
         for order in list(self._state.open_orders()):
             if order.status is OrderStatus.IN_DOUBT and order.instrument.venue in self._opened:
                 self._settle_later(order, now)
             elif order.expire_ms is not None and self._clock.now_ms() >= order.expire_ms:
                 self._expire(order)
+
+    def _sweep_missing(self, instrument: InstrumentId) -> bool:
+        """Whether a position has ended and the sweep behind it has not proved anything yet."""
+        return (
+            instrument in self._protection.covers
+            and not self._sweeper.has_proof(instrument)
+            and self._state.expected_quantity(instrument) == 0
+            and not list(self._state.entries(instrument))
+        )
 
     def _settle_later(self, order: Order, now: float) -> None:
         """Look a leg in doubt up, with growing pauses, in its lane."""

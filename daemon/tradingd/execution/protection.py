@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from tradingd.bus import Bus
-from tradingd.domain.account import RejectKind, SubmitVerdict
+from tradingd.domain.account import RejectKind
 from tradingd.domain.errors import Severity, VenueError
 from tradingd.domain.events import IncidentRaised, ProtectionChanged
 from tradingd.domain.ids import ClientOrderId, IntentId, Purpose, StrategyId
@@ -262,7 +262,7 @@ class Protection:
         return await self._sender.send(approved, leg, Priority.PROTECT, remember)
 
     async def _settle_doubt(self, cover: Cover, order: Order) -> None:
-        """The stop's answer was lost: look for it once at once; the next try is a new leg, which cannot add exposure."""
+        """The stop's answer was lost: look for it at once; the next try is a new leg, which cannot add exposure."""
         try:
             await self._idempotency.settle(order, self._router.venue(order.instrument), Priority.PROTECT)
         except VenueError as error:

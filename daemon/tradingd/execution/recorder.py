@@ -259,7 +259,7 @@ class Recorder:
         wanted = order.request.quantity
         whole = booked >= wanted if wanted is not None else change.position.is_flat
         event = OrderEvent.FILL_ALL if whole else OrderEvent.FILL_PART
-        if order.status.is_final and booked > order.filled_quantity or (wanted is not None and booked > wanted):
+        if (order.status.is_final and booked > order.filled_quantity) or (wanted is not None and booked > wanted):
             self.incident(
                 "late_fill", Severity.CRITICAL, f"fill {fill.trade_id} of {fill.quantity} after {order.status}", order
             )

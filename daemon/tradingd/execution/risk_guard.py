@@ -157,7 +157,7 @@ class RiskGuard:
         return Denial(DenyReason.LEVERAGE, f"leverage {view.plan.leverage}; allowed here: {allowed}")
 
     def _check_margin(self, draft: EntryDraft, view: EntryView) -> Denial | None:
-        """Available margin must cover this entry, and every entry the reading cannot know of yet, as if filled (P17)."""
+        """Available margin covers this entry, and every entry the reading cannot know of yet, as if filled (P17)."""
         available = view.account.balance.available
         if available is None:
             return Denial(DenyReason.INSUFFICIENT_MARGIN, "the venue's available margin is not known yet")

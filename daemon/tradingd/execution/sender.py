@@ -88,7 +88,7 @@ class Sender:
     ) -> Sent | Denial:
         """Write the leg ahead with `records` in one commit, send it once, wait for the first evidence.
 
-        The budget must have been reserved. `veto` is asked between commit and send. A denial means that nothing was sent.
+        The budget must have been reserved. `veto` is asked between commit and send. A denial: nothing was sent.
         """
         venue = self._router.venue(approved.request.instrument)
         order = Order(

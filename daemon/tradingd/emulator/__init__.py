@@ -1,0 +1,1 @@
+"""Built-in venues: sans-IO models of real venues, with a loopback server in front."""

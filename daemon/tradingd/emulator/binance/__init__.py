@@ -1,0 +1,1 @@
+"""Binance USDT-M futures: the wire dialect over the common core."""

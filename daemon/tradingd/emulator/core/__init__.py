@@ -1,0 +1,1 @@
+"""Venue-neutral half of the built-in venues: market, matching, account, ledger."""

@@ -1,0 +1,71 @@
+"""How long facts take to be seen: seeded delays between what is true at the venue and what it answers or pushes."""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+FOREVER_MS = 1 << 62
+
+
+class Lags:
+    """Delays in venue milliseconds; `scale` keeps them constant in real time when venue time runs faster."""
+
+    def __init__(self, rng: Random, scale: float = 1.0, enabled: bool = True) -> None:
+        self.scale = scale
+        self._rng = rng
+        self._enabled = enabled
+
+    @classmethod
+    def none(cls) -> Lags:
+        """No delay at all."""
+        return cls(Random(0), enabled=False)
+
+    def _draw(self, least_ms: float, mean_ms: float, most_ms: float) -> int:
+        if not self._enabled:
+            return 0
+        return int(min(most_ms, least_ms + self._rng.expovariate(1.0 / mean_ms)) * self.scale)
+
+    def stream(self) -> int:
+        """Until an event of the user stream leaves."""
+        return self._draw(3.0, 8.0, 80.0)
+
+    def order(self) -> int:
+        """Until a look-up or list shows an order's new state."""
+        return self._draw(0.0, 20.0, 200.0)
+
+    def fill(self) -> int:
+        """Until the list of fills shows it."""
+        return self._draw(5.0, 40.0, 300.0)
+
+    def balance(self) -> int:
+        """Until balances show it."""
+        return self._draw(5.0, 60.0, 300.0)
+
+    def position(self) -> int:
+        """Until positions show it."""
+        return self._draw(5.0, 50.0, 300.0)
+
+
+class Lagged(Generic[T]):
+    """A value that changes now and is seen to change later, never out of order."""
+
+    __slots__ = ("_pending", "_seen")
+
+    def __init__(self, value: T) -> None:
+        self._seen = value
+        self._pending: deque[tuple[int, T]] = deque()
+
+    def put(self, visible_ms: int, value: T) -> None:
+        """`value` becomes visible at that time, or with the change before it if that is later."""
+        if self._pending and self._pending[-1][0] > visible_ms:
+            visible_ms = self._pending[-1][0]
+        self._pending.append((visible_ms, value))
+
+    def at(self, now_ms: int) -> T:
+        """What is visible."""
+        while self._pending and self._pending[0][0] <= now_ms:
+            self._seen = self._pending.popleft()[1]
+        return self._seen

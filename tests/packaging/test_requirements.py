@@ -25,36 +25,48 @@ def _entries(lock: str) -> list[list[str]]:
     return [line.split(" --hash=") for line in text.splitlines()]
 
 
-def _imports(*folders: str) -> dict[str, Path]:
-    """Top-level packages imported by the sources in the folders, each with one file that does."""
-    found: dict[str, Path] = {}
-    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(), str(path))):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0]: path for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found[node.module.partition(".")[0]] = path
+def _imported(path: Path) -> set[str]:
+    """The modules that one source imports, by statement or by `import_module("…")`, which import-linter cannot see."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found |= {str(ast.literal_eval(name)) for name in node.args[:1] if isinstance(name, ast.Constant)}
+    return found
+
+
+def _importers(*folders: str) -> dict[str, set[str]]:
+    """Top-level packages imported below the folders, each with the files that do."""
+    found: dict[str, set[str]] = {}
+    for path in (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))):
+        for name in _imported(path):
+            found.setdefault(name.partition(".")[0], set()).add(str(path.relative_to(ROOT)))
     return found
 
 
 def test_each_runtime_dependency_is_imported_and_each_import_is_declared():
     declared = {_name(requirement) for requirement in PROJECT["dependencies"]}
-    imported = set(_imports("daemon", "migrations")) - set(sys.stdlib_module_names) - {"tradingd"}
+    imported = set(_importers("daemon", "migrations")) - set(sys.stdlib_module_names) - {"tradingd"}
     # pydantic_core is part of pydantic, which pins it.
     assert {name.replace("_", "-") for name in imported} - {"pydantic-core"} == declared
 
 
+def test_no_dynamic_import_goes_round_the_layers():
+    importers = _importers("daemon")
+    homes = {"ccxt": "venues", "sqlalchemy": "journal", "alembic": "journal", "aiosqlite": "journal"}
+    for library, home in homes.items():
+        assert {file for file in importers[library] if not file.startswith(f"daemon/tradingd/{home}/")} == set()
+
+
 def test_shipped_strategies_import_only_the_plugin_api_and_the_standard_library():
-    assert sorted(path.name for path in (ROOT / "strategies").glob("*.py"))
-    foreign = {}
-    for path in (ROOT / "strategies").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(), str(path))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for name in names:
-                if name.partition(".")[0] not in sys.stdlib_module_names and name != "tradingd.strategy":
-                    foreign[path.name] = name
-    assert foreign == {}
+    plugins = sorted((ROOT / "strategies").rglob("*.py"))
+    assert plugins
+    for path in plugins:
+        foreign = {name for name in _imported(path) if name.partition(".")[0] not in sys.stdlib_module_names}
+        assert foreign == {"tradingd.strategy"}, path
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -12,7 +12,7 @@ from tradingd.config.problems import Problem
 
 def check_permissions(path: Path) -> list[Problem]:
     """Problems with who may change the plugin: only its owner may, since it runs with the daemon's rights."""
-    problems = []
+    problems: list[Problem] = []
     for place in (path.parent, path):
         status = place.stat()
         if status.st_uid not in (0, os.geteuid()):
@@ -55,18 +55,14 @@ def check_source(tree: ast.Module, path: Path) -> list[Problem]:
             message = "this except also catches the end of the handler's time budget"
             problems.append(Problem(message, f"{path}:{node.lineno}", "except Exception, or narrower"))
         elif isinstance(node, ast.AsyncFunctionDef) and node.name.startswith("on_"):
-            problems.append(
-                Problem(f"{node.name} is async", f"{path}:{node.lineno}", "plain functions: drop the async")
-            )
+            problems.append(Problem(f"{node.name} is async", f"{path}:{node.lineno}", "a plain function"))
     return problems
 
 
 def _check_import(module: str, node: ast.stmt, path: Path) -> list[Problem]:
     if module == "tradingd.strategy" or module.partition(".")[0] != "tradingd":
         return []
-    return [
-        Problem(f"imports {module}", f"{path}:{node.lineno}", "of the daemon only: from tradingd.strategy import …")
-    ]
+    return [Problem(f"imports {module}", f"{path}:{node.lineno}", "of the daemon: tradingd.strategy")]
 
 
 def _catches_everything(node: ast.ExceptHandler) -> bool:

@@ -1,0 +1,78 @@
+"""This machine's clock, randomness and pid: the only module that may read them (everything else is given ports)."""
+
+import asyncio
+import os
+import random
+import time
+
+
+class MachineClock:
+    """The Clock port on real hardware. Venue time = a base read from the venue + real time since, times the speed.
+
+    Before the first reading venue time is the host's wall clock.
+    """
+
+    def __init__(self) -> None:
+        self._speed = 1.0
+        self._base_ms = float(time.time_ns() // 1_000_000)
+        self._base_at = time.monotonic()
+
+    def now_ms(self) -> int:
+        """Venue time, ms UTC."""
+        return int(self._base_ms + (time.monotonic() - self._base_at) * 1000 * self._speed)
+
+    def monotonic(self) -> float:
+        """Real seconds."""
+        return time.monotonic()
+
+    def wall_ms(self) -> int:
+        """The host's wall clock, ms UTC."""
+        return time.time_ns() // 1_000_000
+
+    @property
+    def speed(self) -> float:
+        """Venue seconds per real second."""
+        return self._speed
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait real seconds."""
+        await asyncio.sleep(seconds)
+
+    def synchronise(self, venue_ms: float, at: float) -> float:
+        """Venue time was `venue_ms` at monotonic `at`; returns by how many ms our reading was ahead of it."""
+        ahead = self._base_ms + (at - self._base_at) * 1000 * self._speed - venue_ms
+        self._base_ms, self._base_at = venue_ms, at
+        return ahead
+
+    def set_speed(self, speed: float) -> None:
+        """Let venue time run `speed` times faster from now on."""
+        now = time.monotonic()
+        self._base_ms += (now - self._base_at) * 1000 * self._speed
+        self._base_at, self._speed = now, speed
+
+
+class MachineRandom:
+    """The Random port on real hardware."""
+
+    _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+    def __init__(self) -> None:
+        self._random = random.SystemRandom()
+
+    def uniform(self, low: float, high: float) -> float:
+        """A number between low and high."""
+        return self._random.uniform(low, high)
+
+    def token(self, length: int) -> str:
+        """`length` characters of [0-9a-z]."""
+        return "".join(self._random.choice(self._ALPHABET) for _ in range(length))
+
+
+def pid() -> int:
+    """This process's id."""
+    return os.getpid()
+
+
+def environment() -> dict[str, str]:
+    """The environment variables as they are now."""
+    return dict(os.environ)

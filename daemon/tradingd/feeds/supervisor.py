@@ -1,0 +1,152 @@
+"""Keeps a venue's streams alive: ccxt never dials again by itself, and a silent stream says nothing of its death."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from tradingd.bus import Bus
+from tradingd.domain.errors import VenueError
+from tradingd.domain.events import StreamChanged
+from tradingd.domain.ids import VenueId
+from tradingd.ports import Clock, StreamKey, Venue
+
+CHECK_INTERVAL_S = 0.5
+
+
+class Backoff(Protocol):
+    """How long to wait before another try."""
+
+    def delay_s(self, attempt: int) -> float:
+        """Real seconds before try number `attempt` + 1."""
+        ...
+
+
+class StreamListener(Protocol):
+    """Who must know when a venue's pushes can be relied on; a disconnect is an event, and recovery is one path."""
+
+    def on_streams_lost(self, venue: VenueId, kind: str, reason: str) -> None:
+        """A kind of stream (candles, account) broke or went silent."""
+        ...
+
+    def on_streams_restored(self, venue: VenueId) -> None:
+        """Every wanted stream stands again."""
+        ...
+
+
+class Supervisor:
+    """One task per venue: holds the table of wanted streams, subscribes what is missing, and resets what is silent.
+
+    A stream that was never subscribed is as missing as one that was lost. `stale_after_s` is real time since the last
+    sign of life of a kind of stream; a ping that is answered counts as one for the account stream only, since a
+    candle stream always has something to say.
+    """
+
+    def __init__(
+        self,
+        venue: Venue,
+        wanted: Sequence[StreamKey],
+        bus: Bus,
+        clock: Clock,
+        backoff: Backoff,
+        listener: StreamListener,
+        stale_after_s: float,
+    ) -> None:
+        self._venue = venue
+        self._wanted = tuple(wanted)
+        self._bus = bus
+        self._clock = clock
+        self._backoff = backoff
+        self._listener = listener
+        self._stale_after_s = stale_after_s
+        self._live: set[StreamKey] = set()
+        self._alive_at: dict[str, float] = {}
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._whole = False
+        self._attempt = 0
+
+    # --- what the sink tells --------------------------------------------------------------------------------------
+
+    def on_alive(self, stream: str) -> None:
+        """Any frame arrived on a kind of stream."""
+        self._alive_at[stream] = self._clock.monotonic()
+
+    def on_disconnect(self, stream: str, reason: str) -> None:
+        """Every subscription of that kind is gone; told more than once for one end."""
+        lost = [key for key in self._live if key.kind == stream]
+        self._live.difference_update(lost)
+        self._changed.set()
+        if lost and self._whole:
+            self._whole = False
+            self._bus.publish(StreamChanged(self._venue.id, stream, False, reason))
+            self._listener.on_streams_lost(self._venue.id, stream, reason)
+
+    # --- what others ask ------------------------------------------------------------------------------------------
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every wanted stream stands."""
+        return self._whole
+
+    def ages_s(self) -> dict[str, float]:
+        """Real seconds since the last sign of life, by kind of stream."""
+        now = self._clock.monotonic()
+        return {f"{self._venue.id}/{kind}": now - at for kind, at in self._alive_at.items()}
+
+    # --- the task -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to watch over the streams."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"streams of {self._venue.id}")
+
+    async def stop(self) -> None:
+        """Let the streams be."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            if len(self._live) < len(self._wanted):
+                await self._subscribe()
+            else:
+                self._tell_whole()
+                await self._reset_stale()
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(CHECK_INTERVAL_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _subscribe(self) -> None:
+        for key in self._wanted:
+            if key in self._live:
+                continue
+            try:
+                await self._venue.watch(key)
+            except VenueError as error:
+                self._attempt += 1
+                self._listener.on_streams_lost(self._venue.id, key.kind, f"cannot subscribe {key}: {error}")
+                await self._clock.sleep(self._backoff.delay_s(self._attempt))
+                return
+            self._live.add(key)
+            self.on_alive(key.kind)
+
+    def _tell_whole(self) -> None:
+        if self._whole:
+            return
+        self._whole = True
+        self._attempt = 0
+        for kind in dict.fromkeys(key.kind for key in self._wanted):
+            self._bus.publish(StreamChanged(self._venue.id, kind, True, "subscribed"))
+        self._listener.on_streams_restored(self._venue.id)
+
+    async def _reset_stale(self) -> None:
+        now = self._clock.monotonic()
+        for kind, at in list(self._alive_at.items()):
+            if now - at > self._stale_after_s:
+                self.on_disconnect(kind, f"silent for {now - at:.0f} s")
+                await self._venue.reset_stream(kind, "stale")

@@ -1,0 +1,145 @@
+"""Binance USDT-M as data."""
+
+from tradingd.venues.quirks import Quirk, Quirks
+
+_DAY_MS = 86_400_000
+
+_WEIGHTS = {
+    "POST fapi/v1/order": 0,
+    "POST fapi/v1/algoOrder": 0,
+    "GET fapi/v1/openOrders?all": 40,
+    "GET fapi/v1/openAlgoOrders?all": 40,
+    "GET fapi/v3/account": 5,
+    "GET fapi/v3/balance": 5,
+    "GET fapi/v3/positionRisk": 5,
+    "GET fapi/v1/userTrades": 5,
+    "GET fapi/v1/accountConfig": 5,
+    "GET fapi/v1/positionSide/dual": 30,
+    "GET fapi/v1/klines": 1,
+    "GET fapi/v1/klines?100": 2,
+    "GET fapi/v1/klines?500": 5,
+    "GET fapi/v1/klines?1001": 10,
+    "DIAL candles": 0,
+    "DIAL account": 0,
+}
+
+BINANCE = Quirks(
+    ccxt_id="binanceusdm",
+    stream_kinds=Quirk(
+        {"/market/ws": "candles", "/private/ws": "account"},
+        why="streams are routed by path since 2026-04-23; the unrouted root serves public ones only",
+        source="venue change log; ccxt 4.5.90 get_ws_url",
+        test="test_candles_and_account_have_a_connection_each",
+    ),
+    options=Quirk(
+        {
+            "fetchMarkets": {"types": ["linear"]},
+            "fetchMargins": False,
+            "watchPositions": {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False},
+            "watchBalance": {"fetchBalanceSnapshot": False, "awaitBalanceSnapshot": False},
+        },
+        why="with keys, ccxt loads markets over three endpoints, one on another host; snapshots are our own job",
+        source="transport facts §4 and §5, measured",
+        test="test_opening_asks_only_for_the_exchange_info_and_the_leverage_caps",
+    ),
+    receive_window_ms=Quirk(
+        3_000,
+        why="half of the fence: a request older than this is refused at the venue's gate",
+        source="venue documentation of recvWindow (default 5,000, ours to choose); DESIGN §6.1",
+        test="test_an_order_is_signed_with_the_journalled_time_and_our_window",
+    ),
+    visibility_margin_ms=Quirk(
+        2_000,
+        why="time between the gate's check and the order showing up in look-ups; the venue names no bound",
+        source="not documented: the largest lag that the built-in venue models, doubled; to be measured on testnet",
+        test="test_the_fence_constants_grow_with_a_faster_built_in_venue",
+    ),
+    order_books=Quirk(
+        ("plain", "algo"),
+        why="conditional orders live in a service of their own since December 2025; neither list shows the other's",
+        source="venue change log 2025-12-09; binance.md §1",
+        test="test_open_orders_come_from_both_books",
+    ),
+    ack_is_acceptance=Quirk(
+        True,
+        why="the answer to a create comes after the engine's checks",
+        source="venue page New Order: the answer carries the order's status",
+        test="test_an_accepted_order_carries_the_venues_id",
+    ),
+    close_position_stops=Quirk(
+        True,
+        why="closePosition needs no quantity, follows the position and is exempt from the notional filter",
+        source="binance.md §5.3",
+        test="test_a_close_position_stop_has_no_quantity_and_no_reduce_only",
+    ),
+    http_keepalive_s=Quirk(
+        15.0,
+        why="a POST on a connection that the venue closes at that moment is in doubt; ours must end first",
+        source="not documented by the venue; ccxt's own figure, in wide use; transport facts §7",
+        test="test_an_idle_connection_is_given_up_before_the_venue_closes_it",
+    ),
+    ping_interval_ms=Quirk(
+        15_000,
+        why="ccxt's default of 180 s finds a half-open socket after 6 to 12 minutes",
+        source="transport facts §1, measured",
+        test="test_a_mute_connection_is_given_up_after_two_pings",
+    ),
+    ws_message_interval_s=Quirk(
+        0.125,
+        why="more than 10 messages per second on a connection end it",
+        source="venue page WebSocket Market Streams",
+        test="test_subscriptions_on_one_connection_are_paced",
+    ),
+    account_key_interval_ms=Quirk(
+        20 * 60_000,
+        why="the listen key dies after 60 minutes, and ccxt renews it once only",
+        source="venue page User Data Streams; binance.md §6.1",
+        test="test_the_listen_key_is_renewed_again_and_again",
+    ),
+    fills_window_ms=Quirk(
+        7 * _DAY_MS,
+        why="userTrades answers for at most seven days at a time",
+        source="venue page Account Trade List",
+        test="test_fills_are_read_over_every_window_and_page",
+    ),
+    fills_retention_ms=Quirk(
+        90 * _DAY_MS,
+        why="the venue keeps three months of trades since 2026-08-26; asking for more is an error",
+        source="venue change log 2026-08-26",
+        test="test_fills_older_than_the_venue_keeps_are_not_asked_for",
+    ),
+    page_limit=Quirk(
+        1_000,
+        why="the longest page of userTrades",
+        source="venue page Account Trade List",
+        test="test_fills_are_read_over_every_window_and_page",
+    ),
+    candles_limit=Quirk(
+        1_000,
+        why="longer pages of klines cost double",
+        source="venue page Kline Candlestick Data (1,500 at most)",
+        test="test_candles_are_read_page_by_page",
+    ),
+    rate_windows=Quirk(
+        (
+            ("weight 1m", 60_000, 2_400, "X-MBX-USED-WEIGHT-1M", False),
+            ("orders 10s", 10_000, 300, "X-MBX-ORDER-COUNT-10S", True),
+            ("orders 1m", 60_000, 1_200, "X-MBX-ORDER-COUNT-1M", True),
+        ),
+        why="fixed clock windows: weight per IP, orders per account",
+        source="exchangeInfo.rateLimits; venue page General Info",
+        test="test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls",
+    ),
+    weights=Quirk(
+        _WEIGHTS,
+        why="ccxt's costs are not the venue's weights",
+        source="binance.md §4; venue pages of each endpoint",
+        test="test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls",
+    ),
+    order_endpoints=Quirk(
+        frozenset({"POST fapi/v1/order", "POST fapi/v1/algoOrder"}),
+        why="these count as orders and cost no weight",
+        source="binance.md §4",
+        test="test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls",
+    ),
+)

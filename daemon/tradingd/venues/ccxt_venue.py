@@ -1,0 +1,371 @@
+"""The Venue port over ccxt.pro, once for all venues; what differs stands in a dialect and its quirks."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+
+from tradingd.config.credentials import Credentials
+from tradingd.domain.account import (
+    AccountMode,
+    AccountSnapshot,
+    CancelOutcome,
+    CancelVerdict,
+    RejectKind,
+    SubmitOutcome,
+    SubmitVerdict,
+    VenueOrder,
+)
+from tradingd.domain.candles import Candle
+from tradingd.domain.errors import TradingdError, VenueError, VenueUnreachable
+from tradingd.domain.ids import VenueId
+from tradingd.domain.instruments import Instrument, InstrumentId
+from tradingd.domain.orders import Fill, Order, OrderRequest
+from tradingd.ports import (
+    Approved,
+    CallContext,
+    Clock,
+    Priority,
+    Random,
+    RateBudget,
+    StreamKey,
+    VenueLimits,
+    VenueSink,
+    call_context,
+)
+from tradingd.venues.binance import BinanceDialect
+from tradingd.venues.client import ClientSetup, build_client
+from tradingd.venues.clock import ccxt_clock
+from tradingd.venues.dialect import Dialect, Params
+from tradingd.venues.error_map import ban_until_ms, classify_cancel, classify_submit, read_error
+from tradingd.venues.reply import Reply, current_reply, redact
+from tradingd.venues.streams import ACCOUNT, CANDLES, Streams
+from tradingd.venues.translate import Book
+from tradingd.venues.transport import check_endpoint, open_session
+
+T = TypeVar("T")
+
+DIALECTS: dict[str, Callable[[VenueId, Book, Credentials], Dialect]] = {"binance": BinanceDialect}
+"""The venues that are built, by id."""
+
+KEY_CHECK_S = 0.5
+"""Real seconds between two looks at whether the account key is due: venue time may run faster than real time."""
+
+
+class ClientSettings(msgspec.Struct, frozen=True):
+    """What of the connection is ours to choose; real seconds, but the receive window in ms of venue time."""
+
+    receive_window_ms: int | None = None
+    request_timeout_s: float = 10.0
+    subscribe_timeout_s: float = 10.0
+    ping_interval_ms: int | None = None
+
+
+class CcxtVenue:
+    """One venue over ccxt.pro. Reads raise VenueError; submit and cancel return outcomes.
+
+    `endpoint` ("http://host:port") replaces scheme and host of every url. `window_scale` multiplies the receive window
+    and the fence for a built-in venue that runs faster than real time.
+    """
+
+    def __init__(
+        self,
+        venue: VenueId,
+        credentials: Credentials,
+        clock: Clock,
+        random: Random,
+        budget: RateBudget,
+        *,
+        endpoint: str | None = None,
+        window_scale: float = 1.0,
+        settings: ClientSettings | None = None,
+    ) -> None:
+        if endpoint is not None:
+            check_endpoint(endpoint)
+        self.id = venue
+        self._credentials = credentials
+        self._clock = clock
+        self._random = random
+        self._budget = budget
+        self._endpoint = endpoint
+        self._settings = settings or ClientSettings()
+        self._book = Book()
+        self._dialect = DIALECTS[venue](venue, self._book, credentials)
+        self.limits: VenueLimits = self._dialect.quirks.limits(
+            receive_window_ms=self._settings.receive_window_ms, window_scale=window_scale
+        )
+        self._exchange: Any = None
+        self._session: aiohttp.ClientSession | None = None
+        self._streams: Streams | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._key_due_ms = 0
+        self._account_known = False
+
+    def __repr__(self) -> str:
+        return f"CcxtVenue({self.id})"
+
+    # life
+
+    async def open(self, sink: VenueSink) -> None:
+        """Build the client and load the instruments' rules. After a failure it may be called again.
+
+        Sends nothing signed: whoever opens can read the venue's clock first and set ours by it.
+        """
+        quirks = self._dialect.quirks
+        secure = self._endpoint is None or self._endpoint.startswith("https")
+        self._session = open_session(secure=secure, keepalive_s=quirks.http_keepalive_s.value)
+        self._streams = Streams(self.id, self._dialect, sink, self._credentials.secrets())
+        setup = ClientSetup(
+            ccxt_id=quirks.ccxt_id,
+            credentials=self._credentials,
+            endpoint=self._endpoint,
+            receive_window_ms=self.limits.receive_window_ms,
+            request_timeout_s=self._settings.request_timeout_s,
+            ping_interval_ms=self._settings.ping_interval_ms or quirks.ping_interval_ms.value,
+            ws_message_interval_s=quirks.ws_message_interval_s.value,
+            options=quirks.options.value,
+        )
+        real = ccxt_clock(self._clock)
+        hooks = _Hooks(self, self._streams)
+        self._exchange = build_client(
+            setup, self._session, hooks, self._clock, real, self._random, self._dialect.variant
+        )
+        self._streams.use(self._exchange)
+        try:
+            await self.load_instruments()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End all connections, tasks and timers."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        if self._streams is not None:
+            await self._streams.close()
+        if self._exchange is not None:
+            await self._exchange.close()
+            self._exchange = None
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    # rules and modes
+
+    @property
+    def instruments(self) -> dict[InstrumentId, Instrument]:
+        """The rules as last read."""
+        return self._book.instruments
+
+    async def load_instruments(self) -> dict[InstrumentId, Instrument]:
+        """Read the venue's rules anew."""
+        reply = await self._note(self._client().load_markets, True)
+        if reply.failure:
+            raise read_error(self._dialect.errors, reply, "instruments", self.now_ms())
+        try:
+            rules = self._dialect.instruments(reply.value.values())
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise VenueUnreachable(f"{self.id}: instruments cannot be read ({type(error).__name__})") from None
+        if not rules:
+            raise VenueUnreachable(f"{self.id}: the venue lists no USDT perpetual")
+        if self._account_known:
+            rules = await self._dialect.complete_rules(self, rules)
+        self._book.replace(rules)
+        return self._book.instruments
+
+    async def server_time_ms(self) -> int:
+        """The venue's clock."""
+        return await self._dialect.server_time_ms(self)
+
+    async def preflight(self) -> AccountMode:
+        """Who the account is and whether its modes fit; from now on the rules include what only an account is shown."""
+        mode = await self._dialect.preflight(self)
+        self._book.replace(await self._dialect.complete_rules(self, self._book.instruments))
+        self._account_known = True
+        return mode
+
+    async def prepare(self, instrument: InstrumentId, leverage: int, margin_mode: str) -> None:
+        """Set leverage and margin mode; "already so" is success."""
+        await self._dialect.prepare(self, self._book.rules(instrument), leverage, margin_mode)
+
+    # streams
+
+    async def watch(self, stream: StreamKey) -> None:
+        """Subscribe; calling again on a live subscription sends nothing."""
+        exchange, streams = self._client(), self._open_streams()
+        if stream.kind == CANDLES:
+            name = self._dialect.candle_hash(stream)
+            subscribe = lambda: exchange.watch_ohlcv(stream.symbol, stream.timeframe)  # noqa: E731
+        elif stream.kind == ACCOUNT:
+            name, subscribe = ACCOUNT, exchange.watch_orders
+        else:
+            raise VenueError(f"{self.id}: stream kind {stream.kind!r} is not known; allowed: {CANDLES}, {ACCOUNT}")
+        if not streams.stands(stream.kind, name):
+            await self._budget.acquire(self.id, f"DIAL {stream.kind}", self._priority(Priority.RECONCILE))
+        work = streams.stand(stream.kind, name, subscribe, self._settings.subscribe_timeout_s)
+        await self._at(self._priority(Priority.RECONCILE), work)
+        if stream.kind == ACCOUNT and self._keeper is None:
+            self._key_due_ms = self.now_ms() + self._dialect.quirks.account_key_interval_ms.value
+            self._keeper = asyncio.create_task(self._keep_account_key(), name=f"{self.id} account key")
+
+    async def reset_stream(self, kind: str, reason: str) -> None:
+        """Drop the connections of a kind of stream."""
+        self._open_streams().reset(kind, reason)
+
+    async def _keep_account_key(self) -> None:
+        """Prolong the key while the account stream stands; ccxt does so once only."""
+        interval_ms = self._dialect.quirks.account_key_interval_ms.value
+        streams = self._open_streams()
+        while True:
+            await self._clock.sleep(KEY_CHECK_S)
+            if self.now_ms() < self._key_due_ms or not streams.stands(ACCOUNT, ACCOUNT):
+                continue
+            try:
+                known = await self._at(Priority.RECONCILE, self._dialect.keep_account_stream(self))
+            except VenueError:  # tried again long before the key dies
+                self._key_due_ms = self.now_ms() + interval_ms // 10
+                continue
+            self._key_due_ms = self.now_ms() + interval_ms
+            if not known:
+                streams.reset(ACCOUNT, "the account key is gone")
+
+    # market data
+
+    async def candles(self, instrument: InstrumentId, timeframe: str, since_ms: int, limit: int) -> list[Candle]:
+        """Candles from `since_ms` on, ascending; the last may still be forming."""
+        return await self._dialect.candles(self, self._book.rules(instrument), timeframe, since_ms, limit)
+
+    async def mark_price(self, instrument: InstrumentId) -> Decimal:
+        """The price that triggers protective orders."""
+        return await self._dialect.mark_price(self, self._book.rules(instrument))
+
+    # orders
+
+    def submit_endpoint(self, request: OrderRequest) -> str:
+        """The budget's endpoint of a submit."""
+        return self._dialect.submit_endpoint(request)
+
+    async def submit(self, approved: Approved, signed_ms: int, priority: Priority) -> SubmitOutcome:
+        """Send one order, once; the outcome comes from our own table."""
+        request = approved.request
+        context = CallContext(priority, prepaid=True, signed_ms=signed_ms)
+        try:
+            endpoint, params = self._dialect.submit_call(request, self._book.rules(request.instrument))
+            reply = await self._within(context, self.call(endpoint, params))
+        except TradingdError as error:  # raised before the wire: no such instrument, a number missing, banned, closed
+            return SubmitOutcome(
+                SubmitVerdict.NOT_EXECUTED, kind=RejectKind.NOT_SENT, message=str(error), sent=context.posted
+            )
+        order = self._dialect.accepted(reply, request) if reply.ok else None
+        return classify_submit(self._dialect.errors, reply, order)
+
+    async def cancel(self, order: VenueOrder | Order, priority: Priority) -> CancelOutcome:
+        """Cancel one order in its own book."""
+        try:
+            endpoint, params = self._dialect.cancel_call(order, self._book.rules(order.instrument))
+            reply = await self._at(priority, self.call(endpoint, params))
+        except TradingdError as error:
+            return CancelOutcome(CancelVerdict.FAILED, getattr(error, "code", None), str(error))
+        return classify_cancel(self._dialect.errors, reply, cancelled=reply.ok and self._dialect.cancelled(reply))
+
+    async def find_order(self, order: OrderRequest, priority: Priority) -> VenueOrder | None:
+        """Look the order up by client order id in every book."""
+        return await self._at(priority, self._dialect.find_order(self, order, self._book.rules(order.instrument)))
+
+    async def open_orders(self, instrument: InstrumentId | None, priority: Priority) -> list[VenueOrder]:
+        """All open orders in every book."""
+        rules = None if instrument is None else self._book.rules(instrument)
+        return await self._at(priority, self._dialect.open_orders(self, rules))
+
+    async def fills(self, instrument: InstrumentId, since_ms: int, priority: Priority) -> list[Fill]:
+        """All executions since `since_ms`, ascending; older ones than the venue keeps are not among them."""
+        return await self._at(priority, self._dialect.fills(self, self._book.rules(instrument), since_ms))
+
+    async def account(self, priority: Priority) -> AccountSnapshot:
+        """Balance and all positions."""
+        return await self._at(priority, self._dialect.account(self))
+
+    # what the dialect calls
+
+    def now_ms(self) -> int:
+        """Venue time by our clock."""
+        return self._clock.now_ms()
+
+    async def call(self, endpoint: str, params: Params) -> Reply:
+        """One request, and all that came of it."""
+        return await self._note(getattr(self._client(), endpoint), params)
+
+    async def read(self, endpoint: str, params: Params) -> Any:
+        """The body of one request that must succeed."""
+        reply = await self.call(endpoint, params)
+        if not reply.ok or reply.code is not None:
+            raise read_error(self._dialect.errors, reply, f"{self.id} {endpoint}", self.now_ms())
+        return reply.value
+
+    async def _note(self, call: Callable[..., Awaitable[Any]], *args: object) -> Reply:
+        """Run a ccxt call with a record of its request; ccxt's own errors name urls with signatures, so none leaves."""
+        reply = Reply()
+        token = current_reply.set(reply)
+        try:
+            reply.value = await call(*args)
+        except TradingdError:
+            raise
+        except Exception as error:
+            reply.failure = type(error).__name__
+        finally:
+            current_reply.reset(token)
+        reply.body = redact(reply.body, self._credentials.secrets())
+        return reply
+
+    def answered(self, status: int, headers: dict[str, str], body: str) -> None:
+        """Tell the budget what an answer says of our use, and of a ban."""
+        self._budget.observe(self.id, status, headers)
+        until_ms = ban_until_ms(self._dialect.errors, status, headers, body, self.now_ms())
+        if until_ms is not None:
+            self._budget.ban(self.id, until_ms, f"HTTP {status}")
+
+    async def acquire(self, endpoint: str, priority: Priority) -> None:
+        """Wait for the budget of one request."""
+        await self._budget.acquire(self.id, endpoint, priority)
+
+    async def _at(self, priority: Priority, work: Coroutine[Any, Any, T]) -> T:
+        return await self._within(CallContext(priority), work)
+
+    async def _within(self, context: CallContext, work: Coroutine[Any, Any, T]) -> T:
+        token = call_context.set(context)
+        try:
+            return await work
+        finally:
+            call_context.reset(token)
+
+    def _priority(self, default: Priority) -> Priority:
+        context = call_context.get()
+        return default if context is None else context.priority
+
+    def _client(self) -> Any:
+        if self._exchange is None:
+            raise VenueUnreachable(f"{self.id} is not open")
+        return self._exchange
+
+    def _open_streams(self) -> Streams:
+        if self._streams is None:
+            raise VenueUnreachable(f"{self.id} is not open")
+        return self._streams
+
+
+class _Hooks:
+    """The client's hooks: budget to the venue, websockets to the streams."""
+
+    def __init__(self, venue: CcxtVenue, streams: Streams) -> None:
+        self.acquire = venue.acquire
+        self.answered = venue.answered
+        self.connected = streams.connected
+        self.ended = streams.ended
+        self.received = streams.received
+        self.frame = streams.frame
+        self.bad_frame = streams.bad_frame

@@ -1,0 +1,280 @@
+"""One ccxt.pro client with its seams overridden: budget, signed time, wire record, tap, timers, clocks, random ids.
+
+`Any` ends in this package: ccxt has no useful types.
+"""
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import aiohttp
+import msgspec
+
+from tradingd.config.credentials import Credentials
+from tradingd.ports import Clock, Priority, Random, call_context
+from tradingd.venues.clock import CcxtClock
+from tradingd.venues.reply import current_reply
+from tradingd.venues.transport import never_connected, replace_endpoint
+
+
+class Hooks(Protocol):
+    """Who hears the client; plain functions on the loop."""
+
+    async def acquire(self, endpoint: str, priority: Priority) -> None:
+        """Wait for the budget of one request."""
+
+    def answered(self, status: int, headers: dict[str, str], body: str) -> None:
+        """An answer came, whatever it says."""
+
+    def connected(self, client: Any) -> None:
+        """A websocket stands."""
+
+    def ended(self, client: Any, reason: str) -> None:
+        """A websocket, or the attempt at one, ended; called more than once for the same end."""
+
+    def received(self, client: Any, data: bool) -> None:
+        """A websocket message arrived; `data` is False for pings and pongs."""
+
+    def frame(self, client: Any, frame: Any) -> None:
+        """A decoded frame arrived."""
+
+    def bad_frame(self, client: Any, reason: str) -> None:
+        """A frame could not be understood."""
+
+
+class ClientSetup(msgspec.Struct, frozen=True):
+    """What a client is built from. Times as their names say."""
+
+    ccxt_id: str
+    credentials: Credentials
+    endpoint: str | None
+    receive_window_ms: int
+    request_timeout_s: float
+    ping_interval_ms: int
+    ws_message_interval_s: float
+    options: dict[str, object]
+
+
+class EndpointCost(float):
+    """The cost that ccxt hands from its table to `throttle`, carrying the endpoint's name along."""
+
+    endpoint: str = ""
+
+
+def endpoint_name(method: str, base_url: str, path: str, variant: str) -> str:
+    """The budget's name of an endpoint: "GET fapi/v1/openOrders", with "?all" and the like for dearer variants."""
+    _, _, rest = base_url.partition("://")
+    _, _, prefix = rest.partition("/")
+    return f"{method} {prefix}/{path}{variant}"
+
+
+def build_client(
+    setup: ClientSetup,
+    session: aiohttp.ClientSession,
+    hooks: Hooks,
+    clock: Clock,
+    real: CcxtClock,
+    random: Random,
+    variant: Callable[[str, dict[str, object]], str],
+) -> Any:
+    """A client on `session`; imports ccxt (a second, ten without bytecode). `variant` names dearer calls of a path."""
+    logging.getLogger("ccxt").setLevel(logging.WARNING)  # at DEBUG ccxt logs urls with signatures and bodies
+    base = getattr(importlib.import_module("ccxt.pro"), setup.ccxt_id)
+    install_class_clock(real)
+    timers: list[asyncio.TimerHandle] = []
+
+    class Client(base):  # type: ignore[misc, valid-type]
+        """The overrides; a class per client, since ccxt writes aliases onto the class."""
+
+        milliseconds = staticmethod(real.milliseconds)
+        seconds = staticmethod(real.seconds)
+        microseconds = staticmethod(real.microseconds)
+
+        @staticmethod
+        def uuid22(length: int = 22) -> str:
+            return random.token(length)
+
+        @staticmethod
+        def uuid16(length: int = 16) -> str:
+            return random.token(length)
+
+        @staticmethod
+        def uuid() -> str:
+            return random.token(32)
+
+        def nonce(self) -> int:
+            """The time that is signed: the journalled one where the caller gave one."""
+            context = call_context.get()
+            return clock.now_ms() if context is None or context.signed_ms is None else context.signed_ms
+
+        def calculate_rate_limiter_cost(self, api: Any, method: Any, path: Any, params: Any, config: Any = None) -> Any:
+            """ccxt's cost as a number that also tells `throttle` which endpoint it is for."""
+            cost = EndpointCost(super().calculate_rate_limiter_cost(api, method, path, params, config or {}))
+            cost.endpoint = endpoint_name(method, self.urls["api"][api[0]], path, variant(path, params))
+            return cost
+
+        async def throttle(self, cost: Any = None) -> None:
+            """Our budget instead of ccxt's own throttler, which knows neither priorities nor the venue's weights."""
+            context = call_context.get()
+            if context is not None and context.prepaid:
+                context.prepaid = False
+                return
+            priority = Priority.DATA if context is None else context.priority
+            await hooks.acquire(cost.endpoint, priority)
+
+        async def fetch(self, url: Any, method: Any = "GET", headers: Any = None, body: Any = None) -> Any:
+            """Note that the request may reach the wire, unless no connection came about."""
+            reply, context = current_reply.get(), call_context.get()
+            noted = context is not None and not context.posted and method == "POST"
+            if reply is not None:
+                reply.wrote = True
+            if context is not None and noted:
+                context.posted = True
+            try:
+                return await super().fetch(url, method, headers, body)
+            except Exception as error:
+                if never_connected(error.__cause__):
+                    if reply is not None:
+                        reply.wrote = False
+                    if context is not None and noted:
+                        context.posted = False
+                raise
+
+        def on_rest_response(
+            self, code: Any, reason: Any, url: Any, method: Any, response_headers: Any, response_body: Any, *rest: Any
+        ) -> Any:
+            """Keep status, headers and body as they came; the budget learns from every answer."""
+            body = super().on_rest_response(code, reason, url, method, response_headers, response_body, *rest)
+            if (reply := current_reply.get()) is not None:
+                reply.status, reply.headers, reply.body = code, response_headers, body
+            hooks.answered(code, response_headers, body)
+            return body
+
+        def delay(self, timeout: Any, method: Any, *args: Any) -> Any:
+            """ccxt's timers outlive `close` and would revive the client; kept here to be cancelled."""
+            timers[:] = [timer for timer in timers if not timer.cancelled() and timer.when() > self.asyncio_loop.time()]
+            timers.append(super().delay(timeout, method, *args))
+            return timers[-1]
+
+        async def keep_alive_listen_key(self, params: Any = None) -> None:
+            """Ours: ccxt renews the key once and never again."""
+
+        def ws_dial_delay(self, url: Any) -> float:
+            """No backoff of ccxt's own: the supervisor has one, and a second would sleep past the venue's return."""
+            return 0.0
+
+        def client(self, url: Any) -> Any:
+            """Guard and pace each new websocket once."""
+            known = url in (self.clients or {})
+            client = super().client(url)
+            if not known:
+                _guard(client, hooks)
+                client.throttle = _pacer(clock, setup.ws_message_interval_s)
+            return client
+
+        def handle_message(self, client: Any, message: Any) -> None:
+            """The tap. ccxt's receive loop dies silently of any exception, so none leaves this method."""
+            try:
+                hooks.frame(client, message)
+            except Exception as error:
+                hooks.bad_frame(client, f"{type(error).__name__}: {error}")
+            try:
+                super().handle_message(client, message)
+            except Exception as error:
+                hooks.bad_frame(client, f"ccxt could not handle a frame: {type(error).__name__}")
+
+        def on_connected(self, client: Any, message: Any = None) -> None:
+            super().on_connected(client, message)
+            hooks.connected(client)
+
+        def on_error(self, client: Any, error: Any) -> None:
+            """Only for the client that is current: ccxt would drop its successor on the second call."""
+            if self.clients.get(client.url) is client:
+                super().on_error(client, error)
+            hooks.ended(client, str(error))
+
+        def on_close(self, client: Any, error: Any) -> None:
+            if self.clients.get(client.url) is client:
+                super().on_close(client, error)
+            hooks.ended(client, f"closed with code {error}")
+
+        async def close(self, clean_instance_data: bool = False) -> None:
+            for timer in timers:
+                timer.cancel()
+            timers.clear()
+            await super().close(clean_instance_data)
+
+    secrets = setup.credentials
+    exchange = Client(
+        {
+            "session": session,
+            "asyncio_loop": asyncio.get_running_loop(),
+            "apiKey": secrets.api_key.reveal(),
+            "secret": secrets.api_secret.reveal(),
+            **({"password": secrets.api_password.reveal()} if secrets.api_password else {}),
+            "enableRateLimit": True,  # off would bypass the override of throttle too
+            "timeout": round(setup.request_timeout_s * 1000),
+            "timeout_on_exit": 0,
+            "enableLastHttpResponse": False,
+            "enableLastJsonResponse": False,
+            "enableLastResponseHeaders": False,
+            "streaming": {"keepAlive": setup.ping_interval_ms},
+            "verify": False,  # ccxt's own TLS context is not used: the session has its own, which does verify
+            "options": {**setup.options, "recvWindow": setup.receive_window_ms, "maxRetriesOnFailure": 0},
+        }
+    )
+    exchange.has["fetchCurrencies"] = False  # its endpoint lives on another host and fails with another key rule
+    if setup.endpoint is not None:
+        exchange.urls = replace_endpoint(exchange.urls, setup.endpoint)
+    return exchange
+
+
+def install_class_clock(real: CcxtClock) -> None:
+    """Give ccxt's ping loop the clock of the clients: it asks the class, and two clocks end every connection."""
+    base = importlib.import_module("ccxt.base.exchange").BaseExchange
+    for name in ("milliseconds", "seconds", "microseconds"):
+        setattr(base, name, staticmethod(getattr(real, name)))
+
+
+def network_error(reason: str) -> Exception:
+    """ccxt's NetworkError: what a websocket must be ended with, so that nobody sees a cancellation."""
+    error: Exception = importlib.import_module("ccxt.base.errors").NetworkError(reason)
+    return error
+
+
+def _guard(client: Any, hooks: Hooks) -> None:
+    """Let neither a frame that is no JSON nor a failing read end the receive loop unnoticed."""
+    handle, receive = client.handle_message, client.receive
+
+    def guarded(message: Any) -> None:
+        hooks.received(client, message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY))
+        try:
+            handle(message)
+        except Exception as error:
+            hooks.bad_frame(client, f"{type(error).__name__}: not a frame of this venue")
+            client.on_error(network_error("a frame that cannot be read"))
+
+    async def received() -> Any:
+        try:
+            return await receive()
+        except Exception as error:
+            return aiohttp.WSMessage(aiohttp.WSMsgType.ERROR, type(error).__name__, None)
+
+    client.handle_message, client.receive = guarded, received
+
+
+def _pacer(clock: Clock, interval_s: float) -> Callable[[Any], Any]:
+    """Space the messages on one connection: above ten per second the venue disconnects."""
+    free_at = clock.monotonic()
+
+    async def wait(_cost: Any = None) -> None:
+        nonlocal free_at
+        now = clock.monotonic()
+        start = max(now, free_at)
+        free_at = start + interval_s
+        if start > now:
+            await clock.sleep(start - now)
+
+    return wait

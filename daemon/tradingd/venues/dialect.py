@@ -1,0 +1,118 @@
+"""What really differs between venues: the calls, the rows and the frames. One class per venue implements it."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, Protocol
+
+from tradingd.domain.account import AccountMode, AccountSnapshot, VenueOrder
+from tradingd.domain.candles import Candle
+from tradingd.domain.instruments import Instrument, InstrumentId
+from tradingd.domain.orders import Fill, Order, OrderRequest
+from tradingd.ports import StreamKey
+from tradingd.venues.error_map import ErrorTable
+from tradingd.venues.quirks import Quirks
+from tradingd.venues.reply import Reply
+from tradingd.venues.translate import Push
+
+Params = dict[str, object]
+
+
+class Caller(Protocol):
+    """How a dialect reaches its venue."""
+
+    def now_ms(self) -> int:
+        """Venue time by our clock."""
+        ...
+
+    async def call(self, endpoint: str, params: Params) -> Reply:
+        """One request by ccxt's name of the endpoint; never raises but VenueBanned and on cancel."""
+        ...
+
+    async def read(self, endpoint: str, params: Params) -> Any:
+        """The decoded body of one request that must succeed; raises VenueError."""
+        ...
+
+
+class Dialect(Protocol):
+    """One venue's language. Methods that take a Caller send requests; the others are plain functions."""
+
+    quirks: Quirks
+    errors: ErrorTable
+
+    def variant(self, path: str, params: Params) -> str:
+        """The suffix of an endpoint's budget name where the weight depends on the parameters."""
+        ...
+
+    def stream_kind(self, url: str) -> str | None:
+        """Which kind of stream a websocket url carries; None for none."""
+        ...
+
+    def candle_hash(self, stream: StreamKey) -> str:
+        """ccxt's name of a candle subscription."""
+        ...
+
+    def acknowledged(self, frame: Any, subscriptions: dict[str, Any]) -> Iterable[str]:
+        """The candle subscriptions (ccxt's names) that a frame proves to stand."""
+        ...
+
+    def pushes(self, frame: Any) -> Iterable[Push]:
+        """What a frame tells; raises when it cannot be understood."""
+        ...
+
+    def instruments(self, markets: Iterable[Any]) -> dict[InstrumentId, Instrument]:
+        """The rules of what the daemon trades, from ccxt's markets."""
+        ...
+
+    async def complete_rules(
+        self, caller: Caller, rules: dict[InstrumentId, Instrument]
+    ) -> dict[InstrumentId, Instrument]:
+        """Add what the public rules lack (leverage caps)."""
+        ...
+
+    async def server_time_ms(self, caller: Caller) -> int: ...
+
+    async def preflight(self, caller: Caller) -> AccountMode: ...
+
+    async def prepare(self, caller: Caller, rules: Instrument, leverage: int, margin_mode: str) -> None: ...
+
+    async def candles(
+        self, caller: Caller, rules: Instrument, timeframe: str, since_ms: int, limit: int
+    ) -> list[Candle]: ...
+
+    async def mark_price(self, caller: Caller, rules: Instrument) -> Decimal: ...
+
+    def submit_call(self, request: OrderRequest, rules: Instrument) -> tuple[str, Params]:
+        """ccxt's endpoint name and the parameters of a submit."""
+        ...
+
+    def submit_endpoint(self, request: OrderRequest) -> str:
+        """The budget's name of a submit."""
+        ...
+
+    def accepted(self, reply: Reply, request: OrderRequest) -> VenueOrder | None:
+        """The order in the answer to a submit; None unless it is this very order."""
+        ...
+
+    def cancel_call(self, order: VenueOrder | Order, rules: Instrument) -> tuple[str, Params]:
+        """ccxt's endpoint name and the parameters of a cancel."""
+        ...
+
+    def cancelled(self, reply: Reply) -> bool:
+        """Whether the answer to a cancel names the order as cancelled."""
+        ...
+
+    async def find_order(self, caller: Caller, request: OrderRequest, rules: Instrument) -> VenueOrder | None: ...
+
+    async def open_orders(self, caller: Caller, rules: Instrument | None) -> list[VenueOrder]: ...
+
+    async def fills(self, caller: Caller, rules: Instrument, since_ms: int) -> list[Fill]: ...
+
+    async def account(self, caller: Caller) -> AccountSnapshot: ...
+
+    async def keep_account_stream(self, caller: Caller) -> bool:
+        """Prolong the account stream's key; False when the key is gone and a new one is needed."""
+        ...
+
+    def forget_account_key(self, client: Any) -> None:
+        """Make ccxt ask for a new key at the next subscription."""
+        ...

@@ -1,0 +1,118 @@
+"""What an answer proves, by our own table of the venue's numeric codes; ccxt's exception classes are not that table."""
+
+import re
+
+import msgspec
+
+from tradingd.domain.account import (
+    CancelOutcome,
+    CancelVerdict,
+    RejectKind,
+    SubmitOutcome,
+    SubmitVerdict,
+    VenueOrder,
+)
+from tradingd.domain.errors import VenueBanned, VenueError, VenueUnreachable
+from tradingd.venues.reply import Reply
+
+BAN_STATUSES = (418, 429)
+_MINUTE_MS = 60_000
+
+
+class Meaning(msgspec.Struct, frozen=True):
+    """What one code says of a submit. `kind` None: the order may have been executed, or exists already."""
+
+    kind: RejectKind | None
+    why: str
+
+
+class ErrorTable(msgspec.Struct, frozen=True):
+    """One venue's codes and the few texts and time rules that its HTTP statuses need.
+
+    `unknown_order`: the look-up found nothing. `not_open`: the cancel found nothing to cancel. `unchanged`: success.
+    `refused_texts`: bodies of an HTTP 5xx that promise that nothing was done. `short_window`: a text that names the
+    venue's window of ten seconds.
+    """
+
+    submit: dict[str, Meaning]
+    unknown_order: frozenset[str]
+    not_open: frozenset[str]
+    unchanged: frozenset[str]
+    transient: frozenset[str]
+    ban_until: re.Pattern[str]
+    refused_texts: frozenset[str]
+    short_window: re.Pattern[str]
+
+
+def classify_submit(table: ErrorTable, reply: Reply, order: VenueOrder | None) -> SubmitOutcome:
+    """The outcome of a submit; `order` is the accepted order as read from the body, if it could be read."""
+    if not reply.wrote:
+        message = reply.message or "the request never left"
+        return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.NOT_SENT, message=message, sent=False)
+    if reply.ok and reply.code is None and order is not None:
+        return SubmitOutcome(SubmitVerdict.ACCEPTED, order=order)
+    kind = _refusal(table, reply)
+    verdict = SubmitVerdict.AMBIGUOUS if kind is None else SubmitVerdict.NOT_EXECUTED
+    message = reply.message or "the answer is empty"
+    return SubmitOutcome(verdict, kind=kind or RejectKind.OTHER, code=reply.code, message=message)
+
+
+def _refusal(table: ErrorTable, reply: Reply) -> RejectKind | None:
+    if reply.status == 418:
+        return RejectKind.BANNED
+    if reply.status == 429:
+        return RejectKind.THROTTLED
+    if reply.code is not None and reply.code in table.submit:
+        return table.submit[reply.code].kind
+    if reply.status is not None and reply.status >= 500 and _text(reply) in table.refused_texts:
+        return RejectKind.THROTTLED
+    return None
+
+
+def _text(reply: Reply) -> str:
+    match = re.search(r'"msg"\s*:\s*"([^"]*)"', reply.body[:4096])
+    return (match[1] if match else reply.body).strip()
+
+
+def classify_cancel(table: ErrorTable, reply: Reply, *, cancelled: bool) -> CancelOutcome:
+    """The outcome of a cancel; `cancelled` says that the body names the order as cancelled."""
+    if reply.ok and reply.code is None and cancelled:
+        return CancelOutcome(CancelVerdict.CANCELED)
+    code, message = reply.code, reply.message
+    if not reply.wrote:
+        return CancelOutcome(CancelVerdict.FAILED, code, message or "the request never left")
+    if code in table.not_open:
+        return CancelOutcome(CancelVerdict.GONE, code, message)
+    if _refusal(table, reply) is not None:
+        return CancelOutcome(CancelVerdict.FAILED, code, message)
+    return CancelOutcome(CancelVerdict.AMBIGUOUS, code, message)
+
+
+def read_error(table: ErrorTable, reply: Reply, what: str, now_ms: int) -> VenueError:
+    """The error of a read that did not succeed."""
+    text = f"{what}: {reply.message}".rstrip(": ")
+    if reply.status in BAN_STATUSES:
+        until_ms = ban_until_ms(table, reply.status, reply.headers, reply.body, now_ms) or now_ms
+        return VenueBanned(text, until_ms=until_ms, code=reply.code)
+    if reply.code is None or reply.status is None:
+        return VenueUnreachable(text)
+    if reply.code in table.transient or reply.status >= 500:
+        return VenueUnreachable(text, code=reply.code)
+    return VenueError(text, code=reply.code, transient=False)
+
+
+def ban_until_ms(table: ErrorTable, status: int, headers: dict[str, str], body: str, now_ms: int) -> int | None:
+    """Until when (venue time) nothing may be sent after an answer; None when it bans nothing.
+
+    The header counts first, then the time in the text, then the end of the window that is used up. A 403 comes from
+    the firewall in front: it looks like an outage and must not be hammered.
+    """
+    if status not in (*BAN_STATUSES, 403):
+        return None
+    retry_after = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    if retry_after.strip().isdigit():
+        return now_ms + int(retry_after) * 1000
+    if (match := table.ban_until.search(body[:4096])) is not None and int(match[1]) > now_ms:
+        return int(match[1])
+    window_ms = 10_000 if status == 429 and table.short_window.search(body[:4096]) else _MINUTE_MS
+    return now_ms - now_ms % window_ms + window_ms

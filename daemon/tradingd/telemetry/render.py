@@ -28,9 +28,11 @@ _LEVELS = {
     "error": ("ERROR", "\x1b[1;31m"),
     "critical": ("CRIT ", "\x1b[1;97;41m"),
 }
+_NEEDS_QUOTES = frozenset(' ="\\')
+_INT64 = 2**63
 _EVENT_WIDTH = 21
 _PLACE_WIDTH = 22
-_PLAIN = frozenset({str, bool, int, type(None)})
+_PLAIN = frozenset({str, bool, type(None)})
 
 
 class IsoTime:
@@ -76,6 +78,8 @@ def plain_fields(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
+    if type(value) is int and -_INT64 <= value < _INT64:
+        return value
     if type(value) is Decimal and value.is_finite() and -20 <= value.adjusted() <= 20:
         return format(value, "f")  # 0.00001, where str() says 1E-5
     if type(value) is InstrumentId:
@@ -139,10 +143,10 @@ def visible(text: str) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, str):
-        text = visible(value)
-        if not text or " " in text or "=" in text or '"' in text:
-            return '"' + text.replace('"', '\\"') + '"'
-        return text
+        if value.isprintable() and value and not _NEEDS_QUOTES.intersection(value):
+            return value
+        # Quoted as JSON quotes: that form of a secret is known to the scrubber.
+        return visible(json.dumps(value, ensure_ascii=False))
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, Decimal | int | float):

@@ -1,4 +1,4 @@
-"""The candles of one (instrument, timeframe): each closed one delivered exactly once, ascending, gaps filled first (P11).
+"""The candles of one (instrument, timeframe): each closed one delivered once, ascending, gaps filled first (P11).
 
 Pushes are handled at once and never wait. Whatever is missing is read over REST by one task of the feed's own, which
 runs only while something is missing.
@@ -82,6 +82,7 @@ class CandleFeed:
         self._formed_at: float | None = None
         self._fruitless = 0
         self._read_at: float | None = None
+        self._stale = False
 
     # --- start and end --------------------------------------------------------------------------------------------
 
@@ -216,7 +217,9 @@ class CandleFeed:
 
     def _publish_forming(self) -> None:
         now = self._clock.monotonic()
-        if self._forming is None:
+        last = self._sequence.last_open_ms
+        if self._forming is None or (last is not None and self._forming.open_time_ms <= last):
+            self._forming = None
             return
         if self._formed_at is not None and now - self._formed_at < self._settings.forming_interval_s:
             return  # coalesced: a newer one, or check(), will tell
@@ -244,13 +247,13 @@ class CandleFeed:
 
     def _take(self, candles: Iterable[Candle]) -> None:
         for candle in candles:
-            if self._sequence.add(candle) is Arrival.OVERFLOW:
-                self._overflowed()
-                return
+            self._sequence.add(candle)
 
     def _overflowed(self) -> None:
         self.counts.overflows += 1
-        self._tell("candle_buffer_overflowed", "too many candles waited behind a gap; all are read again over REST")
+        if not self._stale:
+            self._stale = True
+            self._tell("candle_buffer_overflowed", "too many candles wait behind a gap; the newer ones are read again")
 
     def _drain(self) -> None:
         if not self._released:
@@ -258,6 +261,7 @@ class CandleFeed:
         self._sequence.begin_at_first()
         while (candle := self._sequence.next()) is not None:
             self._deliver(candle)
+        self._stale = self._stale and self.is_behind
         if self.is_behind:
             self._fill(after_ms=0)
 
@@ -289,7 +293,7 @@ class CandleFeed:
             await self._clock.sleep(after_ms / 1000 / self._clock.speed)
             if not self.is_behind:
                 return
-        while True:
+        while not self._closing:
             # no progress is not proof of anything, since a venue's REST side may lag: it is asked ever less often
             if (pause_s := self._pause_s()) > 0:
                 await self._clock.sleep(pause_s)
@@ -298,7 +302,7 @@ class CandleFeed:
             try:
                 await self._read_page_behind()
             except VenueError as error:
-                self._note_read_error(error)
+                self._note_read_error(error, self._fruitless - 1)
             self._drain()
             if not self.is_behind or self._sequence.last_open_ms is None:
                 return
@@ -329,7 +333,7 @@ class CandleFeed:
             except VenueError as error:
                 if not error.transient:
                     raise
-                self._note_read_error(error)
+                self._note_read_error(error, tries)
             await self._clock.sleep(self._backoff_s(tries))
             tries += 1
 
@@ -340,9 +344,10 @@ class CandleFeed:
         sound = {c.open_time_ms: c for c in page if c.open_time_ms >= since_ms and self._is_sound(c)}
         return [sound[open_ms] for open_ms in sorted(sound)]
 
-    def _note_read_error(self, error: VenueError) -> None:
+    def _note_read_error(self, error: VenueError, tries: int) -> None:
         self.counts.read_errors += 1
-        log.warning("candle_read_failed", feed=self._name, error=str(error), code=error.code)
+        say = log.warning if tries == 0 else log.debug
+        say("candle_read_failed", feed=self._name, error=str(error), code=error.code)
 
     def _backoff_s(self, tries: int) -> float:
         settings = self._settings

@@ -84,13 +84,14 @@ class CandleSequence:
                 return Arrival.DUPLICATE
             self._delivered[open_ms] = candle  # told once per revision
             return Arrival.REVISED
-        if len(self._waiting) >= self._capacity:
-            newest = max(open_ms, *self._waiting)
-            self._waiting.clear()
-            self.expect(newest)
-            return Arrival.OVERFLOW
         self._waiting[open_ms] = candle
-        return Arrival.KEPT
+        if len(self._waiting) <= self._capacity:
+            return Arrival.KEPT
+        # the oldest are needed first; the newest is dropped, and known to be missing
+        newest = max(self._waiting)
+        del self._waiting[newest]
+        self.expect(newest)
+        return Arrival.OVERFLOW
 
     def next(self) -> Candle | None:
         """The candle that follows the last one, once it is here; None while it is missing."""

@@ -25,7 +25,7 @@ CHECKPOINT_STATEMENTS = 2_000
 """After so many statements the WAL is copied into the database, behind the batch, so that no caller waits for it."""
 
 LONG_WAL_PAGES = 16_384
-"""A WAL beyond this (64 MiB) means that a reader keeps it from restarting: the checkpoint then waits, but only briefly."""
+"""A longer WAL (64 MiB) is kept from restarting by a reader: the checkpoint then waits for it, but briefly."""
 
 CHECKPOINT_WAIT_MS = 200
 

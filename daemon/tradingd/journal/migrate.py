@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tradingd.domain.errors import JournalRefused
 from tradingd.journal.engine import describe
-from tradingd.journal.schema import APPLICATION_ID, SCHEMA_VERSION
+from tradingd.journal.identity import APPLICATION_ID, SCHEMA_VERSION
 from tradingd.journal.views import VIEWS
 
 KEPT_BACKUPS = 3

@@ -13,15 +13,15 @@ from pathlib import Path
 from tradingd.config.resources import migrations_path
 from tradingd.domain.errors import JournalRefused
 from tradingd.journal.engine import describe
+from tradingd.journal.identity import APPLICATION_ID, SCHEMA_VERSION
 from tradingd.journal.migrate import FILE_MODE, migrate, schema_version
 from tradingd.journal.pins import check_pins, pin, read_pins
-from tradingd.journal.schema import APPLICATION_ID, SCHEMA_VERSION
 from tradingd.journal.store import CACHED_STATEMENTS, InlineStore, SqliteStore
 
 DIRECTORY_MODE = 0o750
 
 CHECKED_BYTES = 64 * 1024 * 1024
-"""Up to this size every page is checked at start (a fraction of a second); a larger file is checked where it is read."""
+"""Up to this size every page is checked at start, in a fraction of a second; a larger file only where it is read."""
 
 _RESTORE = "Restore a backup (*.backup beside it), or move the file away and start with an empty journal."
 
@@ -74,10 +74,13 @@ def _check_place(path: Path) -> None:
         status = path.stat() if path.exists() else None
     except OSError as error:
         raise JournalRefused(
-            f"journal {path} cannot be made: {error.strerror or error}. Set [journal] path to a place that this user can write."
+            f"journal {path} cannot be made: {error.strerror or error}."
+            " Set [journal] path to a place that this user can write."
         ) from error
     if status is not None and not stat.S_ISREG(status.st_mode):
-        raise JournalRefused(f"journal {path} is not a file. Set [journal] path to a file, such as {path / 'journal.sqlite'}.")
+        raise JournalRefused(
+            f"journal {path} is not a file. Set [journal] path to a file, such as {path / 'journal.sqlite'}."
+        )
     for place, what in ((path.parent, "directory"), (path, "file")):
         if place.exists() and not os.access(place, os.W_OK):
             raise JournalRefused(
@@ -105,7 +108,7 @@ def _lock(path: Path) -> Callable[[], None]:
         os.close(handle)
         raise JournalRefused(
             f"journal {path} is in use by another tradingd, process {holder}."
-            " Stop that one first, or set [journal] path to another file: two daemons on one account would double orders."
+            " Stop that one first, or set [journal] path to another file."
         ) from None
     except OSError as error:
         os.close(handle)
@@ -118,7 +121,9 @@ def _create(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
-        raise JournalRefused(f"journal {path} cannot be opened: {error.strerror}. Look at its owner and permissions.") from error
+        raise JournalRefused(
+            f"journal {path} cannot be opened: {error.strerror}. Look at its owner and permissions."
+        ) from error
     try:
         if os.fstat(handle).st_uid == os.geteuid() and stat.S_IMODE(os.fstat(handle).st_mode) != FILE_MODE:
             os.fchmod(handle, FILE_MODE)
@@ -140,6 +145,7 @@ def _check_content(path: Path, wanted: Mapping[str, str]) -> None:
     try:
         connection.execute("PRAGMA busy_timeout = 10000")
         _check_identity(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
         _check_pages(connection, path)
         check_pins(str(path), read_pins(connection), wanted)
     except sqlite3.Error as error:
@@ -155,15 +161,16 @@ def _check_wal_possible(path: Path) -> None:
         connection.execute("PRAGMA busy_timeout = 10000")
         (journal_mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     except sqlite3.Error as error:
-        raise JournalRefused(f"journal {path} cannot be written: {describe(error)}. Look at the disk's free space.") from error
+        raise _unwritable(path, error) from error
     finally:
         connection.close()
     if journal_mode != "wal":
-        raise JournalRefused(f"journal {path} lies on a file system without shared memory. Set [journal] path to a local disk.")
+        raise JournalRefused(
+            f"journal {path} lies on a file system without shared memory. Set [journal] path to a local disk."
+        )
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if application_id != APPLICATION_ID and tables:
@@ -174,7 +181,7 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     if version > SCHEMA_VERSION:
         raise JournalRefused(
             f"journal {path} has schema {version}, this tradingd knows up to {SCHEMA_VERSION}."
-            " Install the newer tradingd again, or set [journal] path to another file; do not go back on a live journal."
+            " Install the newer tradingd again, or set [journal] path to another file."
         )
 
 
@@ -186,6 +193,10 @@ def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
         raise JournalRefused(f"journal {path} is corrupt: {str(verdict).splitlines()[-1]}. {_RESTORE}")
 
 
+def _unwritable(path: Path, error: sqlite3.Error) -> JournalRefused:
+    return JournalRefused(f"journal {path} cannot be written: {describe(error)}. Look at the disk's free space.")
+
+
 def _pin(path: Path, wanted: Mapping[str, str], now_ms: int) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
@@ -193,7 +204,7 @@ def _pin(path: Path, wanted: Mapping[str, str], now_ms: int) -> None:
         connection.execute("PRAGMA synchronous = FULL")
         pin(connection, wanted, now_ms)
     except sqlite3.Error as error:
-        raise JournalRefused(f"journal {path} cannot be written: {describe(error)}. Look at the disk's free space.") from error
+        raise _unwritable(path, error) from error
     finally:
         with suppress(sqlite3.Error):
             connection.close()

@@ -20,8 +20,8 @@ def check_pins(path: str, pinned: Mapping[str, str], wanted: Mapping[str, str]) 
         before = pinned.get(name, value)
         if before != value:
             raise JournalRefused(
-                f"journal {path} belongs to {_phrase(name)} {before!r}, but this run has {value!r}: its orders and positions"
-                " would be mixed up. Set [journal] path to another file, or go back to the former setting."
+                f"journal {path} belongs to {_phrase(name)} {before!r}, but this run has {value!r}: their"
+                " orders and positions would be mixed up. Set [journal] path to another file, or go back to the former."
             )
 
 

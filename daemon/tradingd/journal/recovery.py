@@ -78,7 +78,9 @@ _INCIDENTS = newest(
     .order_by(t.incidents.c.raised_ms.desc()),
     RECENT_ROWS,
 )
-_OPEN_INTENTS = compiled(CODECS[IntentRecord].select().where(t.intents.c.outcome.is_(None)).order_by(t.intents.c.intent_id))
+_OPEN_INTENTS = compiled(
+    CODECS[IntentRecord].select().where(t.intents.c.outcome.is_(None)).order_by(t.intents.c.intent_id)
+)
 _SEEN = compiled(
     sa.select(t.fills.c.trade_id).where(
         t.fills.c.venue == sa.bindparam("venue"),

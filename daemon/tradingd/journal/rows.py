@@ -46,11 +46,11 @@ Statement = tuple[str, tuple[Value, ...]]
 
 _FIFTEEN = Context(prec=15, rounding=ROUND_HALF_EVEN)
 _LARGEST = 1e300
-_DIALECT = sqlite.dialect(paramstyle="qmark")  # type: ignore[no-untyped-call]
+_DIALECT = sqlite.dialect(paramstyle="qmark")
 
 
 def to_real(value: Decimal) -> float:
-    """The REAL of a Decimal, rounded to 15 significant digits (averages have more). Raises ValueError for NaN and infinity."""
+    """The REAL of a Decimal, rounded to 15 significant digits (averages have more); ValueError for NaN and infinity."""
     real = float(_FIFTEEN.plus(value))
     if not abs(real) < _LARGEST:
         raise ValueError(f"{value} is no finite number")
@@ -62,9 +62,9 @@ def from_real(value: float) -> Decimal:
     return Decimal(int(value)) if value.is_integer() else Decimal(repr(value))
 
 
-def compiled(statement: sa.Executable) -> str:
+def compiled(statement: sa.ClauseElement) -> str:
     """The SQL text of a Core statement, parameters as `?` in order of appearance."""
-    return str(statement.compile(dialect=_DIALECT))  # type: ignore[attr-defined]
+    return str(statement.compile(dialect=_DIALECT))
 
 
 class _Cell:
@@ -117,7 +117,9 @@ def _cell(name: str, annotation: Any, owns_venue: bool) -> _Cell:
 
 def _instrument_cell(owns_venue: bool) -> _Cell:
     if owns_venue:
-        return _Cell(("symbol",), lambda record: (record.instrument and record.instrument.symbol,), lambda symbol: symbol)
+        return _Cell(
+            ("symbol",), lambda record: (record.instrument and record.instrument.symbol,), lambda symbol: symbol
+        )
     return _Cell(
         ("venue", "symbol"),
         lambda record: (record.instrument.venue, record.instrument.symbol) if record.instrument else (None, None),
@@ -140,8 +142,9 @@ class Codec:
                 continue  # flattened into the order's own row
             self._fields.append(name)
             self._cells.append(_cell(name, annotation, self._owns_venue))
-        self._request_fields = list(get_type_hints(OrderRequest)) if self._request else []
-        self._request_cells = [_cell(n, a, False) for n, a in get_type_hints(OrderRequest).items()] if self._request else []
+        request_hints = get_type_hints(OrderRequest) if self._request else {}
+        self._request_fields = list(request_hints)
+        self._request_cells = [_cell(name, annotation, False) for name, annotation in request_hints.items()]
         self.columns = [column for cell in (*self._request_cells, *self._cells) for column in cell.columns]
         insert = sqlite.insert(table).values({name: sa.bindparam(name) for name in self.columns})
         if keep_first:
@@ -153,7 +156,7 @@ class Codec:
 
     def _compile(self, insert: sa.Insert) -> tuple[str, list[int]]:
         text = insert.compile(dialect=_DIALECT)
-        order = [self.columns.index(name) for name in text.positiontup or ()]  # type: ignore[attr-defined]
+        order = [self.columns.index(name) for name in text.positiontup or ()]
         return str(text), order
 
     def row(self, record: Any) -> tuple[Value, ...]:

@@ -18,12 +18,6 @@ from tradingd.domain.ids import Purpose
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import OrderEvent, OrderKind, OrderStatus
 
-SCHEMA_VERSION = 1
-"""The newest revision in migrations/versions as a number; kept in `PRAGMA user_version`, so that a start need not load Alembic."""
-
-APPLICATION_ID = 0x74726164
-"""`PRAGMA application_id` of every journal: tells it from any other SQLite file ("trad")."""
-
 metadata = sa.MetaData()
 Parts = list[sa.schema.SchemaItem]
 

@@ -14,7 +14,7 @@ from tradingd.domain.orders import Order
 from tradingd.domain.records import Record, Recovered
 from tradingd.journal.engine import Engine, Unit
 from tradingd.journal.rows import statement_of
-from tradingd.journal.writer import Writer
+from tradingd.journal.writer import OnConnection, Writer
 
 CACHED_STATEMENTS = 256
 """Prepared statements that the driver keeps: more than we have."""
@@ -26,7 +26,8 @@ class SqliteStore:
     def __init__(self, connection: aiosqlite.Connection, engine: Engine, release: Callable[[], None]) -> None:
         self._connection, self._engine, self._release = connection, engine, release
         # one private call per batch: the public API takes one round trip per statement and costs four times as much
-        self._writer = Writer(engine, connection._execute, connection.stop)
+        self._on_connection: OnConnection = connection._execute
+        self._writer = Writer(engine, self._on_connection, connection.stop)
         self._closed: asyncio.Task[None] | None = None
 
     @staticmethod
@@ -34,7 +35,8 @@ class SqliteStore:
         """A store on a journal that exists and is checked; `release` is called after its close."""
         connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=CACHED_STATEMENTS)
         try:
-            engine = await connection._execute(lambda: Engine(connection._conn))
+            on_connection: OnConnection = connection._execute
+            engine = await on_connection(lambda: Engine(connection._conn))
         except BaseException:
             await connection.close()
             raise
@@ -84,7 +86,7 @@ class SqliteStore:
             await self._writer.close()
         finally:
             try:
-                await self._connection._execute(self._engine.close)
+                await self._on_connection(self._engine.close)
             finally:
                 await self._connection.close()
                 self._release()

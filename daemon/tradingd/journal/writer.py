@@ -109,9 +109,9 @@ class Writer:
             raise
         except Exception as error:
             errors = [JournalError(f"the journal could not commit: {error}")] * len(batch)
-        for (_, future), error in zip(batch, errors, strict=True):
-            if error is not None:
-                _fail(future, error)
+        for (_, future), failure in zip(batch, errors, strict=True):
+            if failure is not None:
+                _fail(future, failure)
             elif not future.done():
                 future.set_result(None)
 

@@ -98,7 +98,7 @@ class _Walk:
         if type(key) is str:
             return _text(key)
         text = _Walk().convert(key, MAX_DEPTH - 2)
-        return text if isinstance(text, str) else _text(json.dumps(text, ensure_ascii=False))
+        return text if isinstance(text, str) else _text(json.dumps(text, ensure_ascii=False, separators=(",", ":")))
 
     def _array(self, items: Iterable[object], depth: int) -> list[object]:
         result: list[object] = []
@@ -148,7 +148,7 @@ def _scalar(value: object) -> object | None:
         return _bytes(bytes(value))
     if isinstance(value, BaseException):
         return _text(f"{type(value).__name__}: {value}")
-    if hasattr(type(value), "__fspath__"):
+    if hasattr(type(value), "__fspath__") or type(value).__module__ == "uuid":
         return _text(str(value))
     return None
 

@@ -41,6 +41,7 @@ from tradingd.venues.client import ClientSetup, build_client
 from tradingd.venues.clock import ccxt_clock
 from tradingd.venues.dialect import Dialect, Params
 from tradingd.venues.error_map import ban_until_ms, classify_cancel, classify_submit, read_error
+from tradingd.venues.quirks import Quirks
 from tradingd.venues.reply import Reply, current_reply, redact
 from tradingd.venues.streams import ACCOUNT, CANDLES, Streams
 from tradingd.venues.translate import Book
@@ -106,6 +107,11 @@ class CcxtVenue:
 
     def __repr__(self) -> str:
         return f"CcxtVenue({self.id})"
+
+    @property
+    def quirks(self) -> Quirks:
+        """The venue as data."""
+        return self._dialect.quirks
 
     # life
 

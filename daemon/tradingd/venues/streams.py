@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tradingd.domain.account import VenueBalance, VenueOrder, VenuePosition
@@ -20,13 +21,12 @@ CANDLES = "candles"
 
 
 class Connection:
-    """One websocket of ccxt: its kind, the subscriptions that stand on it, and whether its end was told."""
+    """One live websocket of ccxt: its kind, and the subscriptions that stand on it."""
 
     def __init__(self, client: Any, kind: str) -> None:
         self.client = client
         self.kind = kind
         self.standing: set[str] = set()
-        self.ended = False
 
 
 class Streams:
@@ -56,7 +56,7 @@ class Streams:
             waiter.add_done_callback(lambda done: self._forget(kind, name, done))
             task = asyncio.create_task(subscribe(), name=f"{self._venue} {kind} {name}")
             self._tasks.add(task)
-            task.add_done_callback(lambda done: self._watched(kind, name, done))
+            task.add_done_callback(partial(self._watched, kind, name, waiter))
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.shield(waiter)
@@ -64,15 +64,17 @@ class Streams:
             self.reset(kind, f"no answer to the subscription of {name}")
             text = f"{self._venue}: no answer to the subscription of {name} in {timeout_s:g} s"
             raise VenueUnreachable(text) from None
+        if not self.stands(kind, name):
+            raise VenueUnreachable(f"{self._venue}: {name} ended as soon as it stood")
 
     def stands(self, kind: str, name: str) -> bool:
         """Whether the subscription stands on a live connection."""
-        return any(c.kind == kind and not c.ended and name in c.standing for c in self._connections.values())
+        return any(c.kind == kind and name in c.standing for c in self._connections.values())
 
     def reset(self, kind: str, reason: str) -> None:
         """End all connections of a kind with an error, which wakes who waits; `close` would cancel them instead."""
         for connection in list(self._connections.values()):
-            if connection.kind == kind and not connection.ended:
+            if connection.kind == kind:
                 connection.client.on_error(network_error(reason))
         self._fail(kind, reason)
 
@@ -95,10 +97,11 @@ class Streams:
 
     def ended(self, client: Any, reason: str) -> None:
         """Tell once per connection; ccxt calls up to four times."""
-        connection = self._connections.pop(id(client), None) or self._new(client)
-        if connection is None or connection.ended:
+        connection = self._connection(client)
+        if connection is None:
             return
-        connection.ended = client.tradingd_ended = True
+        del self._connections[id(client)]
+        client.tradingd_ended = True
         reason = self._clean(reason)
         if connection.kind == ACCOUNT and not self._closing:
             self._dialect.forget_account_key(self._exchange)
@@ -173,23 +176,23 @@ class Streams:
         if not waiter.cancelled():
             waiter.exception()  # its caller may have been cancelled; that is no news to anybody
 
-    def _watched(self, kind: str, name: str, task: asyncio.Task[Any]) -> None:
-        """A watch call ended: by its first frame, or by an error that says why the subscription failed."""
+    def _watched(self, kind: str, name: str, waiter: asyncio.Future[None], task: asyncio.Task[Any]) -> None:
+        """A watch call ended: by its first frame, by the end of its connection, or because the venue refused it.
+
+        Only the last is news here; ccxt would then still take the subscription for sent.
+        """
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is None and not task.cancelled():
+        if waiter.done() or (error is None and not task.cancelled()):
             return
         for connection in self._connections.values():
             if connection.kind == kind:
-                connection.standing.discard(name)
                 connection.client.subscriptions.pop(name, None)
-        waiter = self._waiting.get((kind, name))
-        if waiter is not None and not waiter.done():
-            if isinstance(error, VenueError):
-                waiter.set_exception(error)
-            else:
-                reason = type(error).__name__ if error is not None else "cancelled"
-                waiter.set_exception(VenueUnreachable(f"{self._venue}: {name} could not be watched: {reason}"))
+        if isinstance(error, VenueError):
+            waiter.set_exception(error)
+        else:
+            reason = "cancelled" if error is None else type(error).__name__
+            waiter.set_exception(VenueUnreachable(f"{self._venue}: {name} could not be watched: {reason}"))
 
     def _clean(self, text: str) -> str:
         return redact(text, self._secrets)[:MAX_TEXT]

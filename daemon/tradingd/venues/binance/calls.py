@@ -301,11 +301,15 @@ class BinanceDialect:
         return [order for order in orders if order is not None]
 
     async def fills(self, caller: Caller, rules: Instrument, since_ms: int) -> list[Fill]:
-        """Seven days at a time; a full page goes on by trade id, which then reads all there is."""
+        """Seven days at a time; a full page goes on by trade id, which then reads all there is.
+
+        The rows name no client order id, so orders not seen before are asked for: the fills then are evidence of an
+        order of their own, and tell a liquidation.
+        """
         window_ms, page = self.quirks.fills_window_ms.value, self.quirks.page_limit.value
         now_ms = caller.now_ms()
         start_ms = max(since_ms, now_ms - self.quirks.fills_retention_ms.value)
-        found: dict[int, Fill] = {}
+        found: dict[int, Any] = {}
         while start_ms <= now_ms:
             params: Params = {"symbol": rules.market_id, "limit": page, "startTime": start_ms}
             if start_ms + window_ms <= now_ms:
@@ -318,16 +322,35 @@ class BinanceDialect:
             if full:
                 break
             start_ms += window_ms
-        return [found[trade_id] for trade_id in sorted(found) if found[trade_id].time_ms >= since_ms]
+        with readable(f"fills of {rules.id}"):
+            orders = {int(row["orderId"]) for row in found.values()}
+            unknown = [number for number in orders if not self._rows.knows(rules.market_id, str(number))]
+            if unknown:
+                await self._learn_owners(caller, rules, min(unknown), max(unknown))
+            fills = [self._rows.fill(found[trade_id], rules.id) for trade_id in sorted(found)]
+        return [fill for fill in fills if fill.time_ms >= since_ms]
 
-    async def _fills_page(self, caller: Caller, rules: Instrument, params: Params, found: dict[int, Fill]) -> int:
+    async def _fills_page(self, caller: Caller, rules: Instrument, params: Params, found: dict[int, Any]) -> int:
         rows = await caller.read("fapiPrivateGetUserTrades", params)
         with readable(f"fills of {rules.id}"):
             known = len(found)
-            found.update({int(row["id"]): self._rows.fill(row, rules.id) for row in _list(rows)})
+            found.update({int(row["id"]): row for row in _list(rows)})
             if rows and "fromId" in params and len(found) == known:
                 raise ValueError("a page that repeats the one before it")
         return len(rows)
+
+    async def _learn_owners(self, caller: Caller, rules: Instrument, first: int, last: int) -> None:
+        """Read the orders from `first` to `last`; reading a row remembers whose it is."""
+        page = self.quirks.page_limit.value
+        while first <= last:
+            params: Params = {"symbol": rules.market_id, "orderId": first, "limit": page}
+            rows = await caller.read("fapiPrivateGetAllOrders", params)
+            with readable(f"orders of {rules.id}"):
+                for row in _list(rows):
+                    self._rows.plain_order(row)
+                if len(rows) < page:
+                    return
+                first = max(first, *(int(row["orderId"]) for row in rows)) + 1
 
     async def account(self, caller: Caller) -> AccountSnapshot:
         """Balance from account, positions with entry and mark price from positionRisk."""

@@ -13,6 +13,7 @@ _WEIGHTS = {
     "GET fapi/v3/balance": 5,
     "GET fapi/v3/positionRisk": 5,
     "GET fapi/v1/userTrades": 5,
+    "GET fapi/v1/allOrders": 5,
     "GET fapi/v1/accountConfig": 5,
     "GET fapi/v1/positionSide/dual": 30,
     "GET fapi/v1/klines": 1,
@@ -40,7 +41,7 @@ BINANCE = Quirks(
         },
         why="with keys, ccxt loads markets over three endpoints, one on another host; snapshots are our own job",
         source="transport facts §4 and §5, measured",
-        test="test_opening_asks_only_for_the_exchange_info_and_the_leverage_caps",
+        test="test_opening_asks_for_the_exchange_info_and_nothing_else",
     ),
     receive_window_ms=Quirk(
         3_000,

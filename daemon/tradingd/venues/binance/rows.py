@@ -53,8 +53,8 @@ ALGO_STATUS = {
     "EXPIRED": OrderStatus.EXPIRED,
     "REJECTED": OrderStatus.REJECTED,
 }
-REMEMBERED_CHILDREN = 4_096
-"""Children of conditional orders that are remembered by id, the oldest forgotten first."""
+REMEMBERED_ORDERS = 8_192
+"""Orders whose client order id is remembered by the venue's id, the oldest forgotten first."""
 
 
 def close_reason(client_order_id: str | None) -> str:
@@ -78,26 +78,39 @@ def one_way(row: Row, name: str) -> None:
         raise ValueError(f"position side {row[name]!r} in one-way mode")
 
 
+def _remember(
+    owners: OrderedDict[tuple[str, str], ClientOrderId | None], symbol: str, order_id: str, owner: ClientOrderId | None
+) -> None:
+    owners[symbol, order_id] = owner
+    while len(owners) > REMEMBERED_ORDERS:
+        owners.popitem(last=False)
+
+
 def _candle(instrument: InstrumentId, timeframe: str, open_ms: int, values: list[Decimal], closed: bool) -> Candle:
     first, high, low, last, volume = values
     return Candle(instrument, timeframe, open_ms, first, high, low, last, volume, closed=closed)
 
 
 class Rows:
-    """Reads rows and frames of one venue; knows its instruments and which plain orders are children."""
+    """Reads rows and frames of one venue; knows its instruments, and whose the orders are that it has seen.
+
+    Fills over REST name only the venue's order id. A child belongs to the conditional order that made it; that link is
+    `actualOrderId` or `ai`, never the client order id.
+    """
 
     def __init__(self, venue: VenueId, book: Book) -> None:
         self.venue = venue
         self.book = book
-        self._children: OrderedDict[tuple[str, str], ClientOrderId] = OrderedDict()
+        self._children: OrderedDict[tuple[str, str], ClientOrderId | None] = OrderedDict()
+        self._owners: OrderedDict[tuple[str, str], ClientOrderId | None] = OrderedDict()
 
-    def remember_child(self, symbol: str, child: str | None, parent: ClientOrderId | None) -> None:
-        """Note that a plain order was made by a conditional one; the link is the id, never the client order id."""
-        if child is None or parent is None:
-            return
-        self._children[symbol, child] = parent
-        while len(self._children) > REMEMBERED_CHILDREN:
-            self._children.popitem(last=False)
+    def owner(self, symbol: str, order_id: str) -> ClientOrderId | None:
+        """The client order id behind a plain order: of its conditional order where it is a child."""
+        return self._children.get((symbol, order_id)) or self._owners.get((symbol, order_id))
+
+    def knows(self, symbol: str, order_id: str) -> bool:
+        """Whether the order's owner has been seen, be it nobody."""
+        return (symbol, order_id) in self._children or (symbol, order_id) in self._owners
 
     def plain_order(self, row: Row) -> VenueOrder | None:
         """An order of the plain book; None on a symbol that the daemon does not trade."""
@@ -106,11 +119,12 @@ class Rows:
             return None
         order_id = str(row["orderId"])
         parent = self._children.get((row["symbol"], order_id))
+        _remember(self._owners, row["symbol"], order_id, _id(text_or_none(row, "clientOrderId")))
         return VenueOrder(
             instrument=instrument,
             book=PLAIN,
             venue_order_id=VenueOrderId(order_id),
-            client_order_id=parent or _id(text_or_none(row, "clientOrderId")),
+            client_order_id=self.owner(row["symbol"], order_id),
             status=PLAIN_STATUS[row["status"]],
             side=SIDES[row["side"]],
             kind=KINDS.get(row["type"]),
@@ -133,7 +147,8 @@ class Rows:
             return None
         client_order_id = _id(text_or_none(row, "clientAlgoId"))
         child = text_or_none(row, "actualOrderId")
-        self.remember_child(row["symbol"], child, client_order_id)
+        if child is not None:
+            _remember(self._children, row["symbol"], child, client_order_id)
         return VenueOrder(
             instrument=instrument,
             book=ALGO,
@@ -153,14 +168,15 @@ class Rows:
         )
 
     def fill(self, row: Row, instrument: InstrumentId) -> Fill:
-        """A row of userTrades, which has no client order id; a known child's is its parent's."""
+        """A row of userTrades, which has no client order id: the owner's, where it is known."""
         one_way(row, "positionSide")
         order_id = str(row["orderId"])
+        owner = self.owner(row["symbol"], order_id)
         return Fill(
             instrument=instrument,
             trade_id=TradeId(str(row["id"])),
             venue_order_id=VenueOrderId(order_id),
-            client_order_id=self._children.get((row["symbol"], order_id)),
+            client_order_id=owner,
             side=SIDES[row["side"]],
             price=number(row, "price"),
             quantity=number(row, "qty"),
@@ -169,6 +185,7 @@ class Rows:
             realized_pnl=number_or_zero(row, "realizedPnl"),
             maker=row.get("maker") is True,
             time_ms=int(row["time"]),
+            reason=close_reason(owner),
         )
 
     def position(self, row: Row) -> VenuePosition | None:
@@ -222,7 +239,8 @@ class Rows:
         one_way(o, "ps")
         order_id = VenueOrderId(str(o["i"]))
         parent = self._children.get((o["s"], order_id))
-        client_order_id = parent or _id(text_or_none(o, "c"))
+        _remember(self._owners, o["s"], order_id, _id(text_or_none(o, "c")))
+        client_order_id = self.owner(o["s"], order_id)
         if o["x"] in ("TRADE", "CALCULATED") and text_or_none(o, "t") not in (None, "-1") and number(o, "l") > 0:
             yield Fill(
                 instrument=instrument,
@@ -266,7 +284,8 @@ class Rows:
             return
         client_order_id = _id(text_or_none(o, "caid"))
         child = text_or_none(o, "ai")
-        self.remember_child(o["s"], child, client_order_id)
+        if child is not None:
+            _remember(self._children, o["s"], child, client_order_id)
         status = ALGO_STATUS[o["X"]]
         reason = str(o.get("rm") or "")
         yield VenueOrder(

@@ -64,7 +64,7 @@ class Credentials:
 
 
 SIM_CREDENTIALS = Credentials(
-    Secret("built-in-venue-key"), Secret("built-in-venue-secret"), Secret("built-in-venue-password"), "built in"
+    Secret("sim-key"), Secret("sim-secret"), Secret("sim-password"), "built in"
 )
 """The one account of every built-in venue: in mode sim nothing else is read, and no real key can leak into it."""
 

@@ -15,7 +15,14 @@ from tradingd.domain.intents import Denial, DenyReason
 from tradingd.domain.numbers import ZERO
 from tradingd.domain.orders import Fill
 from tradingd.domain.positions import Position
-from tradingd.domain.records import BalanceRecord, DayEquityRecord, LastCloseRecord, LedgerRecord, Record
+from tradingd.domain.records import (
+    BalanceRecord,
+    DayEquityRecord,
+    FlagRecord,
+    LastCloseRecord,
+    LedgerRecord,
+    Record,
+)
 from tradingd.execution.exchange_router import ExchangeRouter
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
@@ -28,6 +35,7 @@ from tradingd.ports import Clock, Priority
 
 FILL_OVERLAP_MS = 600_000
 """Fills are read again this far back: a venue's history may lag its stream. Trade ids make it harmless."""
+HISTORY_FLAG = "history_start:"
 WALLET_TOLERANCE = Decimal("0.01")
 """USDT by which the wallet may differ from the expected ledger: the venues round fees to 8 digits."""
 
@@ -71,11 +79,22 @@ class BalanceReconciler:
         self._clock = clock
         self._limits = limits
         self._expected: dict[VenueId, Expected] = {}
-        self.history_start_ms = 0
+        self._history_start_ms: dict[VenueId, int] = {}
         self.on_reconciled: Callable[[VenueId], None] = lambda venue: None
 
     def _ledger(self, venue: VenueId) -> Expected:
         return self._expected.setdefault(venue, Expected())
+
+    def begin_history(self, venue: VenueId, flags: tuple[FlagRecord, ...]) -> None:
+        """From when on the journal holds every execution of the venue: its first start there, kept for ever."""
+        name = f"{HISTORY_FLAG}{venue}"
+        for flag in flags:
+            if flag.name == name:
+                self._history_start_ms[venue] = int(flag.value)
+        if venue not in self._history_start_ms:
+            now_ms = self._clock.now_ms()
+            self._history_start_ms[venue] = now_ms
+            self._recorder.commit((FlagRecord(name, str(now_ms), "first start at this venue", now_ms),))
 
     # --- readings -------------------------------------------------------------------------------------------------
 
@@ -230,8 +249,8 @@ class BalanceReconciler:
 
     async def book_missing(self, instrument: InstrumentId) -> int:
         """Read the venue's executions since shortly before the last known one, and book those that are new."""
-        since_ms = self._state.last_fill_ms.get(instrument, self.history_start_ms + FILL_OVERLAP_MS) - FILL_OVERLAP_MS
-        since_ms = max(since_ms, self.history_start_ms)
+        start_ms = self._history_start_ms[instrument.venue]
+        since_ms = max(start_ms, self._state.last_fill_ms.get(instrument, start_ms) - FILL_OVERLAP_MS)
         fills = await self._router.venue(instrument).fills(instrument, since_ms, Priority.RECONCILE)
         return sum(self._recorder.apply_fill(fill, "lookup") for fill in fills)
 

@@ -38,6 +38,7 @@ class PendingIntent(msgspec.Struct, frozen=True):
     intent: Enter
     decided: "asyncio.Future[None] | None"
     late: bool = False
+    cause_ms: int = 0
     signal_price: Decimal | None = None
 
 
@@ -201,9 +202,9 @@ class Entries:
             )
         if pending.late:
             return Denial(DenyReason.STALE, "the candle was delivered late (risk.max_candle_age_s)")
-        age_ms = self._clock.now_ms() - pending.record.created_ms
+        age_ms = self._clock.now_ms() - max(pending.cause_ms, pending.record.created_ms)
         if age_ms > self._limits.max_candle_age_ms:
-            return Denial(DenyReason.STALE, f"the intent waited {age_ms / 1000:.1f} s for its lane")
+            return Denial(DenyReason.STALE, f"{age_ms / 1000:.1f} s of venue time since the decision")
         return None
 
     def _gate_position(self, intent: CheckedEnter) -> Denial | None:

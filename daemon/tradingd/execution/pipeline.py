@@ -1,7 +1,6 @@
 """The front of execution: takes intents and facts, and queues the steps that they call for in the right lane."""
 
 import asyncio
-from decimal import Decimal
 
 import msgspec
 
@@ -34,6 +33,8 @@ from tradingd.execution.recorder import Recorder
 from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.execution.state import TradingState
 from tradingd.ports import Clock, Priority
+
+Actionable = Enter | Exit | Protect | CancelOrders
 
 
 class Pipeline:
@@ -105,19 +106,17 @@ class Pipeline:
 
     # --- intents --------------------------------------------------------------------------------------------------
 
-    def submit(
-        self,
-        record: IntentRecord,
-        intent: Intent,
-        decided: "asyncio.Future[None] | None" = None,
-        *,
-        late: bool = False,
-        price: Decimal | None = None,
+    def submit_intent(
+        self, record: IntentRecord, intent: Actionable, decided: "asyncio.Future[None]", *, late: bool, cause_ms: int
     ) -> None:
-        """Take one intent of a strategy; its single outcome comes through journal and bus. Never waits."""
+        """Take one intent of a strategy; its single outcome comes through journal and bus. Never waits.
+
+        `decided` ends with the commit of the decision; `cause_ms` is the venue time of what caused it.
+        """
         lane = self.lane(intent.instrument)
         if isinstance(intent, Enter):
-            pending = PendingIntent(record, intent, decided, late, price)
+            signal_price = self._state.last_price(intent.instrument)
+            pending = PendingIntent(record, intent, decided, late, cause_ms, signal_price)
 
             async def enter() -> None:
                 await self._entries.step(pending)

@@ -208,3 +208,14 @@ def _pin(path: Path, wanted: Mapping[str, str], now_ms: int) -> None:
     finally:
         with suppress(sqlite3.Error):
             connection.close()
+
+
+def discard_journal(path: Path) -> None:
+    """Forget the journal at `path` and everything beside it; for a fresh start in simulation only."""
+    release = _lock(path) if path.parent.exists() else None
+    try:
+        for suffix in ("", "-wal", "-shm", ".spool"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    finally:
+        if release is not None:
+            release()

@@ -1,0 +1,246 @@
+"""Puts the daemon's parts together. Every object is made here, once, and given what it needs."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from tradingd.bus import Bus
+from tradingd.config import Settings
+from tradingd.domain.candles import timeframe_ms
+from tradingd.domain.events import Filled, ForeignOrderSeen
+from tradingd.domain.ids import Epoch, StrategyId, VenueId
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.records import BanRecord, Recovered
+from tradingd.execution.balance_reconciler import BalanceReconciler
+from tradingd.execution.entries import Entries, Switches
+from tradingd.execution.exchange_router import ExchangeRouter
+from tradingd.execution.exits import Exits
+from tradingd.execution.hold_period_guard import HoldPeriodGuard
+from tradingd.execution.idempotency_manager import IdempotencyManager
+from tradingd.execution.leftover_sweeper import LeftoverSweeper
+from tradingd.execution.limits import Limits, StrategyPlan, VenuePlan
+from tradingd.execution.order_router import OrderRouter
+from tradingd.execution.pipeline import Pipeline
+from tradingd.execution.protection import Protection
+from tradingd.execution.rate_limiter import RateLimiter
+from tradingd.execution.recorder import Recorder
+from tradingd.execution.retry_policy import RetryPolicy
+from tradingd.execution.risk_guard import RiskGuard
+from tradingd.execution.sender import Sender
+from tradingd.execution.state import TradingState
+from tradingd.ports import Clock, Random, Store, Venue
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """Everything between an intent and the wire."""
+
+    state: TradingState
+    recorder: Recorder
+    idempotency: IdempotencyManager
+    limiter: RateLimiter
+    router: ExchangeRouter
+    sweeper: LeftoverSweeper
+    risk: RiskGuard
+    protection: Protection
+    exits: Exits
+    reconciler: BalanceReconciler
+    pipeline: Pipeline
+    retry: RetryPolicy
+    switches: Switches
+    hold: HoldPeriodGuard
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits that execution works with; ages become venue time."""
+    risk, execution = settings.risk, settings.execution
+    speed = settings.daemon.speed if settings.mode == "sim" else 1
+    return Limits(
+        order_prefix=settings.daemon.order_prefix,
+        submit_timeout_s=execution.submit_timeout_s,
+        unprotected_limit_s=execution.unprotected_limit_s,
+        converge_timeout_s=execution.converge_timeout_s,
+        sweep_always=execution.sweep_before_entry == "always",
+        deny_on_foreign_orders=execution.foreign_orders == "deny",
+        require_stop=risk.require_stop,
+        max_candle_age_ms=round(risk.max_candle_age_s * 1000 * speed),
+        max_position_notional_usdt=Decimal(risk.max_position_notional_usdt),
+        max_open_positions=risk.max_open_positions,
+        max_leverage=risk.max_leverage,
+        max_daily_loss_fraction=Decimal(risk.max_daily_loss_fraction),
+        price_band_fraction=Decimal(risk.price_band_fraction),
+    )
+
+
+def plans_of(settings: Settings) -> tuple[dict[InstrumentId, StrategyId], dict[InstrumentId, StrategyPlan]]:
+    """Who owns which instrument, and how long it holds still after a close."""
+    owners: dict[InstrumentId, StrategyId] = {}
+    plans: dict[InstrumentId, StrategyPlan] = {}
+    for name, section in settings.strategies.items():
+        step_ms = timeframe_ms(section.timeframe)
+        for instrument in section.instruments:
+            owners[instrument] = StrategyId(name)
+            plans[instrument] = StrategyPlan(name, section.hold_candles * step_ms, step_ms)
+    return owners, plans
+
+
+def build_execution(
+    settings: Settings,
+    venues: dict[VenueId, Venue],
+    limiter: RateLimiter,
+    store: Store,
+    bus: Bus,
+    clock: Clock,
+    random: Random,
+    epoch: Epoch,
+    recovered: Recovered,
+    spool: Callable[[str], None],
+) -> Execution:
+    """Make the execution pipeline and give it what the journal remembers."""
+    limits = limits_of(settings)
+    owners, plans = plans_of(settings)
+    state = TradingState()
+    state.owners.update(owners)
+    state.load(recovered)
+    switches = Switches()
+    retry = RetryPolicy(clock, random)
+    late: dict[str, Pipeline] = {}
+
+    def on_fact(instrument: InstrumentId) -> None:
+        late["pipeline"].on_fact(instrument)
+
+    recorder = Recorder(state, store, bus, clock, limits.order_prefix, on_fact)
+    router = ExchangeRouter(venues, recorder, bus, clock)
+    idempotency = IdempotencyManager(limits.order_prefix, epoch, state, recorder, clock, spool)
+    sender = Sender(state, idempotency, limiter, router, limits)
+    orders = OrderRouter()
+    risk = RiskGuard(state, limits)
+    risk.day_equities.update({(each.venue, each.day): each for each in recovered.day_equities})
+    sweeper = LeftoverSweeper(
+        state, recorder, router, store, bus, clock, limits, lambda instrument: protection.keep_ids(instrument)
+    )
+    sweeper.known_epochs.update(recovered.epochs, {epoch})
+    protection = Protection(
+        state,
+        recorder,
+        sender,
+        orders,
+        risk,
+        router,
+        idempotency,
+        retry,
+        bus,
+        clock,
+        limits,
+        lambda instrument, why: late["pipeline"].exit(instrument, why, owners.get(instrument)),
+        sweeper.forget,
+    )
+    protection.load(recovered.protections)
+    reconciler = BalanceReconciler(
+        state, recorder, router, idempotency, sweeper, risk, retry, bus, clock, limits
+    )
+    exits = Exits(
+        state,
+        recorder,
+        sender,
+        orders,
+        risk,
+        router,
+        retry,
+        bus,
+        clock,
+        lambda instrument: late["pipeline"].note_fill(instrument.venue),
+    )
+    exits.load(recovered.flags, InstrumentId.parse)
+    hold = HoldPeriodGuard(state, plans)
+    entries = Entries(
+        state,
+        recorder,
+        hold,
+        sweeper,
+        orders,
+        risk,
+        sender,
+        router,
+        protection,
+        reconciler,
+        bus,
+        clock,
+        limits,
+        plans,
+        {
+            name: VenuePlan(venue.leverage, venue.margin_mode)
+            for name, venue in settings.enabled_venues.items()
+        },
+        switches,
+        lambda instrument: instrument in exits.goals,
+    )
+    pipeline = Pipeline(
+        state,
+        recorder,
+        entries,
+        exits,
+        protection,
+        sweeper,
+        reconciler,
+        idempotency,
+        router,
+        retry,
+        switches,
+        bus,
+        clock,
+    )
+    late["pipeline"] = pipeline
+    _restore_switches(switches, recovered)
+    execution = Execution(
+        state=state,
+        recorder=recorder,
+        idempotency=idempotency,
+        limiter=limiter,
+        router=router,
+        sweeper=sweeper,
+        risk=risk,
+        protection=protection,
+        exits=exits,
+        reconciler=reconciler,
+        pipeline=pipeline,
+        retry=retry,
+        switches=switches,
+        hold=hold,
+    )
+    _connect(execution, bus, clock)
+    return execution
+
+
+def _restore_switches(switches: Switches, recovered: Recovered) -> None:
+    for flag in recovered.flags:
+        if flag.name == "paused":
+            switches.paused = flag.reason if flag.value else ""
+        elif flag.name == "halted":
+            switches.halted = flag.reason if flag.value else ""
+
+
+def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
+    """Subscribe what keeps the state, before anything that decides by it."""
+    reconciler, pipeline, sweeper = execution.reconciler, execution.pipeline, execution.sweeper
+
+    def on_filled(event: Filled) -> None:
+        reconciler.note_fill(event.fill)
+        pipeline.note_fill(event.fill.instrument.venue)
+
+    bus.subscribe(Filled, on_filled)
+    bus.subscribe(ForeignOrderSeen, lambda event: sweeper.note_foreign(event.order))
+
+    def on_stranger(why: str) -> None:
+        execution.switches.halted = why
+
+    sweeper.on_stranger = on_stranger
+
+
+def ban_saver(store: Store) -> Callable[[BanRecord], None]:
+    """Writes bans down, so that a restart obeys them too (P13)."""
+
+    def save(ban: BanRecord) -> None:
+        store.submit((ban,), durable=True).add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    return save

@@ -1,0 +1,159 @@
+"""`run`: from settings to exit status. What the user must change ends with 78 and a sentence."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping
+
+import msgspec
+import structlog
+
+from tradingd.app import sim_venue
+from tradingd.app.daemon import Daemon
+from tradingd.app.machine import MachineClock, MachineRandom, environment
+from tradingd.app.sim_venue import SimVenue, SimVenueRefused
+from tradingd.app.venue_session import VenueRefused
+from tradingd.config import EXIT_STATUS, Settings
+from tradingd.config.credentials import Credentials, load_credentials
+from tradingd.domain.errors import JournalRefused, PluginError, TradingdError
+from tradingd.domain.ids import VenueId
+from tradingd.domain.orders import Order
+from tradingd.gateway.control import ControlSocketBusy
+from tradingd.journal.opening import discard_journal, open_journal
+from tradingd.journal.spool import Spool
+from tradingd.journal.store import SqliteStore
+from tradingd.sd_notify import Notifier
+from tradingd.strategy.loader import LoadedStrategy, load_strategies
+from tradingd.telemetry.logs import Logs, configure
+from tradingd.telemetry.scrub import Scrubber
+
+log = structlog.get_logger(__name__)
+
+REFUSALS = (JournalRefused, PluginError, SimVenueRefused, VenueRefused, ControlSocketBusy)
+
+
+def run(settings: Settings, *, fresh: bool = False) -> int:
+    """Run the daemon until it is told to stop; returns the exit status. Raises ConfigError for missing credentials."""
+    environ = environment()
+    clock, scrubber = MachineClock(), Scrubber()
+    credentials = {VenueId(name): load_credentials(name, settings, environ) for name in settings.enabled_venues}
+    for each in credentials.values():
+        for secret in each.secrets():
+            scrubber.register(secret)
+    logs = configure(
+        clock, scrubber=scrubber, format=settings.log.format, level=settings.log.level, environ=environ
+    )
+    try:
+        strategies = load_strategies(settings)
+        return asyncio.run(_run(settings, strategies, credentials, clock, logs, environ, fresh))
+    except REFUSALS as error:
+        print(f"tradingd: {error}", file=sys.stderr)
+        return EXIT_STATUS
+    finally:
+        logs.close()
+
+
+async def _run(
+    settings: Settings,
+    strategies: list[LoadedStrategy],
+    credentials: Mapping[VenueId, Credentials],
+    clock: MachineClock,
+    logs: Logs,
+    environ: Mapping[str, str],
+    fresh: bool,
+) -> int:
+    asyncio.get_running_loop().set_exception_handler(logs.on_loop_exception)
+    for each in credentials.values():
+        for warning in each.warnings:
+            log.warning("credentials_from_environment", reason=warning)
+    if fresh:
+        await _discard(settings)
+    store = await open_journal(
+        settings.journal_path, mode=settings.mode, now_ms=clock.wall_ms(), pins=_endpoint_pins(settings)
+    )
+    daemon: Daemon | None = None
+    try:
+        spool = Spool(settings.journal_path.with_name(settings.journal_path.name + ".spool"))
+        await _take_in_spool(spool, store)
+        sims = await _sim_venues(settings, clock)
+        for sim in sims.values():
+            reading = await sim.read_clock()
+            clock.synchronise(reading.now_ms, reading.at)
+        recovered = await store.recover(clock.now_ms())
+        daemon = Daemon(
+            settings,
+            strategies,
+            store,
+            recovered,
+            sims,
+            dict(credentials),
+            spool.append,
+            clock,
+            MachineRandom(),
+            logs,
+            Notifier(environ),
+        )
+        _listen_to_signals(daemon)
+        await daemon.start()
+        error = await daemon.run()
+        await daemon.stop()
+    finally:
+        if daemon is None:
+            await store.close()
+    if isinstance(error, REFUSALS):
+        raise error
+    if error is not None:
+        logs.uncaught("task", error)
+        return 1
+    return 0
+
+
+def _listen_to_signals(daemon: Daemon) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, daemon.request_stop, f"got {number.name}")
+
+
+def _endpoint_pins(settings: Settings) -> dict[str, str]:
+    """Where each venue's orders go, pinned: a journal is never continued against another place."""
+    own = "built-in" if settings.mode == "sim" else settings.mode
+    return {f"endpoint.{name}": venue.endpoint or own for name, venue in settings.enabled_venues.items()}
+
+
+async def _sim_venues(settings: Settings, clock: MachineClock) -> dict[VenueId, SimVenue]:
+    """The built-in venues of sim mode: the one at `endpoint`, else the living one, else a new one."""
+    if settings.mode != "sim":
+        return {}
+    sims: dict[VenueId, SimVenue] = {}
+    for name, section in settings.enabled_venues.items():
+        venue = VenueId(name)
+        endpoint = section.endpoint or await sim_venue.living(settings, venue)
+        if endpoint is None:
+            endpoint = await sim_venue.start(settings, venue)
+            log.info("built_in_venue_started", venue=venue, endpoint=endpoint)
+        else:
+            log.info("built_in_venue_attached", venue=venue, endpoint=endpoint)
+        sims[venue] = SimVenue(venue, endpoint, clock)
+    return sims
+
+
+async def _discard(settings: Settings) -> None:
+    """`--fresh`: venue and journal together, or they would contradict each other."""
+    for name, section in settings.enabled_venues.items():
+        if section.endpoint is not None:
+            raise SimVenueRefused(f"--fresh cannot discard what is behind venues.{name}.endpoint; start that anew")
+        await sim_venue.stop_living(settings, VenueId(name))
+        sim_venue.discard(settings, VenueId(name))
+    discard_journal(settings.journal_path)
+
+
+async def _take_in_spool(spool: Spool, store: SqliteStore) -> None:
+    """Orders that went out while the journal could not commit: journalled now, in doubt until the venue shows them."""
+    for line in spool.lines():
+        try:
+            order = msgspec.json.decode(line, type=Order)
+        except msgspec.DecodeError as error:
+            raise TradingdError(f"{spool.path} has a line that is no order: {error}") from None
+        if await store.find_order(order.client_order_id) is None:
+            await store.submit((order,), durable=True)
+    spool.clear()

@@ -1,0 +1,151 @@
+"""The built-in venue's process in sim mode: attach to a living one, else start it; it outlives a killed daemon."""
+
+import asyncio
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from tradingd.config import Settings, VenueSettings
+from tradingd.domain.errors import TradingdError
+from tradingd.domain.ids import VenueId
+from tradingd.ports import Clock
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 5.0
+NOTE_FILE = "venue.json"
+
+
+class SimVenueRefused(TradingdError):
+    """The built-in venue cannot be had; the text carries what its process said (exit status 78)."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """The venue's clock at one moment: `at` is monotonic seconds in the middle of the request."""
+
+    now_ms: int
+    speed: float
+    stands_still: bool
+    finished: bool
+    at: float
+
+
+def state_dir(settings: Settings, venue: VenueId) -> Path:
+    """Where the built-in venue keeps its ledger."""
+    return settings.daemon.state_dir / "venues" / venue
+
+
+def discard(settings: Settings, venue: VenueId) -> None:
+    """Forget the venue's ledger."""
+    shutil.rmtree(state_dir(settings, venue), ignore_errors=True)
+
+
+class SimVenue:
+    """One built-in venue process as the daemon sees it from outside: its endpoint, its clock, its end."""
+
+    def __init__(self, venue: VenueId, endpoint: str, clock: Clock) -> None:
+        self.id = venue
+        self.endpoint = endpoint
+        self._clock = clock
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STOP_TIMEOUT_S))
+
+    async def read_clock(self) -> Reading:
+        """Ask for the time; raises OSError or aiohttp.ClientError when the process does not answer."""
+        began = self._clock.monotonic()
+        async with self._session.get(f"{self.endpoint}/_venue/clock") as response:
+            answer = await response.json()
+        ended = self._clock.monotonic()
+        return Reading(
+            now_ms=int(answer["now_ms"]),
+            speed=float(answer["speed"]),
+            stands_still=bool(answer["stands_still"]),
+            finished=bool(answer["finished"]),
+            at=(began + ended) / 2,
+        )
+
+    async def set_speed(self, speed: float) -> None:
+        """Let venue time run faster, or at its own pace again."""
+        async with self._session.post(f"{self.endpoint}/_venue/clock", json={"speed": speed}) as response:
+            response.raise_for_status()
+
+    async def stop(self) -> None:
+        """End the process in order; its ledger is kept."""
+        async with self._session.post(f"{self.endpoint}/_venue/stop") as response:
+            response.raise_for_status()
+
+    async def close(self) -> None:
+        """Let go of it."""
+        await self._session.close()
+
+
+async def living(settings: Settings, venue: VenueId) -> str | None:
+    """The endpoint of the venue process that left its note, if it still answers."""
+    note = state_dir(settings, venue) / NOTE_FILE
+    try:
+        endpoint = str(json.loads(note.read_bytes())["endpoint"])
+    except (OSError, ValueError, KeyError):
+        return None
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
+            session.get(f"{endpoint}/_venue/health") as response,
+        ):
+            health = await response.json()
+            return endpoint if health.get("name") == venue or health.get("venue") == venue else None
+    except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
+        return None
+
+
+async def stop_living(settings: Settings, venue: VenueId) -> None:
+    """End a venue process that an earlier run left behind, before its ledger is discarded."""
+    endpoint = await living(settings, venue)
+    if endpoint is None:
+        return
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STOP_TIMEOUT_S)) as session,
+        session.post(f"{endpoint}/_venue/stop"),
+    ):
+        pass
+    for _ in range(round(STOP_TIMEOUT_S / 0.05)):
+        if await living(settings, venue) is None:
+            return
+        await asyncio.sleep(0.05)
+    raise SimVenueRefused(f"the built-in {venue} at {endpoint} does not stop; end its process first")
+
+
+async def start(settings: Settings, venue: VenueId) -> str:
+    """Start the venue's process, detached, so that killing the daemon does not kill it; returns its endpoint."""
+    options: VenueSettings = settings.venues[venue]
+    directory = state_dir(settings, venue)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+    command = [sys.executable, "-m", "tradingd", "venue", venue, "--port", str(options.port)]
+    command += ["--seed", str(options.market_seed), "--state", str(directory)]
+    if options.candles is not None:
+        command += ["--candles", str(options.candles)]
+    log = directory / "venue.log"
+    with log.open("ab") as output:
+        begin = output.tell()
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while process.returncode is None:
+                endpoint = await living(settings, venue)
+                if endpoint is not None:
+                    return endpoint
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        process.kill()
+        raise SimVenueRefused(f"the built-in {venue} did not start within {START_TIMEOUT_S:.0f} s; see {log}") from None
+    with log.open("rb") as said:
+        said.seek(begin)
+        text = said.read().decode(errors="replace").strip()
+    raise SimVenueRefused(f"the built-in {venue} could not start: {text or f'exit status {process.returncode}'}")

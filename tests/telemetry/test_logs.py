@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy
-import pandas
+import pandas  # type: ignore[import-untyped]
 import pytest
 import structlog
 
@@ -127,9 +127,10 @@ def test_a_line_for_people_has_columns(set_up, sink) -> None:
     log.warning("stream_lost", venue="binance", reason="it went away")
     log.critical("incident_raised", kind="unprotected")
     first, second, third = sink.text.splitlines()
-    assert first == "2026-11-22T18:03:11.123Z info  order_accepted        BTC/USDT:USDT@binance  strategy=trend side=buy"
-    assert second == '2026-11-22T18:03:11.123Z WARN  stream_lost           binance                reason="it went away"'
-    assert third.startswith("2026-11-22T18:03:11.123Z CRIT  incident_raised ")
+    time = "2026-11-22T18:03:11.123Z"
+    assert first == f"{time} info  order_accepted        BTC/USDT:USDT@binance  strategy=trend side=buy"
+    assert second == f'{time} WARN  stream_lost           binance                reason="it went away"'
+    assert third.startswith(f"{time} CRIT  incident_raised ")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def say_it_everywhere(log: Any, secret: str) -> None:
     ]
     for form in forms:
         log.info("said", value=form)
-        log.info("said", value={"nested": [{"deep": form}], form: 1}, **{"k": numpy.array([form])})
+        log.info("said", value={"nested": [{"deep": form}], form: 1}, k=numpy.array([form]))
         log.info(f"in the event {form}")
         log.info("said", value=f"{'z' * (render.MAX_LINE - 40)}{form}", other="w" * 100_000)
         log.info("said", value=["z" * (10_000 - 7) + form])

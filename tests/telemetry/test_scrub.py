@@ -43,7 +43,7 @@ def every_form(secret: str) -> dict[str, str]:
 def visible_part(form: str, secret: str) -> list[str]:
     """Pieces of the encoded secret that must not be left: every run of 8 characters of its middle."""
     middle = form[len(form) // 3 : len(form) * 2 // 3]
-    return [middle[i : i + 8] for i in range(0, max(1, len(middle) - 8))]
+    return [middle[i : i + 8] for i in range(max(1, len(middle) - 8))]
 
 
 @pytest.mark.parametrize("secret", [PLAIN, AWKWARD], ids=["plain", "awkward"])

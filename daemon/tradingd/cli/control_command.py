@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def add_connection_options(parser: argparse.ArgumentParser) -> None:
     """How to find the daemon: its config, or its socket itself."""
-    parser.add_argument("--config", metavar="FILE", help="the daemon's config; default: ./config.toml, else the shipped")
+    parser.add_argument("--config", metavar="FILE", help="the daemon's; default: ./config.toml, else the shipped one")
     parser.add_argument("--socket", metavar="PATH", type=Path, help="the daemon's control socket, instead of --config")
     parser.add_argument("--timeout", metavar="S", type=float, default=60.0, help="seconds to wait for the answer")
 
@@ -61,6 +62,17 @@ def run(args: argparse.Namespace) -> int:
     return tell(command, arguments, args)
 
 
+def lift(argv: Sequence[str]) -> int:
+    """`tradingd strategies lift ID`: let a quarantined strategy run again; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="tradingd strategies lift", description="Let a quarantined strategy run again.", allow_abbrev=False
+    )
+    parser.add_argument("id", metavar="ID", help="the strategy's section in the config")
+    add_connection_options(parser)
+    args = parser.parse_args(argv)
+    return tell("strategies_lift", {"id": args.id}, args)
+
+
 def tell(command: str, arguments: dict[str, str], args: argparse.Namespace) -> int:
     """Send one control command and print its result; returns the exit status. Raises ConfigError."""
     try:
@@ -82,7 +94,7 @@ def _socket(args: argparse.Namespace) -> Path:
     from tradingd.config import load_settings
 
     settings = load_settings(args.config, os.environ)
-    return socket_path(settings.daemon.state_dir, settings.mode)
+    return socket_path(settings.daemon.state_dir, settings.mode).absolute()
 
 
 def _print(command: str, reply: Reply, *, json_wanted: bool) -> None:

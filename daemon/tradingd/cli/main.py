@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "incidents": (_CONTROL, "list incidents, or acknowledge one"),
     "stop": (_CONTROL, "stop the running daemon in order"),
     "journal": ("tradingd.cli.journal_command", "ask the journal: query, orders, fills, trades, decisions, why"),
-    "strategies": ("tradingd.cli.strategies_command", "list, new, check"),
+    "strategies": ("tradingd.cli.strategies_command", "list, new, check; lift a quarantine"),
     "config": ("tradingd.cli.config_command", "check, show or describe the settings"),
     "venue": ("tradingd.cli.venue_command", "run a built-in venue by itself"),
     "version": ("tradingd.cli.version_command", "print the versions of tradingd and of what it stands on"),
@@ -70,6 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
+    if argv[:2] == ["strategies", "lift"]:
+        # Of the strategy commands the one that talks to a running daemon.
+        from tradingd.cli import control_command
+
+        return control_command.lift(argv[2:])
     name = argv[0] if argv and argv[0] in COMMANDS else None
     module = None if name is None else _load(COMMANDS[name][0])
     arguments = _parser(name, module).parse_args(argv)
@@ -88,7 +93,7 @@ def _parser(chosen: str | None, module: CommandModule | None) -> argparse.Argume
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"tradingd {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND [OPTIONS]", title="commands")
     for name, (path, text) in COMMANDS.items():
         if module is None or path != COMMANDS[cast(str, chosen)][0]:
             subparsers.add_parser(name, help=text)

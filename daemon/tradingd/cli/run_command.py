@@ -23,6 +23,10 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start the daemon and stay until it stopped; returns its exit status. Raises ConfigError."""
+    if args.candles is not None and not args.candles.is_file():
+        print(f"tradingd run: --candles {args.candles}: there is no such file", file=sys.stderr)
+        return exit_codes.CONFIG
+
     from tradingd.config import find_config, load_settings
 
     environ = dict(os.environ)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from tradingd.cli.streams import Paint
@@ -17,11 +18,22 @@ def safe(value: object) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def number(value: object) -> str:
+    """Exact decimal text, cut to 8 decimals where an average has 20 of them."""
+    try:
+        exact = Decimal(str(value))
+        rounded = round(exact, 8) if abs(exact) < 1_000_000_000_000 else exact
+    except ArithmeticError:
+        return safe(value)
+    return f"{rounded.normalize():f}" if rounded != exact else f"{exact:f}"
+
+
 def status(result: Mapping[str, Any], paint: Paint) -> str:
     """The answer to `status`, in sections; a section that has nothing to say says so in one word."""
     lines = [
-        f"{paint.bold(safe(result.get('name')))}  mode {safe(result.get('mode'))}, version {safe(result.get('version'))}, "
-        f"pid {safe(result.get('pid'))}, up {duration(result.get('uptime_s'))}{_speed(result)}",
+        f"{paint.bold(safe(result.get('name')))}  mode {safe(result.get('mode'))}, "
+        f"version {safe(result.get('version'))}, pid {safe(result.get('pid'))}, "
+        f"up {duration(result.get('uptime_s'))}{_speed(result)}",
         _entries(result, paint),
     ]
     lines += _section("venues", result.get("venues"), lambda row: _venue(row, paint))
@@ -31,7 +43,7 @@ def status(result: Mapping[str, Any], paint: Paint) -> str:
     ages = result.get("stream_ages_s")
     streams = sorted(ages.items()) if isinstance(ages, Mapping) else []
     lines += _section("streams", streams, lambda row: _stream(row, paint))
-    lines.append(f"{'equity':<16}{safe(result.get('equity_usdt'))} USDT")
+    lines.append(f"{'equity':<16}{number(result.get('equity_usdt'))} USDT")
     lines.append(f"{'denied last':<16}{_denied(result.get('denied_last'))}")
     open_count = result.get("incidents_open") or 0
     told = paint.bad(f"{open_count} open, see `tradingd incidents`") if open_count else paint.good("none open")
@@ -49,9 +61,11 @@ def incidents(found: Sequence[Mapping[str, Any]], paint: Paint) -> str:
         style = _SEVERITY_STYLES.get(severity, Paint.faint)
         where = row.get("instrument") or row.get("venue") or row.get("strategy") or ""
         seen = f"  (seen {time_text(row['acknowledged_ms'])})" if row.get("acknowledged_ms") else ""
+        told = safe(where) + "  " if where else ""
         lines.append(
-            f"{safe(row.get('incident_id'))}  {time_text(row.get('raised_ms'))}  {style(paint, f'{safe(severity):<8}')}  "
-            f"{paint.bold(safe(row.get('kind')))}  {safe(where) + '  ' if where else ''}{safe(row.get('detail'))}{seen}"
+            f"{safe(row.get('incident_id'))}  {time_text(row.get('raised_ms'))}  "
+            f"{style(paint, f'{safe(severity):<8}')}  {paint.bold(safe(row.get('kind')))}  "
+            f"{told}{safe(row.get('detail'))}{seen}"
         )
     if any(not row.get("acknowledged_ms") for row in found):
         lines.append(paint.faint("acknowledge one with `tradingd incidents ack ID`"))
@@ -63,7 +77,9 @@ def outcome(command: str, result: Mapping[str, Any]) -> str:
     done = {
         "pause": "paused: entries are denied, exits and protection go on",
         "resume": "resumed: entries are allowed again",
-        "flatten": "flatten begun: positions are being closed, see `tradingd status`",
+        "flatten": "flat; entries stay paused until `tradingd resume`"
+        if result.get("flat")
+        else "not flat yet: the exits go on being tried, see `tradingd status`",
         "incidents_ack": "acknowledged",
         "strategies_lift": "lifted: the strategy runs again",
         "stop": "stopping: protection stays on the venue",
@@ -128,8 +144,8 @@ def _venue(row: Mapping[str, Any], paint: Paint) -> str:
     style = _STATE_STYLES.get(state, Paint.bad)
     reason = f" ({safe(row['reason'])})" if row.get("reason") and state != "ready" else ""
     return (
-        f"{safe(row.get('venue')):<10}{style(paint, state)}{reason}, equity {safe(row.get('equity_usdt'))} USDT, "
-        f"available {safe(row.get('available_usdt'))} USDT"
+        f"{safe(row.get('venue')):<10}{style(paint, state)}{reason}, equity {number(row.get('equity_usdt'))} USDT, "
+        f"available {number(row.get('available_usdt'))} USDT"
     )
 
 
@@ -137,20 +153,19 @@ def _strategy(row: Mapping[str, Any], paint: Paint) -> str:
     state = safe(row.get("state"))
     name = f"{safe(row.get('strategy')):<10}"
     if state == "quarantined":
-        lift = f"correct it, then `tradingd strategies lift {safe(row.get('strategy'))}`"
-        return f"{name}{paint.bad(state)}: {safe(row.get('reason'))}; {lift}"
+        return f"{name}{paint.bad(state)}: {safe(row.get('reason'))}"
     return f"{name}{state} ({safe(row.get('plugin'))})"
 
 
 def _position(row: Mapping[str, Any], paint: Paint) -> str:
     stop, target = row.get("stop_loss"), row.get("take_profit")
     if row.get("covered"):
-        protection = paint.good(f"stop {safe(stop)}") + (f", take profit {safe(target)}" if target else "")
+        protection = paint.good(f"stop {number(stop)}") + (f", take profit {number(target)}" if target else "")
     else:
-        protection = paint.bad("NOT PROTECTED") if stop else paint.odd("no stop wanted")
+        protection = paint.bad(f"NOT PROTECTED, stop wanted at {number(stop)}") if stop else paint.odd("no stop")
     return (
-        f"{safe(row.get('instrument'))}  {safe(row.get('quantity'))} at {safe(row.get('entry_price'))}, "
-        f"unrealised {safe(row.get('unrealized_pnl_usdt'))} USDT, {protection}, by {safe(row.get('strategy'))}"
+        f"{safe(row.get('instrument'))}  {number(row.get('quantity'))} at {number(row.get('entry_price'))}, "
+        f"unrealised {number(row.get('unrealized_pnl_usdt'))} USDT, {protection}, by {safe(row.get('strategy'))}"
     )
 
 

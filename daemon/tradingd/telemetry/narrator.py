@@ -180,15 +180,16 @@ class Narrator:
             write(
                 "position_closed" if position.is_flat else "position_flipped",
                 **fields,
-                pnl_usdt=realized - fees,
-                before_fees_usdt=realized,
-                fees_usdt=fees,
+                pnl_usdt=_short(realized - fees),
+                before_fees_usdt=_short(realized),
+                fees_usdt=_short(fees),
             )
         elif before == 0:
-            self._log.info("position_opened", **fields, entry_price=position.entry_price)
+            self._log.info("position_opened", **fields, entry_price=_short(position.entry_price))
         else:
             name = "position_increased" if abs(position.quantity) > abs(before) else "position_reduced"
-            self._log.info(name, **fields, entry_price=position.entry_price, **_said(realized_usdt=event.realized_pnl))
+            told = _said(realized_usdt=_short(event.realized_pnl))
+            self._log.info(name, **fields, entry_price=_short(position.entry_price), **told)
 
     def _intent_denied(self, event: IntentDenied) -> None:
         reason = event.denial.reason
@@ -307,6 +308,14 @@ class _Thinner:
         return held_back
 
 
+def _short(value: Decimal | None) -> Decimal | None:
+    """`value` to 8 decimals: an average price has up to 28 digits, of which nobody reads the last 20."""
+    if value is None:
+        return None
+    rounded = round(value, 8)
+    return value if rounded == value else rounded.normalize()
+
+
 def _place(instrument: InstrumentId) -> dict[str, Any]:
     return {"venue": instrument.venue, "instrument": str(instrument)}
 
@@ -332,7 +341,7 @@ def _order_fields(order: Order) -> dict[str, Any]:
             limit_price=request.limit_price,
             trigger_price=request.trigger_price,
             filled=filled,
-            average_price=order.average_price,
+            average_price=_short(order.average_price),
             venue_order_id=order.venue_order_id,
         ),
     }

@@ -143,8 +143,15 @@ class VenueServer:
             try:
                 queue.put_nowait(frame)
             except asyncio.QueueFull:
-                self._queues.pop(session)
-                self._model.close_session(session)
+                self._drop(session, queue)
+
+    def _drop(self, session: int, queue: asyncio.Queue[Frame]) -> None:
+        """A client that does not read is cut off, as the venue would."""
+        while not queue.empty():
+            queue.get_nowait()
+        queue.put_nowait(Close(WSCloseCode.POLICY_VIOLATION, "slow consumer"))
+        self._queues.pop(session)
+        self._model.close_session(session)
 
     # -- dialect ------------------------------------------------------------------------------------------------
 
@@ -164,7 +171,7 @@ class VenueServer:
         session = self._model.open_session(path, query)
         if isinstance(session, Refusal):
             return web.Response(status=session.status, text=session.reason)
-        socket = web.WebSocketResponse(autoping=True, heartbeat=180.0, max_msg_size=1 << 20)
+        socket = web.WebSocketResponse(autoping=True, heartbeat=180.0, max_msg_size=1 << 20, compress=False)
         queue: asyncio.Queue[Frame] = asyncio.Queue(_QUEUE_FRAMES)
         self._queues[session] = queue
         await socket.prepare(request)

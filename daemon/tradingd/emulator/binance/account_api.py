@@ -174,6 +174,9 @@ def set_leverage(desk: Desk, params: Params) -> Json:
         raise VenueError(-4161, "Leverage reduction is not supported in Isolated Margin Mode with open positions.")
     held.leverage[instrument.symbol] = leverage
     desk.ledger.set_meta(f"leverage/{instrument.symbol}", str(leverage))
+    at_ms, symbol = desk.now_ms, instrument.symbol
+    desk.streams.publish_user(lambda event_ms: {"e": "ACCOUNT_CONFIG_UPDATE", "E": event_ms, "T": at_ms,
+                                                "ac": {"s": symbol, "l": leverage}})
     cap = min((bracket.cap_usdt for bracket in instrument.brackets if bracket.leverage <= leverage),
               default=instrument.brackets[-1].cap_usdt)
     return {"symbol": instrument.symbol, "leverage": leverage, "maxNotionalValue": str(cap)}

@@ -51,7 +51,7 @@ def _symbol_info(instrument: Instrument) -> Json:
         "symbol": instrument.symbol, "pair": instrument.symbol, "contractType": "PERPETUAL",
         "deliveryDate": 4133404800000, "onboardDate": 1569398400000, "status": "TRADING",
         "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000", "baseAsset": instrument.base,
-        "quoteAsset": "USDT", "marginAsset": "USDT", "pricePrecision": instrument.price_digits,
+        "quoteAsset": "USDT", "marginAsset": "USDT", "pricePrecision": instrument.price_precision,
         "quantityPrecision": instrument.quantity_digits, "baseAssetPrecision": 8, "quotePrecision": 8,
         "underlyingType": "COIN", "underlyingSubType": ["PoW"], "triggerProtect": "0.0500",
         "liquidationFee": "0.012500", "marketTakeBound": plain(band), "maxMoveOrderLimit": 10000,

@@ -165,7 +165,7 @@ class BinanceVenue:
     def advance(self, to_ms: int) -> list[tuple[int, Frame]]:
         """Run to a venue time; what happened is in the ledger before anybody hears of it."""
         exchange, streams = self._desk.exchange, self._desk.streams
-        while streams.next_push_ms <= to_ms and not exchange.is_finished:
+        while streams.next_push_ms <= min(to_ms, exchange.end_ms):
             exchange.advance(streams.next_push_ms)
             streams.push_open()
         exchange.advance(to_ms)

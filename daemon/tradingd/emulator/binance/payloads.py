@@ -127,12 +127,12 @@ def order_event(order: Order, execution: str, fill: Fill | None, at_ms: int, eve
     """ORDER_TRADE_UPDATE."""
     body: Json = {
         "s": order.symbol, "c": order.client_order_id, "S": side_word(order.side), "o": order.kind,
-        "f": order.time_in_force, "q": plain(order.quantity), "p": plain(order.price), "ap": _average(order.average_price),
-        "sp": plain(order.trigger_price), "x": execution, "X": order.status.value, "i": order.order_id,
-        "l": "0", "z": plain(order.filled), "L": "0", "n": "0", "N": "USDT", "T": at_ms, "t": 0, "b": "0", "a": "0",
-        "m": False, "R": order.reduce_only, "wt": order.working_type, "ot": order.original_kind, "ps": "BOTH",
-        "cp": order.close_position, "rp": "0", "pP": False, "si": 0, "ss": 0, "V": "EXPIRE_MAKER", "pm": "NONE",
-        "gtd": 0, "er": "0",
+        "f": order.time_in_force, "q": plain(order.quantity), "p": plain(order.price),
+        "ap": _average(order.average_price), "sp": plain(order.trigger_price), "x": execution, "X": order.status.value,
+        "i": order.order_id, "l": "0", "z": plain(order.filled), "L": "0", "n": "0", "N": "USDT", "T": at_ms, "t": 0,
+        "b": "0", "a": "0", "m": False, "R": order.reduce_only, "wt": order.working_type, "ot": order.original_kind,
+        "ps": "BOTH", "cp": order.close_position, "rp": "0", "pP": False, "si": 0, "ss": 0, "V": "EXPIRE_MAKER",
+        "pm": "NONE", "gtd": 0, "er": "0",
     }
     if fill is not None:
         body.update(l=plain(fill.quantity), L=plain(fill.price), n=plain(fill.fee_usdt), t=fill.trade_id,

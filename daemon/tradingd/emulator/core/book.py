@@ -13,6 +13,7 @@ _HALF_SPREAD = 0.00002
 _SPACING = 0.00005
 _TOP_MIN_USDT = 120.0
 _TOP_MAX_USDT = 20_000.0
+_THIN_SHARE = 0.4
 
 Level = tuple[int, int]
 """Price in ticks and quantity in lots."""
@@ -57,12 +58,15 @@ class Book:
         rng = Random(f"{self._seed}/{self._instrument.symbol}/{step_ms}/{side}")
         tick, lot = float(self._instrument.tick_size), float(self._instrument.lot_size)
         spread = math.log(_TOP_MAX_USDT / _TOP_MIN_USDT)
+        thin = rng.random() < _THIN_SHARE
         out: list[Level] = []
         last = price_ticks if side == BUY else price_ticks + 1
         for index in range(LEVELS):
             away = price_ticks * (1.0 + side * (_HALF_SPREAD + _SPACING * index))
             ticks = max(round(away), last + 1) if side == BUY else max(1, min(round(away), last - 1))
             usdt = _TOP_MIN_USDT * math.exp(rng.random() * spread) * (1 + index)
+            if thin and index == 0:
+                usdt = _TOP_MIN_USDT * (1.0 + 2.0 * rng.random())
             out.append((ticks, max(1, int(usdt / (ticks * tick * lot)))))
             last = ticks
         return out

@@ -32,6 +32,7 @@ from tradingd.emulator.core.triggers import Triggers
 
 MAX_OPEN_ORDERS_PER_SYMBOL = 200
 NEVER_MS = 1 << 62
+AFTERMATH_MS = 1_000
 
 
 class Listener(Protocol):
@@ -98,9 +99,15 @@ class Exchange:
         heappush(self._agenda, (at_ms, next(self._sequence), action))
 
     @property
+    def end_ms(self) -> int:
+        """Where time stops: a moment after the last candle, so that what it set off still happens."""
+        ends = [feed.minute.open_ms + AFTERMATH_MS for feed in self.feeds.values() if feed.finished]
+        return min(ends) if ends else NEVER_MS
+
+    @property
     def is_finished(self) -> bool:
         """Whether the market came to its end."""
-        return any(feed.finished for feed in self.feeds.values())
+        return self.now_ms >= self.end_ms
 
     def next_event_ms(self) -> int:
         """When something happens next."""
@@ -118,16 +125,14 @@ class Exchange:
 
     def advance(self, to_ms: int) -> None:
         """Let time run, one event after the other."""
-        while (due := self.next_event_ms()) <= to_ms:
+        while (due := self.next_event_ms()) <= min(to_ms, self.end_ms):
             self.now_ms = max(self.now_ms, due)
             self._roll_minutes()
             if self.now_ms % STEP_MS == 0:
                 self._step()
             while self._agenda and self._agenda[0][0] <= self.now_ms:
                 heappop(self._agenda)[2]()
-            if self.is_finished:
-                return
-        self.now_ms = max(self.now_ms, to_ms)
+        self.now_ms = max(self.now_ms, min(to_ms, self.end_ms))
 
     def _roll_minutes(self) -> None:
         for symbol, feed in self.feeds.items():

@@ -64,7 +64,7 @@ def check_tick(instrument: Instrument, price: Decimal, zero: Reason = Reason.PRI
     """Sign, precision and tick of a price or trigger."""
     if price <= 0:
         raise Refused(zero)
-    if digits(price) > instrument.price_digits:
+    if digits(price) > instrument.price_precision:
         raise Refused(Reason.PRICE_PRECISION)
     if price % instrument.tick_size:
         raise Refused(Reason.PRICE_TICK)

@@ -18,12 +18,16 @@ class Bracket(msgspec.Struct, frozen=True):
 
 
 class Instrument(msgspec.Struct, frozen=True):
-    """A linear perpetual settled in USDT; prices in the market model are whole ticks."""
+    """A linear perpetual settled in USDT; prices in the market model are whole ticks.
+
+    `price_precision` is how many digits a price may be written with, which on some symbols is more than a tick needs.
+    """
 
     symbol: str
     base: str
     tick_size: Decimal
     price_digits: int
+    price_precision: int
     lot_size: Decimal
     quantity_digits: int
     max_quantity: Decimal
@@ -74,7 +78,7 @@ def _brackets(max_leverage: int, first_cap_usdt: int) -> tuple[Bracket, ...]:
     return tuple(out)
 
 
-def _instrument(base: str, tick: str, lot: str, limits: tuple[int, int], min_notional: int, start: str,
+def _instrument(base: str, tick: str, precision: int, lot: str, limits: tuple[int, int], min_notional: int, start: str,
                 max_leverage: int, first_cap_usdt: int, band: str) -> Instrument:
     tick_size, lot_size = Decimal(tick), Decimal(lot)
     return Instrument(
@@ -82,6 +86,7 @@ def _instrument(base: str, tick: str, lot: str, limits: tuple[int, int], min_not
         base=base,
         tick_size=tick_size,
         price_digits=_digits(tick_size),
+        price_precision=precision,
         lot_size=lot_size,
         quantity_digits=_digits(lot_size),
         max_quantity=Decimal(limits[0]),
@@ -101,10 +106,10 @@ def _digits(step: Decimal) -> int:
 INSTRUMENTS: dict[str, Instrument] = {
     instrument.symbol: instrument
     for instrument in (
-        _instrument("BTC", "0.1", "0.001", (1000, 120), 50, "65000", 125, 300_000, "0.05"),
-        _instrument("ETH", "0.01", "0.001", (10_000, 2_000), 20, "3400", 100, 300_000, "0.05"),
-        _instrument("SOL", "0.01", "0.01", (1_000_000, 5_000), 5, "160", 75, 50_000, "0.05"),
-        _instrument("DOGE", "0.00001", "1", (50_000_000, 30_000_000), 5, "0.18", 75, 50_000, "0.05"),
-        _instrument("XRP", "0.0001", "0.1", (10_000_000, 2_000_000), 5, "2.2", 75, 50_000, "0.05"),
+        _instrument("BTC", "0.1", 2, "0.001", (1000, 120), 50, "65000", 125, 300_000, "0.05"),
+        _instrument("ETH", "0.01", 2, "0.001", (10_000, 2_000), 20, "3400", 100, 300_000, "0.05"),
+        _instrument("SOL", "0.01", 4, "0.01", (1_000_000, 5_000), 5, "160", 75, 50_000, "0.05"),
+        _instrument("DOGE", "0.00001", 6, "1", (50_000_000, 30_000_000), 5, "0.18", 75, 50_000, "0.05"),
+        _instrument("XRP", "0.0001", 4, "0.1", (10_000_000, 2_000_000), 5, "2.2", 75, 50_000, "0.05"),
     )
 }

@@ -65,11 +65,11 @@ class Source(Protocol):
 
 
 def mark_path(last: Sequence[int], previous_mark: int) -> list[int]:
-    """Mark prices: they follow the last price by half of the distance per step."""
+    """Mark prices: they follow the last price by seven eighths of the distance per step."""
     mark, out = previous_mark, []
     for price in last:
         distance = price - mark
-        mark += distance // 2 if abs(distance) > 1 else distance
+        mark += distance * 7 // 8 if abs(distance) > 7 else distance
         out.append(mark)
     return out
 

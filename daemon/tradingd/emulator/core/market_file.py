@@ -141,4 +141,4 @@ def _check_order(place: str, open_ms: int, before: Candle | None, allow_gaps: bo
     if distance != MINUTE_MS and not allow_gaps:
         missing = distance // MINUTE_MS - 1
         raise CandleFileFault(f"{place}: {missing} candles are missing between {before.open_ms} and {open_ms}; the "
-                              "file must have one line per minute (gaps can be allowed explicitly)")
+                              "file must have one line per minute (--allow-gaps accepts them)")

@@ -33,8 +33,12 @@ def _fall(candles: int = 22) -> list[Leg]:
     return [(-0.0006, 0.0)] * candles
 
 
-def _rise(candles: int = 14) -> list[Leg]:
+def _rise(candles: int) -> list[Leg]:
     return [(0.0015, 0.0)] * candles
+
+
+_RISES = {"gap": 11}
+"""A gap comes soon after the signal, before a near take profit can take the position away; other endings wait."""
 
 
 _ENDINGS: dict[str, list[Leg]] = {
@@ -118,7 +122,7 @@ class SyntheticMarket:
         if number < len(_OPENING):
             ending = _OPENING[(number + shift) % len(_OPENING)]
             reset = [] if number == 0 else _fall()
-            return [*reset, *_rise(), *_ENDINGS[ending]]
+            return [*reset, *_rise(_RISES.get(ending, 14)), *_ENDINGS[ending]]
         rng = Random(f"{self._seed}/{symbol}/cycle/{number}")
         instrument = self._instruments[symbol]
         ratio = float(price_ticks * instrument.tick_size / instrument.start_price)
@@ -128,7 +132,7 @@ class SyntheticMarket:
             ending = rng.choice(("take_profit", "squeeze"))
         else:
             ending = rng.choice(tuple(_ENDINGS))
-        return [*_fall(rng.randrange(18, 30)), *_rise(rng.randrange(12, 18)), *_ENDINGS[ending]]
+        return [*_fall(rng.randrange(18, 30)), *_rise(_RISES.get(ending, rng.randrange(12, 18))), *_ENDINGS[ending]]
 
     @staticmethod
     def _volume(instrument: Instrument, rng: Random) -> float:

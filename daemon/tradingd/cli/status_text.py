@@ -84,7 +84,8 @@ def outcome(command: str, result: Mapping[str, Any]) -> str:
         "strategies_lift": "lifted: the strategy runs again",
         "stop": "stopping: protection stays on the venue",
     }.get(command, "done")
-    rest = "".join(f"\n  {safe(name)}: {safe(_flat(value))}" for name, value in result.items())
+    told = ("flat", "paused", "halted", "stopping", "state")
+    rest = "".join(f"\n  {safe(name)}: {safe(_flat(value))}" for name, value in result.items() if name not in told)
     return done + rest
 
 
@@ -194,4 +195,6 @@ def _denied(row: Any) -> str:
 def _flat(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(str(item) for item in value) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {item}" for name, item in value.items()) or "none"
     return str(value)

@@ -31,7 +31,7 @@ from tradingd.domain.events import (
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import DenyReason
 from tradingd.domain.numbers import ZERO
-from tradingd.domain.orders import Order, OrderEvent, OrderStatus
+from tradingd.domain.orders import LATE, STALE, Order, OrderEvent, OrderStatus
 from tradingd.domain.positions import Position
 from tradingd.ports import Clock
 from tradingd.telemetry.render import IsoTime
@@ -86,6 +86,7 @@ class Narrator:
     ) -> None:
         self._log: Any = structlog.get_logger()
         self._iso = IsoTime()
+        self._clock = clock
         self._candle_interval_s = candle_interval_s
         self._heartbeat_s = heartbeat_s
         self._thin = _Thinner(clock)
@@ -128,7 +129,9 @@ class Narrator:
         order = event.order
         name = _ORDER_EVENTS[event.event]
         fields = {**_order_fields(order), "source": event.source, **_said(reason=order.reason)}
-        if event.before.is_final:
+        if (event.before, event.event) in STALE:
+            self._log.debug(name, **fields, before=event.before)
+        elif (event.before, event.event) in LATE:
             # A fill after the end is a fact that wins; it comes with an incident of its own.
             self._log.warning(name, **fields, before=event.before)
         elif event.event is OrderEvent.REJECT:
@@ -276,7 +279,6 @@ class Narrator:
         write = self._log.warning if late else self._log.info
         write(
             "heartbeat",
-            at=self._iso(event.time_ms),
             delta_s=round(event.delta_s, 3),
             equity_usdt=event.equity_usdt,
             open_positions=event.open_positions,
@@ -284,6 +286,7 @@ class Narrator:
             entries_allowed=event.entries_allowed,
             stream_ages_s={name: round(age_s, 1) for name, age_s in sorted(event.stream_ages_s.items())},
             **_said(late=late),
+            **({} if self._clock.speed == 1 else {"venue_time": self._iso(self._clock.now_ms())}),
         )
 
 

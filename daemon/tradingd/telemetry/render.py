@@ -100,7 +100,7 @@ def json_line(fields: dict[str, Any]) -> str:
 
 
 class ConsoleLine:
-    """Time, level, event and place stand in columns; then the other fields as `name=value`."""
+    """Time, level, event and place stand in columns; then the other fields as `name=value`, cause last."""
 
     def __init__(self, colour: bool) -> None:
         self._colour = colour
@@ -112,8 +112,11 @@ class ConsoleLine:
         rest = [
             f"{self._styled(name + '=', _DIM)}{_value(value)}"
             for name, value in fields.items()
-            if name not in ("instrument", "venue")
+            if name not in ("instrument", "venue", "cause")
         ]
+        if "cause" in fields:
+            # Long and for looking up: behind what is read first.
+            rest.append(f"{self._styled('cause=', _DIM)}{_value(fields['cause'])}")
         event_style = level_style if level in ("error", "critical") else _BOLD
         parts = [
             self._styled(time, _DIM),

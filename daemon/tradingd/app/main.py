@@ -86,7 +86,7 @@ async def _run(
             store,
             recovered,
             sims,
-            dict(credentials),
+            credentials,
             spool.append,
             clock,
             MachineRandom(),

@@ -3,11 +3,11 @@
 import asyncio
 import difflib
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 import structlog
 
 from tradingd.app.compose import Execution
-from tradingd.app.machine import MachineClock
 from tradingd.config import VenueSettings
 from tradingd.domain.errors import TradingdError, VenueBanned, VenueError
 from tradingd.domain.events import VenueState
@@ -16,11 +16,19 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.records import FlagRecord
 from tradingd.feeds.candle_feed import CandleFeed
 from tradingd.feeds.supervisor import Supervisor
-from tradingd.ports import Venue, VenueSink
+from tradingd.ports import Clock, Venue, VenueSink
 
 log = structlog.get_logger(__name__)
 
 CLOCK_SAMPLES = 3
+
+
+class SyncedClock(Clock, Protocol):
+    """A Clock whose venue time is set by the venue's answers."""
+
+    def synchronise(self, venue_ms: float, at: float) -> float:
+        """Venue time was `venue_ms` at monotonic `at`; returns by how many ms our reading was ahead of it."""
+        ...
 
 
 class VenueRefused(TradingdError):
@@ -36,7 +44,7 @@ class VenueSession:
         settings: VenueSettings,
         execution: Execution,
         feeds: Mapping[tuple[InstrumentId, str], CandleFeed],
-        clock: MachineClock,
+        clock: SyncedClock,
         pin_account: Callable[[VenueId, str], Awaitable[None]],
         first_recovered: Callable[["VenueSession"], Awaitable[None]],
         flags: tuple[FlagRecord, ...],

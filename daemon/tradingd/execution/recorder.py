@@ -277,7 +277,8 @@ class Recorder:
         if (waiting := self._evidence.get(order.client_order_id)) is not None:
             waiting.set()
         records.append(changed)
-        if status is not order.status or event is OrderEvent.FILL_PART:
+        # a reply may have told the whole before its parts are booked: then they change nothing about the order's status
+        if status is not order.status or status is OrderStatus.PARTIALLY_FILLED:
             records.append(
                 OrderEventRecord(order.client_order_id, event, order.status, status, fill.time_ms, source, None, "")
             )

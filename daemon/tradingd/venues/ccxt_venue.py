@@ -128,7 +128,8 @@ class CcxtVenue:
             ccxt_id=quirks.ccxt_id,
             credentials=self._credentials,
             endpoint=self._endpoint,
-            receive_window_ms=self.limits.receive_window_ms,
+            # as on the wire: a built-in venue multiplies it by its speed itself, and no venue takes more than a minute
+            receive_window_ms=self._settings.receive_window_ms or quirks.receive_window_ms.value,
             request_timeout_s=self._settings.request_timeout_s,
             ping_interval_ms=self._settings.ping_interval_ms or quirks.ping_interval_ms.value,
             ws_message_interval_s=quirks.ws_message_interval_s.value,

@@ -1,0 +1,265 @@
+"""The part of the daemon that trades: bus, execution, strategies, venues' sessions. Runs on any clock, store and wire."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+import structlog
+
+from tradingd.app.account_view import StateAccountView
+from tradingd.app.compose import Execution, build_execution
+from tradingd.app.incidents import Incidents
+from tradingd.app.operator import Operator
+from tradingd.app.tasks import Tasks
+from tradingd.app.venue_session import SyncedClock, VenueSession
+from tradingd.bus import Bus
+from tradingd.config import Settings
+from tradingd.domain.candles import Candle
+from tradingd.domain.errors import Severity
+from tradingd.domain.events import Event, IncidentRaised, IntentDenied
+from tradingd.domain.ids import Epoch, StrategyId, VenueId
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.records import BootRecord, Recovered
+from tradingd.execution.rate_limiter import RateLimiter
+from tradingd.feeds.account_feed import AccountFeed
+from tradingd.feeds.candle_feed import CandleFeed, CandleFeedSettings
+from tradingd.feeds.supervisor import Supervisor
+from tradingd.ports import Random, Store, StreamKey, Venue
+from tradingd.strategy.host import HostSettings, StrategyHost
+from tradingd.strategy.loader import LoadedStrategy
+from tradingd.strategy.timer import HandlerTimer
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.1
+CANDLE_CHECK_S = 1.0
+CLOSE_GRACE_MS = 2_000
+SETTLE_LIMIT_S = 4.0
+STEPS_LIMIT_S = 2.0
+VENUE_CLOSE_LIMIT_S = 1.5
+
+
+class PinnedStore(Store, Protocol):
+    """A journal that also pins which accounts it belongs to."""
+
+    async def pin(self, pins: Mapping[str, str], now_ms: int) -> None:
+        """Pin each, or raise JournalRefused where it is pinned otherwise."""
+        ...
+
+
+class Core:
+    """Owns everything between a venue's pushes and its orders, for one run."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        strategies: list[LoadedStrategy],
+        venues: dict[VenueId, Venue],
+        limiter: RateLimiter,
+        store: PinnedStore,
+        recovered: Recovered,
+        clock: SyncedClock,
+        random: Random,
+        timer: HandlerTimer,
+        epoch: Epoch,
+        spool: Callable[[str], None],
+        request_stop: Callable[[str], None],
+    ) -> None:
+        self.settings = settings
+        self._strategies = strategies
+        self._store = store
+        self._recovered = recovered
+        self._clock = clock
+        self._random = random
+        self._speed = settings.daemon.speed if settings.mode == "sim" else 1
+        self.tasks = Tasks(clock)
+        self.bus = Bus(self._on_handler_fault)
+        self.limiter = limiter
+        self.execution: Execution = build_execution(
+            settings, venues, limiter, store, self.bus, clock, random, epoch, recovered, spool
+        )
+        for ban in recovered.bans:
+            limiter.restore(ban)
+        self.incidents = Incidents(store, clock, epoch, recovered.incidents)
+        self.host = StrategyHost(
+            strategies=strategies,
+            bus=self.bus,
+            clock=clock,
+            store=store,
+            account=StateAccountView(self.execution.state),
+            sink=self.execution.pipeline,
+            timer=timer,
+            recovered=recovered,
+            settings=HostSettings(settings.execution.handler_budget_ms, settings.execution.handler_limit_ms),
+        )
+        self.sessions = {name: self._session(venue) for name, venue in venues.items()}
+        self.operator = Operator(
+            settings, self.execution, self.sessions, self.host, self.incidents, clock, request_stop
+        )
+        # in the order of the flow: state first (subscribed by build_execution), strategies, then who only watches
+        self.bus.subscribe(IncidentRaised, self.incidents.on_incident)
+        self.host.subscribe()
+        self.bus.subscribe(IntentDenied, self.operator.on_denied)
+
+    # --- making ---------------------------------------------------------------------------------------------------
+
+    def _session(self, venue: Venue) -> VenueSession:
+        feeds = {
+            (instrument, strategy.timeframe): self._candle_feed(venue, instrument, strategy)
+            for strategy in self._strategies
+            for instrument in strategy.instruments
+            if instrument.venue == venue.id
+        }
+        session = VenueSession(
+            venue,
+            self.settings.venues[venue.id],
+            self.execution,
+            feeds,
+            self._clock,
+            self._pin_account,
+            self._first_recovered,
+            self._recovered.flags,
+        )
+        wanted = [StreamKey(venue.id, "candles", instrument.symbol, timeframe) for instrument, timeframe in feeds]
+        session.supervisor = Supervisor(
+            venue,
+            [*wanted, StreamKey(venue.id, "account")],
+            self.bus,
+            self._clock,
+            self.execution.retry,
+            session,
+            self.settings.execution.stale_after_s,
+        )
+        return session
+
+    def _candle_feed(self, venue: Venue, instrument: InstrumentId, strategy: LoadedStrategy) -> CandleFeed:
+        return CandleFeed(
+            instrument,
+            strategy.timeframe,
+            venue=venue,
+            bus=self.bus,
+            clock=self._clock,
+            random=self._random,
+            settings=CandleFeedSettings(
+                warmup=strategy.warmup,
+                max_candle_age_ms=round(self.settings.risk.max_candle_age_s * 1000 * self._speed),
+                close_grace_ms=CLOSE_GRACE_MS * self._speed,
+                backfill_limit_candles=self.settings.execution.backfill_limit_candles,
+            ),
+        )
+
+    # --- start ----------------------------------------------------------------------------------------------------
+
+    def start(self, boot: BootRecord) -> None:
+        """Journal the boot and bring the venues up; returns at once."""
+        self._store.submit((boot,), durable=True)
+        self.tasks.every("tick", TICK_S, self.execution.pipeline.tick)
+        for session in self.sessions.values():
+            if session.supervisor is None:
+                raise RuntimeError("a session was made without its supervisor")
+            sink = AccountFeed(
+                self.execution.recorder, session.feeds, session.supervisor, self.bus, self._note_price
+            )
+            self.tasks.start(f"venue {session.id}", session.run(sink))
+
+    async def wait_ready(self) -> None:
+        """Return once every venue has been READY."""
+        for session in self.sessions.values():
+            await session.ready.wait()
+
+    def start_jobs(self, clock_probe_s: float) -> None:
+        """Begin the jobs of a daemon that trades."""
+        execution = self.settings.execution
+        self.tasks.every("reconcile", execution.reconcile_interval_s, self._reconcile)
+        self.tasks.every("sweep", execution.sweep_interval_s, self._sweep)
+        self.tasks.every("clock probe", clock_probe_s, self.synchronise)
+        self.tasks.every("candle check", CANDLE_CHECK_S, self._check_candles)
+
+    async def _first_recovered(self, session: VenueSession) -> None:
+        """The venue agrees with the journal for the first time: warm strategies up, take crashed intents up again."""
+        streams = {(each.instrument, each.timeframe): each.last_open_ms for each in self._recovered.streams}
+        for strategy in self._strategies:
+            mine = [instrument for instrument in strategy.instruments if instrument.venue == session.id]
+            if not mine:
+                continue
+            history = {}
+            for instrument in mine:
+                feed = session.feeds[(instrument, strategy.timeframe)]
+                history[instrument] = await feed.start(streams.get((instrument, strategy.timeframe)))
+            self.host.start(StrategyId(strategy.id), history)
+        intents = tuple(each for each in self._recovered.open_intents if each.instrument.venue == session.id)
+        records = self.execution.pipeline.resume_intents(intents)
+        if records:
+            self.execution.recorder.commit(records)
+
+    async def _pin_account(self, venue: VenueId, account_id: str) -> None:
+        await self._store.pin({f"account.{venue}": account_id}, self._clock.wall_ms())
+
+    # --- jobs -----------------------------------------------------------------------------------------------------
+
+    async def _each_ready(self, job: Callable[[VenueSession], Awaitable[object]]) -> None:
+        for session in self.sessions.values():
+            if self.execution.router.is_ready(session.id):
+                await job(session)
+
+    async def _reconcile(self) -> None:
+        await self._each_ready(lambda session: self.execution.reconciler.reconcile(session.id))
+
+    async def synchronise(self) -> None:
+        """Set the clock by the venues'."""
+        await self._each_ready(lambda session: session.synchronise())
+
+    async def _sweep(self) -> None:
+        for session in self.sessions.values():
+            if self.execution.router.is_ready(session.id):
+                self.execution.pipeline.sweep_all(session.id)
+
+    async def _check_candles(self) -> None:
+        now_ms = self._clock.now_ms()
+        for session in self.sessions.values():
+            for feed in session.feeds.values():
+                feed.check(now_ms)
+
+    def _note_price(self, candle: Candle) -> None:
+        self.execution.state.note_price(candle.instrument, candle.close, self._clock.monotonic())
+
+    def _on_handler_fault(self, event: Event, error: BaseException) -> None:
+        log.error("handler_fault", handler_of=type(event).__name__, error=repr(error), exc_info=error)
+        if not isinstance(event, IncidentRaised):
+            self.bus.publish(IncidentRaised("handler_fault", Severity.CRITICAL, f"{type(event).__name__}: {error!r}"))
+
+    # --- stop -----------------------------------------------------------------------------------------------------
+
+    async def stop(self, reason: str) -> None:
+        """Entries stop, resting entries are cancelled, what is under way settles, protection stays; limited in time."""
+        self.execution.switches.stopping = reason
+        self.host.stop()
+        await self._settle()
+        await self.execution.pipeline.stop(STEPS_LIMIT_S)
+        await self.tasks.stop()
+        for session in self.sessions.values():
+            await self._close_session(session)
+        await self.execution.router.close()
+        await self.limiter.close()
+
+    async def _settle(self) -> None:
+        """Wait for answers on the way, and for the stop of a position that has just opened; with a limit."""
+        state, protection = self.execution.state, self.execution.protection
+        deadline = self._clock.monotonic() + SETTLE_LIMIT_S
+        while self._clock.monotonic() < deadline:
+            held = [each for each in protection.covers if state.expected_quantity(each)]
+            naked = [each for each in held if not protection.is_covered(each)]
+            if not naked and not state.unknown_orders() and not self.execution.exits.goals:
+                return
+            await self._clock.sleep(0.05)
+
+    async def _close_session(self, session: VenueSession) -> None:
+        if session.supervisor is not None:
+            await session.supervisor.stop()
+        for feed in session.feeds.values():
+            await feed.close()
+        try:
+            async with asyncio.timeout(VENUE_CLOSE_LIMIT_S):
+                await session.venue.close()
+        except TimeoutError:
+            log.warning("venue_not_closed", venue=session.id, limit_s=VENUE_CLOSE_LIMIT_S)

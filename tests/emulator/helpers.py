@@ -137,7 +137,7 @@ def ccxt_client(port: int, **config: Any) -> Any:
     """An unmodified ccxt.pro client; scheme and host of every address are replaced, paths are kept."""
     import ccxt.pro
 
-    client = ccxt.pro.binanceusdm({"apiKey": "sim-key", "secret": "sim-secret", **config})
+    client = ccxt.pro.binanceusdm({"apiKey": "sim-key", "secret": "sim-secret", "enableRateLimit": False, **config})
     client.has["fetchCurrencies"] = False
     client.options["fetchMargins"] = False
 

@@ -33,6 +33,7 @@ def test_a_market_order_answers_filled_and_its_fills_sum_to_it(caller: Caller) -
     caller.run(1)
     states = [frame["o"]["X"] for frame in caller.events("ORDER_TRADE_UPDATE")]
     assert states == ["NEW", *["PARTIALLY_FILLED"] * (len(trades) - 1), "FILLED"]
+    assert [frame["t"] for frame in caller.events("TRADE_LITE")] == [row["id"] for row in trades]
     update = caller.events("ACCOUNT_UPDATE")[-1]["a"]
     assert update["P"][0]["pa"] == "2" and update["B"][0]["a"] == "USDT"
 
@@ -110,6 +111,12 @@ def test_client_ids_are_unique_among_open_orders_only(caller: Caller) -> None:
     assert caller.order("BUY", newClientOrderId="td-1")["status"] == "FILLED"
     assert caller.order("BUY", newClientOrderId="td-1")["status"] == "FILLED"
     assert caller.position() == 0.02
+
+
+def test_a_venue_that_remembers_ids_refuses_the_id_of_a_filled_order() -> None:
+    caller = Caller(remembers_ids=True)
+    assert caller.order("BUY", newClientOrderId="td-1")["status"] == "FILLED"
+    assert code(caller.order("BUY", newClientOrderId="td-1")) == -4116
 
 
 def test_look_ups_and_cancels_name_unknown_orders_differently(caller: Caller) -> None:

@@ -143,3 +143,21 @@ def test_too_many_orders_are_not_looked_at() -> None:
     assert answers[-1]["code"] == -1015 and caller.last is not None and caller.last.status == 429
     caller.run(10)
     assert caller.order("BUY", "0.001")["status"] == "FILLED"
+
+
+def test_the_same_seed_and_the_same_requests_give_the_same_frames() -> None:
+    def play() -> list[dict[str, object]]:
+        caller = Caller(VenueOptions(symbols=("BTCUSDT", "ETHUSDT"), seed=11))
+        caller.listen("btcusdt@kline_1m", "ethusdt@kline_5m")
+        caller.listen()
+        for minute in range(40):
+            side = "BUY" if minute % 3 else "SELL"
+            caller.order(side, "0.3")
+            caller.limit(side, f"{caller.price() * 0.999:.1f}", "0.05", newClientOrderId=f"td-{minute}")
+            caller.algo("SELL", "STOP_MARKET", f"{caller.price() * 0.99:.1f}", closePosition="true")
+            caller.run(47.3)
+        return caller.frames
+
+    first, again = play(), play()
+    assert len(first) > 1000
+    assert first == again

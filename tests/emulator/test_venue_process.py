@@ -60,7 +60,6 @@ async def look(port: int) -> dict[str, Any]:
         symbol = {"symbol": "BTCUSDT"}
         return {
             "fills": [row["id"] for row in await client.fetch_my_trades(SYMBOL)],
-            "wallet": (await client.fetch_balance())["info"]["totalWalletBalance"],
             "position": [row["contracts"] for row in await client.fetch_positions([SYMBOL])],
             "plain": [row["clientOrderId"] for row in await client.fetch_open_orders(SYMBOL)],
             "algo": [row["clientOrderId"] for row in await client.fetch_open_orders(SYMBOL, params={"trigger": True})],
@@ -81,9 +80,9 @@ async def test_a_killed_venue_comes_back_with_everything_it_had(tmp_path: Path) 
         child.wait(10)
     with process(*arguments) as (child, port):
         after = await look(port)
-        assert {name: after[name] for name in ("fills", "wallet", "position", "plain", "algo", "leverage")} == {
-            "fills": before["fills"] or after["fills"], "wallet": after["wallet"], "position": [0.05],
-            "plain": ["td-rest"], "algo": ["td-stop"], "leverage": 7}
+        assert {name: after[name] for name in ("position", "plain", "algo", "leverage")} == {
+            "position": [0.05], "plain": ["td-rest"], "algo": ["td-stop"], "leverage": 7}
+        assert set(before["fills"]) <= set(after["fills"])
         assert len(after["fills"]) == len(set(after["fills"])) > 0
         assert after["time"] + 5_000 * 120 > before["time"]
         later = {row[0]: row for row in after["candles"]}

@@ -25,10 +25,10 @@ async def serve_venue(options: VenueOptions, port: int, speed: float, now_ms: in
     """
     loop = asyncio.get_running_loop()
     model = open_venue(options, now_ms)
-    server = VenueServer(model, loop.time, speed, version)
     try:
+        server = VenueServer(model, loop.time, speed, version)
         await server.start(port)
-    except OSError:
+    except (OSError, ValueError):
         model.close()
         raise
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -59,6 +59,8 @@ class VenueServer:
 
     def __init__(self, model: VenueModel, monotonic: Callable[[], float], speed: float = 1.0,
                  version: str = "0") -> None:
+        if not 1.0 <= speed <= MAX_SPEED:
+            raise ValueError(f"speed {speed:g} is not between 1 and {MAX_SPEED:.0f}")
         self._model = model
         self._version = version
         self._clock = VenueClock(model.now_ms, speed, monotonic)

@@ -24,7 +24,11 @@ DEFAULT_SECRET = "sim-secret"
 
 
 class VenueOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that makes one venue; `history` counts one-minute candles before the start."""
+    """Everything that makes one venue; `history` counts one-minute candles before the start.
+
+    `leftover_on_close`: close-position orders outlive their position. `remembers_ids`: a client id is unique among all
+    orders, not among open ones only. What the real venue does is disputed in both cases; the defaults are the harder.
+    """
 
     venue: str = "binance"
     candles: Mapping[str, Path] = {}
@@ -38,6 +42,7 @@ class VenueOptions(msgspec.Struct, frozen=True, kw_only=True):
     allow_gaps: bool = False
     with_lags: bool = True
     leftover_on_close: bool = True
+    remembers_ids: bool = False
 
 
 class _Restored(msgspec.Struct):
@@ -88,6 +93,7 @@ def _build(options: VenueOptions, now_ms: int, ledger: Ledger, path: Path | None
     exchange = Exchange(source, instruments, account, ledger, options.seed,
                         int(ledger.meta("now_ms") or source.start_ms), feeds)
     exchange.leftover_on_close = options.leftover_on_close
+    exchange.remembers_ids = options.remembers_ids
     if not is_new:
         _restore_account(ledger, exchange)
     venue = BinanceVenue(exchange, ledger, options.seed, ledger.meta("account") or "", options.api_key,

@@ -13,7 +13,7 @@ from tradingd.emulator.binance.desk import Desk
 from tradingd.emulator.binance.errors import VenueError
 from tradingd.emulator.binance.limits import Limits
 from tradingd.emulator.binance.params import Params, check_signature, check_timestamp
-from tradingd.emulator.binance.payloads import account_event, conditional_event, order_event
+from tradingd.emulator.binance.payloads import account_event, conditional_event, fill_event, order_event
 from tradingd.emulator.binance.streams import Streams
 from tradingd.emulator.binance.views import Views
 from tradingd.emulator.core.exchange import Exchange
@@ -114,9 +114,10 @@ class BinanceVenue:
         params = Params.of(request)
         status, code, order_id = 200, None, None
         try:
-            desk.limits.charge(_weight(route, params), desk.now_ms)
+            if not self.stands_still:  # windows of a clock that stands would never end
+                desk.limits.charge(_weight(route, params), desk.now_ms)
             self._check_access(route, request, params)
-            if route.orders:
+            if route.orders and not self.stands_still:
                 desk.limits.charge_orders(route.orders, desk.now_ms)
             answer = route.handler(desk, params)
             if isinstance(answer, dict):
@@ -154,7 +155,7 @@ class BinanceVenue:
 
     def on_frame(self, session: int, frame: str) -> list[Frame]:
         """A frame from a client."""
-        return self._desk.streams.on_frame(session, frame)
+        return self._desk.streams.on_frame(session, frame, is_counted=not self.stands_still)
 
     def close_session(self, session: int) -> None:
         """A client is gone."""
@@ -226,6 +227,7 @@ class BinanceVenue:
         desk.views.put_order(order, at_ms)
         if fill is not None:
             desk.views.put_fill(fill, at_ms)
+            desk.streams.publish_user(lambda event_ms: fill_event(order, fill, at_ms, event_ms))
         desk.streams.publish_user(lambda event_ms: order_event(order, execution, fill, at_ms, event_ms))
 
     def on_conditional(self, order: Conditional, at_ms: int) -> None:

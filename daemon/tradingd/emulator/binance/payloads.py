@@ -140,6 +140,15 @@ def order_event(order: Order, execution: str, fill: Fill | None, at_ms: int, eve
     return {"e": "ORDER_TRADE_UPDATE", "T": at_ms, "E": event_ms, "o": body}
 
 
+def fill_event(order: Order, fill: Fill, at_ms: int, event_ms: int) -> Json:
+    """TRADE_LITE: the short form of a fill, which comes before the long one."""
+    return {
+        "e": "TRADE_LITE", "E": event_ms, "T": at_ms, "s": order.symbol, "q": plain(order.quantity),
+        "p": plain(order.price), "m": fill.is_maker, "c": order.client_order_id, "S": side_word(order.side),
+        "L": plain(fill.price), "l": plain(fill.quantity), "t": fill.trade_id, "i": order.order_id,
+    }
+
+
 def conditional_event(order: Conditional, at_ms: int, event_ms: int) -> Json:
     """ALGO_UPDATE."""
     body: Json = {

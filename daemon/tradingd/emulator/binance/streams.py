@@ -93,12 +93,12 @@ class Streams:
         """Whether somebody listens to candles."""
         return bool(self._klines)
 
-    def on_frame(self, number: int, text: str) -> list[Frame]:
-        """SUBSCRIBE, UNSUBSCRIBE and LIST_SUBSCRIPTIONS; too many messages end the connection."""
+    def on_frame(self, number: int, text: str, is_counted: bool = True) -> list[Frame]:
+        """SUBSCRIBE, UNSUBSCRIBE and LIST_SUBSCRIPTIONS; too many messages a second end the connection."""
         session = self._sessions.get(number)
         if session is None:
             return [Close(1008, "no such session")]
-        if self._is_flood(session):
+        if is_counted and self._is_flood(session):
             self.close(number)
             return [Close(1008, "Too many requests")]
         try:

@@ -75,6 +75,7 @@ class Exchange:
         self.fills: list[Fill] = []
         self.ids = Ids()
         self.leftover_on_close = True
+        self.remembers_ids = False
         self.rng = Random(f"{seed}/exchange")
         self.triggers = Triggers(self)
         self._books = {symbol: Book(instrument, seed) for symbol, instrument in instruments.items()}
@@ -304,9 +305,11 @@ class Exchange:
             raise Refused(Reason.FILL_OR_KILL)
 
     def has_open_id(self, client_order_id: str) -> bool:
-        """Whether an open order of either kind carries that client id."""
+        """Whether an open order of either kind carries that client id; any order, if the venue remembers ids."""
         if not client_order_id:
             return False
+        if self.remembers_ids and any(order.client_order_id == client_order_id for order in self.orders.values()):
+            return True
         plain = any(order.client_order_id == client_order_id for orders in self.open_orders.values()
                     for order in orders.values())
         return plain or self.triggers.has_open_id(client_order_id)

@@ -47,9 +47,7 @@ def fill(number: int) -> Filled:
 
 
 def order(status: OrderStatus) -> OrderChanged:
-    request = OrderRequest(
-        ClientOrderId("td-abcdefgh-1e"), BTC, Purpose.ENTRY, Side.BUY, OrderKind.MARKET, Decimal(1)
-    )
+    request = OrderRequest(ClientOrderId("td-abcdefgh-1e"), BTC, Purpose.ENTRY, Side.BUY, OrderKind.MARKET, Decimal(1))
     return OrderChanged(Order(request, TREND, None, status), OrderStatus.SUBMITTED, OrderEvent.ACCEPT, "stream", T0)
 
 
@@ -171,9 +169,7 @@ async def test_an_intent_on_a_foreign_instrument_is_journalled_as_denied(plugins
     await world.open()
     world.give(0)
     assert world.intents == [Exit(BTC)]
-    ((outcome, reason, detail),) = world.rows(
-        "select outcome, reason, detail from intents where outcome is not null"
-    )
+    ((outcome, reason, detail),) = world.rows("select outcome, reason, detail from intents where outcome is not null")
     assert (outcome, reason) == ("denied", "not_owned")
     assert "ETH/USDT:USDT@binance is not among the instruments of strategy trend" in detail
     (denied,) = [event for event in world.events if isinstance(event, IntentDenied)]
@@ -184,9 +180,9 @@ async def test_an_intent_on_a_foreign_instrument_is_journalled_as_denied(plugins
 @pytest.mark.parametrize(
     ("yielded", "told"),
     [
-        ('"buy"', "the handler yielded \"buy\" (str); allowed: Enter, Exit"),
+        ('"buy"', 'the handler yielded "buy" (str); allowed: Enter, Exit'),
         ("None", "the handler yielded null (NoneType)"),
-        ('Exit("BTC/USDT:USDT@binance")', "Exit.instrument is \"BTC/USDT:USDT@binance\" (str)"),
+        ('Exit("BTC/USDT:USDT@binance")', 'Exit.instrument is "BTC/USDT:USDT@binance" (str)'),
         ("Exit", "(StructMeta); allowed: Enter"),
     ],
 )

@@ -11,9 +11,9 @@ from decimal import Decimal
 
 import numpy as np
 import orjson
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.feeds.candle_world import BTC, candle
@@ -114,10 +114,11 @@ def test_cycles_depth_and_size_are_bounded():
     assert dumps(10**10_000).startswith('"<int of')
 
 
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4),
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=20,
 )
 anything = st.recursive(
@@ -130,11 +131,13 @@ anything = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(plain)
 def test_plain_json_comes_back_as_it_went(value):
     assert json.loads(dumps(value)) == value
 
 
+@settings(deadline=None)
 @given(anything)
 def test_anything_at_all_is_strict_json(value):
     text = dumps(value)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import sys
 import textwrap
 from decimal import Decimal
 from pathlib import Path
@@ -107,7 +106,7 @@ def test_a_syntax_error_is_told_with_its_line(plugins):
 
 def test_bytes_that_are_no_text_are_refused(plugins):
     (plugins / "mine.py").write_bytes(b"\x00\xff\xfe")
-    with pytest.raises(PluginsRefused, match="mine.py"):
+    with pytest.raises(PluginsRefused, match=r"mine\.py"):
         load_plugin("mine", plugins)
 
 

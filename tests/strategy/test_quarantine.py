@@ -94,7 +94,9 @@ async def test_a_hostile_handler_is_quarantined_and_the_other_strategy_goes_on(p
     assert list(host.quarantined()) == [TREND]
     assert [event.strategy for event in world.events if isinstance(event, StrategyQuarantined)] == [TREND]
     assert world.rows("select outcome from decisions where strategy = 'trend' and cause = 'candle'") == [("error",)]
-    assert world.rows("select count(*) from streams") == [(2,)], "candles of the quarantined one are counted as delivered"
+    assert world.rows("select count(*) from streams") == [(2,)], (
+        "candles of the quarantined one are counted as delivered"
+    )
     await world.close()
 
 

@@ -56,9 +56,10 @@ def test_it_uses_the_warm_up_history(sma_cross):
 def test_without_take_profit_it_asks_for_none(sma_cross):
     bench = Bench(sma_cross(fast=1, slow=2, take_profit=0), [BTC])
     bench.start()
-    _, last = make_candles(BTC, [100, 110])
-    bench.candle(_)
+    first, last = make_candles(BTC, [100, 110])
+    assert bench.candle(first) == []
     (enter,) = bench.candle(last)
+    assert isinstance(enter, Enter)
     assert enter.take_profit is None
 
 

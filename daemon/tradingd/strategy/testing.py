@@ -1,7 +1,7 @@
 """For authors of strategies: a plain `ctx`, candles from closing prices, and a run over them.
 
-    ctx = make_context([BTC], history=[...])
-    intents = list(strategy.on_candle(candle, ctx))
+ctx = make_context([BTC], history=[...])
+intents = list(strategy.on_candle(candle, ctx))
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -16,13 +16,7 @@ import msgspec
 
 from tradingd.emulator.core.account import Account
 from tradingd.emulator.core.book import Book
-from tradingd.emulator.core.filters import (
-    Draft,
-    check_band,
-    check_notional,
-    check_quantity,
-    check_tick,
-)
+from tradingd.emulator.core.filters import Draft, check_band, check_notional, check_quantity, check_tick
 from tradingd.emulator.core.instruments import Instrument
 from tradingd.emulator.core.ledger import Ledger
 from tradingd.emulator.core.market import MINUTE_MS, STEP_MS, Feed, Source, candle_prices

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tradingd.emulator.core.filters import ConditionalDraft, check_notional, check_quantity, check_tick
-from tradingd.emulator.core.records import WAITING, ZERO, Conditional, ConditionalStatus, Order, Status
+from tradingd.emulator.core.records import WAITING, ZERO, Conditional, ConditionalStatus, Order
 from tradingd.emulator.core.refusal import Reason, Refused
 
 if TYPE_CHECKING:
@@ -217,8 +217,3 @@ class Triggers:
             else:
                 bounds[offset] = max(bounds[offset], each.trigger_ticks)
         self._bounds[order.symbol] = (bounds[0], bounds[1], bounds[2], bounds[3])
-
-
-def is_final(status: Status) -> bool:
-    """Whether a plain order has ended."""
-    return status not in (Status.NEW, Status.PARTIALLY_FILLED)

@@ -1,8 +1,9 @@
 """Alembic's environment: runs the versions on the connection that tradingd.journal.migrate hands over.
 
 There is no command line and no offline mode: a journal is migrated by the daemon at its start, in one transaction that
-migrate.py opens and commits, after a backup. In versions, mind two things: views are gone while they run and are made
-again afterwards; and a batch operation copies a table, so give it `table_kwargs={"sqlite_strict": True}`.
+migrate.py opens and commits, after a backup. In versions, mind two things. Views are gone while they run and are made
+again afterwards. And `op.batch_alter_table` does not work here: it would copy the generated columns, which SQLite
+refuses, and lose the checks. Use ALTER TABLE (add, rename, drop column), or copy a table in SQL of your own.
 """
 
 from alembic import context

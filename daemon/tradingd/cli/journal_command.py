@@ -115,7 +115,7 @@ def _time_ms(text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise QueryFailed(
-            f"time {text!r} is not understood; allowed: 2026-01-31, 2026-01-31T12:30 (UTC, or with +01:00), ms since 1970"
+            f"time {text!r} is not understood; allowed: 2026-01-31, 2026-01-31T12:30 (UTC), with +01:00, ms since 1970"
         ) from None
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 

@@ -1,8 +1,8 @@
 """Bringing a journal to the schema of this code: one transaction, with a backup before, safe to be killed at any point.
 
 Alembic is imported only when there is something to migrate. Views are dropped before and made again after the
-migrations in the same transaction: a batch migration under a view leaves a temporary table behind that breaks every
-later start.
+migrations in the same transaction: a table that is rebuilt under a view leaves its temporary copy behind, which breaks
+every later start.
 """
 
 import os
@@ -125,6 +125,8 @@ def _renew_views(connection: sqlite3.Connection) -> None:
     _drop_views(connection)
     for name, text in VIEWS.items():
         connection.execute(f"CREATE VIEW {name} AS {text}")
+    for name in VIEWS:
+        connection.execute(f"SELECT * FROM {name} LIMIT 0")  # a view on a column that is gone is found only when asked
     connection.execute(
         "INSERT INTO meta (name, value, set_ms) VALUES ('views_sha256', ?, 0)"
         " ON CONFLICT (name) DO UPDATE SET value = excluded.value",

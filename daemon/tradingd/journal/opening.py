@@ -70,7 +70,9 @@ def prepare(
 def _check_place(path: Path) -> None:
     """The directory can be written, and what stands at `path` is a file or nothing."""
     try:
-        path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True)
+            path.parent.chmod(DIRECTORY_MODE)  # whatever the umask: the group is to read
         status = path.stat() if path.exists() else None
     except OSError as error:
         raise JournalRefused(
@@ -102,6 +104,8 @@ def _lock(path: Path) -> Callable[[], None]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(handle, 0)
+        if os.fstat(handle).st_uid == os.geteuid():
+            os.fchmod(handle, FILE_MODE)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     except BlockingIOError:
         holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"

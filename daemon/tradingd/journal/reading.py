@@ -108,13 +108,14 @@ class Reader:
 
 def open_reader(path: Path) -> Reader:
     """Open the journal for reading only; raises JournalError saying what to do."""
-    if not path.exists():
-        raise JournalError(
-            f"there is no journal at {path}: `tradingd run` makes one; another file is named by --journal."
-        )
     try:
+        path.stat()
         connection = _connect(path)
         application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    except (FileNotFoundError, NotADirectoryError):
+        raise JournalError(
+            f"there is no journal at {path}: `tradingd run` makes one; another file is named by --journal."
+        ) from None
     except (sqlite3.Error, OSError) as error:
         raise JournalError(
             f"journal {path} cannot be read: {error}. Look at its permissions; its owner's group may read it."

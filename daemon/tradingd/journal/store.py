@@ -27,7 +27,7 @@ class SqliteStore:
         self._connection, self._engine, self._release = connection, engine, release
         # one private call per batch: the public API takes one round trip per statement and costs four times as much
         self._on_connection: OnConnection = connection._execute
-        self._writer = Writer(engine, self._on_connection, connection.stop)
+        self._writer = Writer(engine, self._on_connection, connection.close)
         self._closed: asyncio.Task[None] | None = None
 
     @staticmethod
@@ -102,17 +102,21 @@ class InlineStore:
     def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
         """Commit one unit now; the future is done when this returns."""
         try:
-            self._check_open()
-            (error,) = self._engine.commit([_unit(records, durable)])
-        except JournalError as refused:
-            error = refused
-        if error is not None:
+            self.submit_now(records, durable=durable)
+        except JournalError as error:
             return _failed(error)
-        if self._engine.checkpoint_due:
-            self._engine.checkpoint()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         future.set_result(None)
         return future
+
+    def submit_now(self, records: Sequence[Record], *, durable: bool = True) -> None:
+        """The same without a loop; raises JournalError."""
+        self._check_open()
+        (error,) = self._engine.commit([_unit(records, durable)])
+        if error is not None:
+            raise error
+        if self._engine.checkpoint_due:
+            self._engine.checkpoint()
 
     async def recover(self, now_ms: int) -> Recovered:
         """What a start needs."""
@@ -141,6 +145,10 @@ class InlineStore:
 
     async def close(self) -> None:
         """Close; a second call does nothing."""
+        self.close_now()
+
+    def close_now(self) -> None:
+        """The same without a loop."""
         if not self._is_closed:
             self._is_closed = True
             try:

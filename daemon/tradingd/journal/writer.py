@@ -25,8 +25,8 @@ OnConnection = Callable[..., Awaitable[Any]]
 class Writer:
     """Takes units and calls in order; units that wait together commit together."""
 
-    def __init__(self, engine: Engine, on_connection: OnConnection, abandon: Callable[[], object]) -> None:
-        """`abandon` stops the connection's thread when the loop is torn down without close()."""
+    def __init__(self, engine: Engine, on_connection: OnConnection, abandon: Callable[[], Awaitable[object]]) -> None:
+        """`abandon` closes the connection when the loop is torn down without close(); no thread may outlive it."""
         self._engine, self._on_connection, self._abandon = engine, on_connection, abandon
         self._queue: deque[tuple[Unit | Callable[[], Any], asyncio.Future[Any]]] = deque()
         self._wake = asyncio.Event()
@@ -72,7 +72,7 @@ class Writer:
                     self._wake.clear()
                     await self._wake.wait()
         except asyncio.CancelledError:
-            self._abandon()
+            await self._abandon()
             raise
         finally:
             while self._queue:

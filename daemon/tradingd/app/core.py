@@ -1,4 +1,4 @@
-"""The part of the daemon that trades: bus, execution, strategies, venues' sessions. Runs on any clock, store and wire."""
+"""The part of the daemon that trades: bus, execution, strategies, venues. Runs on any clock, store and wire."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 CLOCK_PROBE_S = 30.0
 SIM_CLOCK_PROBE_S = 2.0
 SIM_STOP_LIMIT_S = 1.5
+CANDLE_LINE_S = 2.0
 
 
 class Daemon:
@@ -85,7 +86,9 @@ class Daemon:
         )
         beat_s = settings.log.heartbeat_s
         positions = self.core.execution.state.positions.values()
-        Narrator(self.core.bus, clock, heartbeat_s=beat_s, positions=positions)
+        # a person at a terminal wants to see the market move; a log file does not need each candle
+        candles_s = None if logs.is_json else CANDLE_LINE_S
+        Narrator(self.core.bus, clock, candle_interval_s=candles_s, heartbeat_s=beat_s, positions=positions)
         self.core.bus.subscribe(Heartbeat, self._tell_systemd)
         self._heartbeat = HeartbeatDriver(clock, self.core.operator, self.core.bus.publish)
         self._control = ControlServer(
@@ -118,6 +121,8 @@ class Daemon:
         """Listen to the operator first, so that a start that takes long can be asked why; then bring the venues up."""
         await self._control.start()
         self.core.tasks.every("heartbeat", self.settings.log.heartbeat_s, self._beat)
+        if self._notifier.watchdog_s is not None:
+            self.core.tasks.every("watchdog", self._notifier.watchdog_s / 3, self._feed_watchdog)
         self.core.start(self._boot)
         self.core.tasks.start("ready", self._when_ready())
 
@@ -139,6 +144,8 @@ class Daemon:
     def _tell_systemd(self, event: Heartbeat) -> None:
         words = "entries allowed" if event.entries_allowed else "no entries"
         self._notifier.status(f"{event.open_positions} open positions, {event.unknown_orders} unknown orders, {words}")
+
+    async def _feed_watchdog(self) -> None:
         self._notifier.watchdog()
 
     def _record_command(self, record: CommandRecord) -> None:

@@ -47,7 +47,7 @@ def run(settings: Settings, *, fresh: bool = False) -> int:
         strategies = load_strategies(settings)
         return asyncio.run(_run(settings, strategies, credentials, clock, logs, environ, fresh))
     except REFUSALS as error:
-        print(f"tradingd: {error}", file=sys.stderr)
+        print(scrubber.scrub(f"tradingd: {error}"), file=sys.stderr)
         return EXIT_STATUS
     finally:
         logs.close()

@@ -146,8 +146,7 @@ class StrategyHost:
 
     def _start(self, runner: _Runner) -> None:
         if runner.quarantine is None:
-            now = self._clock.now_ms()
-            cause = Cause("start", DecisionKey(f"{runner.id}|start|{now}"), now)
+            cause = self._own_cause(runner, "start")
             ctx = runner.ctx
             if not self._call(runner, cause, "on_start", lambda: runner.strategy.on_start(ctx), notes_only=True):
                 self._quarantine(runner, "on_start failed; see its decision in the journal")
@@ -164,9 +163,14 @@ class StrategyHost:
             runner.started = False
 
     def _stop(self, runner: _Runner) -> None:
-        now = self._clock.now_ms()
-        cause = Cause("stop", DecisionKey(f"{runner.id}|stop|{now}"), now)
+        cause = self._own_cause(runner, "stop")
         self._call(runner, cause, "on_stop", lambda: runner.strategy.on_stop(runner.ctx))
+
+    def _own_cause(self, runner: _Runner, kind: str) -> Cause:
+        now = number = self._clock.now_ms()
+        while (key := DecisionKey(f"{runner.id}|{kind}|{number}")) in self._seen:
+            number += 1  # started, failed, lifted and started again within one ms
+        return Cause(kind, key, now)
 
     def lift_quarantine(self, strategy: StrategyId) -> bool:
         """Let the strategy run again, as a new object that starts from its history; False when it was not quarantined.

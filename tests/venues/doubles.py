@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tradingd.config.credentials import Credentials, Secret
@@ -18,6 +19,17 @@ BINANCE_ID = VenueId("binance")
 BTC = InstrumentId.parse("BTC/USDT:USDT@binance")
 KEY, SECRET = "key-7f3a", "secret-91bc"
 CREDENTIALS = Credentials(Secret(KEY), Secret(SECRET), None, "test")
+
+
+async def until(check: Callable[[], Awaitable[Any]], timeout_s: float = 3.0) -> Any:
+    """The first true answer of `check`, asked again and again: what the venue shows lags behind what it did."""
+    deadline = time.monotonic() + timeout_s
+    found = None
+    while not found and time.monotonic() < deadline:
+        found = await check()
+        await asyncio.sleep(0 if found else 0.02)
+    assert found, f"not so within {timeout_s:g} s"
+    return found
 
 
 class MachineClock:

@@ -170,7 +170,7 @@ class FaultyProxy:
     async def _read_request(reader: asyncio.StreamReader) -> tuple[bytes, Seen]:
         head = await reader.readuntil(b"\r\n\r\n")
         first, *rest = head.decode().split("\r\n")
-        headers = dict((name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in rest if line))
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         method, target, _ = first.split(" ", 2)
         path, _, query = target.partition("?")
@@ -180,7 +180,8 @@ class FaultyProxy:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         writer.write(raw)
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+        lines = (line.lower().partition(b":") for line in head.split(b"\r\n"))
+        length = next(int(value) for name, _, value in lines if name == b"content-length")
         body = await reader.readexactly(length)
         writer.close()
         return head + body

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.venues.conftest import Bench
-from tests.venues.doubles import BTC, KEY, SECRET
+from tests.venues.doubles import BTC, KEY, SECRET, until
 from tests.venues.faulty_proxy import (
     Fault,
     answer,
@@ -22,6 +22,7 @@ from tests.venues.faulty_proxy import (
 from tradingd.domain.account import CancelVerdict, RejectKind, SubmitOutcome, SubmitVerdict, VenueOrder
 from tradingd.domain.errors import VenueBanned, VenueError, VenueUnreachable
 from tradingd.domain.ids import ClientOrderId, Purpose
+from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Side, TimeInForce
 from tradingd.domain.orders import OrderKind, OrderRequest, OrderStatus
 from tradingd.ports import Approved, Priority, call_context
@@ -64,10 +65,9 @@ async def mark(venue: CcxtVenue, factor: str) -> Decimal:
 
 
 async def shown(venue: CcxtVenue, order: OrderRequest) -> VenueOrder:
-    """The order, as soon as the venue's look-up shows it: it lags behind the acceptance."""
-    async with asyncio.timeout(3):
-        while (found := await venue.find_order(order, Priority.RECONCILE)) is None:
-            await asyncio.sleep(0.02)
+    """The order, as soon as the venue's look-up shows it."""
+    found = await until(lambda: venue.find_order(order, Priority.RECONCILE))
+    assert isinstance(found, VenueOrder)
     return found
 
 
@@ -234,7 +234,7 @@ async def test_a_clock_that_is_off_is_told_as_such(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "body", "kind", "wait_ms"),
     [
-        (418, {}, '{"code":-1003,"msg":"Way too many requests; IP(1.2.3.4) banned until %d."}', RejectKind.BANNED, 77_000),
+        (418, {}, '{"code":-1003,"msg":"Way too many; IP(1.2.3.4) banned until %d."}', RejectKind.BANNED, 77_000),
         (429, {"Retry-After": "7"}, '{"code":-1003,"msg":"Too many requests."}', RejectKind.THROTTLED, 7_000),
         (429, {}, '{"code":-1003,"msg":"Too many requests."}', RejectKind.THROTTLED, None),
         (429, {}, "<html>slow down</html>", RejectKind.THROTTLED, None),
@@ -281,13 +281,14 @@ async def test_open_orders_come_from_both_books(bench: Bench) -> None:
     await send(bench, venue, request())
     await send(bench, venue, stop(2, await mark(venue, "0.98")))
     await send(bench, venue, request(3, kind=OrderKind.LIMIT, limit_price=await mark(venue, "0.97")))
-    await asyncio.sleep(0.3)  # the venue shows an order in its lists a moment after it took it
-    for instrument in (BTC, None):
+    wanted = {("algo", "td-abcdefgh1-2s"), ("plain", "td-abcdefgh1-3e")}
+
+    async def both_shown(instrument: InstrumentId | None) -> bool:
         orders = await venue.open_orders(instrument, Priority.CANCEL)
-        assert {(order.book, order.client_order_id) for order in orders} == {
-            ("algo", "td-abcdefgh1-2s"),
-            ("plain", "td-abcdefgh1-3e"),
-        }
+        return {(order.book, order.client_order_id) for order in orders} == wanted
+
+    await until(lambda: both_shown(BTC))
+    await until(lambda: both_shown(None))
     assert venue.limits.order_books == ("plain", "algo")
 
 

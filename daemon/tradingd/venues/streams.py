@@ -50,10 +50,10 @@ class Streams:
         if self.stands(kind, name):
             return
         waiter = self._waiting.get((kind, name))
-        if waiter is None:
+        if waiter is None or waiter.done():
             waiter = asyncio.get_running_loop().create_future()
             self._waiting[kind, name] = waiter
-            waiter.add_done_callback(lambda done: self._forget(kind, name, done))
+            waiter.add_done_callback(partial(self._forget, kind, name))
             task = asyncio.create_task(subscribe(), name=f"{self._venue} {kind} {name}")
             self._tasks.add(task)
             task.add_done_callback(partial(self._watched, kind, name, waiter))
@@ -72,10 +72,15 @@ class Streams:
         return any(c.kind == kind and name in c.standing for c in self._connections.values())
 
     def reset(self, kind: str, reason: str) -> None:
-        """End all connections of a kind with an error, which wakes who waits; `close` would cancel them instead."""
-        for connection in list(self._connections.values()):
-            if connection.kind == kind:
-                connection.client.on_error(network_error(reason))
+        """End all connections of a kind with an error, which wakes who waits; `close` would cancel them instead.
+
+        Those still being dialled too: a new try would else wait for the old one.
+        """
+        clients = [connection.client for connection in self._connections.values()]
+        clients += [client for client in self._exchange.clients.values() if id(client) not in self._connections]
+        for client in clients:
+            if self._dialect.stream_kind(client.url) == kind:
+                client.on_error(network_error(reason))
         self._fail(kind, reason)
 
     async def close(self) -> None:
@@ -92,7 +97,11 @@ class Streams:
     def connected(self, client: Any) -> None:
         """An account stream has no subscribe message: the connection is the subscription."""
         connection = self._connection(client)
-        if connection is not None and connection.kind == ACCOUNT:
+        if connection is None:
+            closing = asyncio.create_task(client.close())  # given up while it was dialled
+            self._tasks.add(closing)
+            closing.add_done_callback(self._tasks.discard)
+        elif connection.kind == ACCOUNT:
             self._stand(connection, ACCOUNT)
 
     def ended(self, client: Any, reason: str) -> None:
@@ -172,7 +181,8 @@ class Streams:
                 waiter.set_exception(VenueUnreachable(f"{self._venue}: {name} ended: {reason}"))
 
     def _forget(self, kind: str, name: str, waiter: asyncio.Future[None]) -> None:
-        self._waiting.pop((kind, name), None)
+        if self._waiting.get((kind, name)) is waiter:
+            del self._waiting[kind, name]
         if not waiter.cancelled():
             waiter.exception()  # its caller may have been cancelled; that is no news to anybody
 

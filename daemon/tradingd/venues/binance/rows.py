@@ -213,7 +213,7 @@ class Rows:
     def pushes(self, frame: Any) -> Iterator[Push]:
         """What a stream frame tells; a fill comes before the order update that carries it."""
         if not isinstance(frame, dict):
-            return
+            raise ValueError(f"a frame that is no JSON object but {type(frame).__name__}")
         match frame.get("e"):
             case "kline":
                 yield from self._kline(frame["k"])

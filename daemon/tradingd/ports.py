@@ -45,6 +45,11 @@ class Clock(Protocol):
         """Venue seconds per real second; 1 except in simulation."""
         ...
 
+    @property
+    def error_ms(self) -> int:
+        """How far `now_ms` may be off the venue's own clock, by the last reading."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Wait `seconds` of real time."""
         ...

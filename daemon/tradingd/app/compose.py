@@ -8,9 +8,10 @@ import msgspec
 from tradingd.bus import Bus
 from tradingd.config import Settings
 from tradingd.domain.candles import timeframe_ms
-from tradingd.domain.events import Filled, ForeignOrderSeen
+from tradingd.domain.events import ForeignOrderSeen
 from tradingd.domain.ids import Epoch, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.orders import Fill
 from tradingd.domain.records import BanRecord, Recovered
 from tradingd.execution.balance_reconciler import BalanceReconciler
 from tradingd.execution.entries import Entries, Switches
@@ -63,6 +64,7 @@ def limits_of(settings: Settings) -> Limits:
         sweep_always=execution.sweep_before_entry == "always",
         deny_on_foreign_orders=execution.foreign_orders == "deny",
         require_stop=risk.require_stop,
+        visibility_margin_ms=execution.visibility_margin_ms * speed,
         max_candle_age_ms=round(risk.max_candle_age_s * 1000 * speed),
         max_position_notional_usdt=Decimal(risk.max_position_notional_usdt),
         max_open_positions=risk.max_open_positions,
@@ -111,7 +113,9 @@ def build_execution(
 
     recorder = Recorder(state, store, bus, clock, limits.order_prefix, on_fact)
     router = ExchangeRouter(venues, recorder, bus, clock)
-    idempotency = IdempotencyManager(limits.order_prefix, epoch, state, recorder, clock, spool)
+    idempotency = IdempotencyManager(
+        limits.order_prefix, epoch, state, recorder, clock, spool, limits.visibility_margin_ms
+    )
     sender = Sender(state, idempotency, limiter, router, limits)
     orders = OrderRouter()
     risk = RiskGuard(state, limits)
@@ -136,9 +140,7 @@ def build_execution(
         sweeper.forget,
     )
     protection.load(recovered.protections)
-    reconciler = BalanceReconciler(
-        state, recorder, router, idempotency, sweeper, risk, retry, bus, clock, limits
-    )
+    reconciler = BalanceReconciler(state, recorder, router, idempotency, sweeper, risk, retry, bus, clock, limits)
     exits = Exits(
         state,
         recorder,
@@ -168,10 +170,7 @@ def build_execution(
         clock,
         limits,
         plans,
-        {
-            name: VenuePlan(venue.leverage, venue.margin_mode)
-            for name, venue in settings.enabled_venues.items()
-        },
+        {name: VenuePlan(venue.leverage, venue.margin_mode) for name, venue in settings.enabled_venues.items()},
         switches,
         lambda instrument: instrument in exits.goals,
     )
@@ -224,11 +223,11 @@ def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
     """Subscribe what keeps the state, before anything that decides by it."""
     reconciler, pipeline, sweeper = execution.reconciler, execution.pipeline, execution.sweeper
 
-    def on_filled(event: Filled) -> None:
-        reconciler.note_fill(event.fill)
-        pipeline.note_fill(event.fill.instrument.venue)
+    def on_fill(fill: Fill) -> None:
+        reconciler.note_fill(fill)
+        pipeline.note_fill(fill.instrument.venue)
 
-    bus.subscribe(Filled, on_filled)
+    execution.recorder.on_fill = on_fill
     bus.subscribe(ForeignOrderSeen, lambda event: sweeper.note_foreign(event.order))
 
     def on_stranger(why: str) -> None:

@@ -14,6 +14,7 @@ from tradingd.app.tasks import Tasks
 from tradingd.app.venue_session import SyncedClock, VenueSession
 from tradingd.bus import Bus
 from tradingd.config import Settings
+from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.candles import Candle
 from tradingd.domain.errors import Severity
 from tradingd.domain.events import Event, IncidentRaised, IntentDenied
@@ -153,13 +154,13 @@ class Core:
     def start(self, boot: BootRecord) -> None:
         """Journal the boot and bring the venues up; returns at once."""
         self._store.submit((boot,), durable=True)
+        self.execution.idempotency.doubt_submitted()
+        self.execution.router.on_trouble = self._on_trouble
         self.tasks.every("tick", TICK_S, self.execution.pipeline.tick)
         for session in self.sessions.values():
             if session.supervisor is None:
                 raise RuntimeError("a session was made without its supervisor")
-            sink = AccountFeed(
-                self.execution.recorder, session.feeds, session.supervisor, self.bus, self._note_price
-            )
+            sink = AccountFeed(self.execution.recorder, session.feeds, session.supervisor, self.bus, self._note_price)
             self.tasks.start(f"venue {session.id}", session.run(sink))
 
     async def wait_ready(self) -> None:
@@ -219,6 +220,12 @@ class Core:
         for session in self.sessions.values():
             for feed in session.feeds.values():
                 feed.check(now_ms)
+
+    def _on_trouble(self, venue: VenueId, outcome: SubmitOutcome) -> None:
+        """An order without a readable answer, or one that could not leave: read the venue anew before any entry."""
+        doubtful = outcome.verdict is SubmitVerdict.AMBIGUOUS
+        if doubtful or outcome.kind in (RejectKind.NOT_SENT, RejectKind.CLOCK, RejectKind.AUTHENTICATION):
+            self.sessions[venue].ask_recovery(f"{outcome.verdict}: {outcome.code or ''} {outcome.message}".strip())
 
     def _note_price(self, candle: Candle) -> None:
         self.execution.state.note_price(candle.instrument, candle.close, self._clock.monotonic())

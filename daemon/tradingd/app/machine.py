@@ -14,6 +14,7 @@ class MachineClock:
 
     def __init__(self) -> None:
         self._speed = 1.0
+        self._error_s = 0.0
         self._base_ms = float(time.time_ns() // 1_000_000)
         self._base_at = time.monotonic()
 
@@ -34,14 +35,19 @@ class MachineClock:
         """Venue seconds per real second."""
         return self._speed
 
+    @property
+    def error_ms(self) -> int:
+        """How far venue time may be off: half the time that the last reading took, at the speed of venue time."""
+        return int(self._error_s * 1000 * self._speed) + 1
+
     async def sleep(self, seconds: float) -> None:
         """Wait real seconds."""
         await asyncio.sleep(seconds)
 
-    def synchronise(self, venue_ms: float, at: float) -> float:
-        """Venue time was `venue_ms` at monotonic `at`; returns by how many ms our reading was ahead of it."""
+    def synchronise(self, venue_ms: float, at: float, error_s: float = 0.0) -> float:
+        """Venue time was `venue_ms` at monotonic `at`, give or take; returns by how many ms we were ahead of it."""
         ahead = self._base_ms + (at - self._base_at) * 1000 * self._speed - venue_ms
-        self._base_ms, self._base_at = venue_ms, at
+        self._base_ms, self._base_at, self._error_s = venue_ms, at, error_s
         return ahead
 
     def set_speed(self, speed: float) -> None:

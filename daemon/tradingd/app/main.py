@@ -40,9 +40,7 @@ def run(settings: Settings, *, fresh: bool = False) -> int:
     for each in credentials.values():
         for secret in each.secrets():
             scrubber.register(secret)
-    logs = configure(
-        clock, scrubber=scrubber, format=settings.log.format, level=settings.log.level, environ=environ
-    )
+    logs = configure(clock, scrubber=scrubber, format=settings.log.format, level=settings.log.level, environ=environ)
     try:
         strategies = load_strategies(settings)
         return asyncio.run(_run(settings, strategies, credentials, clock, logs, environ, fresh))

@@ -120,9 +120,7 @@ class Operator:
 
     def _switch(self, name: str, reason: str) -> dict[str, Any]:
         setattr(self._execution.switches, name, reason)
-        self._execution.recorder.commit(
-            (FlagRecord(name, "1" if reason else "", reason, self._clock.now_ms()),)
-        )
+        self._execution.recorder.commit((FlagRecord(name, "1" if reason else "", reason, self._clock.now_ms()),))
         return {name: reason or None}
 
     def _resume(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import structlog
 
 from tradingd.app.compose import Execution
 from tradingd.config import VenueSettings
-from tradingd.domain.errors import TradingdError, VenueBanned, VenueError
+from tradingd.domain.errors import TradingdError, VenueBanned, VenueError, VenueUnreachable
 from tradingd.domain.events import VenueState
 from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import InstrumentId
@@ -26,8 +26,8 @@ CLOCK_SAMPLES = 3
 class SyncedClock(Clock, Protocol):
     """A Clock whose venue time is set by the venue's answers."""
 
-    def synchronise(self, venue_ms: float, at: float) -> float:
-        """Venue time was `venue_ms` at monotonic `at`; returns by how many ms our reading was ahead of it."""
+    def synchronise(self, venue_ms: float, at: float, error_s: float = 0.0) -> float:
+        """Venue time was `venue_ms` at monotonic `at`, give or take; returns by how many ms we were ahead of it."""
         ...
 
 
@@ -68,8 +68,12 @@ class VenueSession:
 
     def on_streams_lost(self, venue: VenueId, kind: str, reason: str) -> None:
         """No entries until recovered; the sweep's proofs are void once the account stream was deaf."""
-        state = VenueState.DEGRADED if self.ready.is_set() else VenueState.DOWN
-        self._execution.router.mark(venue, state, f"{kind}: {reason}")
+        self._execution.router.mark(venue, VenueState.DEGRADED, f"{kind}: {reason}")
+        self._execution.sweeper.forget_venue(venue)
+
+    def on_unreachable(self, venue: VenueId, kind: str, reason: str) -> None:
+        """A stream cannot even be dialled: nothing gets through, so P5 does not count this time."""
+        self._execution.router.mark(venue, VenueState.DOWN, f"{kind}: {reason}")
         self._execution.sweeper.forget_venue(venue)
 
     def on_streams_restored(self, venue: VenueId) -> None:
@@ -136,7 +140,9 @@ class VenueSession:
                 await self._clock.sleep(1.0)
             except VenueError as error:
                 attempt += 1
-                self._execution.router.mark(self.id, VenueState.DEGRADED, f"recovering: {error}")
+                unreachable = isinstance(error, VenueUnreachable)
+                state = VenueState.DOWN if unreachable else VenueState.DEGRADED
+                self._execution.router.mark(self.id, state, f"recovering: {error}")
                 log.warning("venue_recovery_failed", venue=self.id, attempt=attempt, reason=str(error))
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
 
@@ -186,4 +192,4 @@ class VenueSession:
                 best = (took, began + took / 2, server_ms)
         if best is None:
             return 0.0
-        return self._clock.synchronise(best[2], best[1])
+        return self._clock.synchronise(best[2], best[1], best[0] / 2)

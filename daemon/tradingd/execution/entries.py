@@ -188,7 +188,7 @@ class Entries:
             self._switches.denial()
             or self._gate_venue(instrument, pending)
             or self._gate_position(intent)
-            or self._hold.check(instrument, now_ms)
+            or self._hold.check(instrument, now_ms - self._clock.error_ms)
             or self._reconciler.check(instrument.venue)
         )
 

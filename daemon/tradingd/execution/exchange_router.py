@@ -94,7 +94,11 @@ class ExchangeRouter:
         """Take in a reply that comes after its step has ended."""
 
         async def follow() -> None:
-            await asyncio.wait({reply})
+            try:
+                await asyncio.wait({reply})
+            except asyncio.CancelledError:
+                reply.cancel()
+                raise
             self._apply(order, reply)
 
         task = asyncio.get_running_loop().create_task(follow(), name=f"late reply of {order.client_order_id}")

@@ -25,6 +25,7 @@ class IdempotencyManager:
         recorder: Recorder,
         clock: Clock,
         spool: Callable[[str], None],
+        visibility_margin_ms: int = 0,
     ) -> None:
         self.prefix = prefix
         self.epoch = epoch
@@ -32,6 +33,7 @@ class IdempotencyManager:
         self._recorder = recorder
         self._clock = clock
         self._spool = spool
+        self._visibility_margin_ms = visibility_margin_ms
         self._sequence = 0
 
     def next_id(self, purpose: Purpose) -> ClientOrderId:
@@ -78,11 +80,20 @@ class IdempotencyManager:
                 order,
             )
 
+    def doubt_submitted(self) -> None:
+        """After a start: what was submitted by an earlier run, and never answered, is in doubt."""
+        for order in list(self._state.open_orders()):
+            if order.status is OrderStatus.SUBMITTED:
+                self._recorder.apply_event(
+                    order.client_order_id, OrderEvent.TIME_OUT, "local", detail="the daemon ended before the answer"
+                )
+
     # --- legs in doubt --------------------------------------------------------------------------------------------
 
     def fence_ms(self, order: Order, venue: Venue) -> int:
         """Venue time after which a lost request can no longer execute: signed time + window + visibility margin."""
-        return order.signed_ms + order.window_ms + venue.limits.visibility_margin_ms
+        margin_ms = max(venue.limits.visibility_margin_ms, self._visibility_margin_ms)
+        return order.signed_ms + order.window_ms + margin_ms
 
     async def settle(self, order: Order, venue: Venue, priority: Priority = Priority.RECONCILE) -> bool:
         """Look for evidence of one leg; True once it is no longer in doubt. Raises VenueError when nothing was learned.
@@ -91,7 +102,7 @@ class IdempotencyManager:
         id in every book, and the fills) were *started* past the fence in venue time, and neither knew the order.
         """
         key = order.client_order_id
-        past_fence = self._clock.now_ms() > self.fence_ms(order, venue)
+        past_fence = await self._is_past_fence(order, venue)
         shown = await venue.find_order(order.request, priority)
         if shown is not None:
             self._recorder.apply_shown(shown, "lookup")
@@ -111,6 +122,11 @@ class IdempotencyManager:
             key, OrderEvent.NOT_FOUND, "lookup", code="not_found", detail="unknown in every order book past the fence"
         )
         return True
+
+    async def _is_past_fence(self, order: Order, venue: Venue) -> bool:
+        """Whether the venue's own clock, asked now, is past the fence; ours only says when asking is worth it."""
+        fence_ms = self.fence_ms(order, venue)
+        return self._clock.now_ms() > fence_ms and await venue.server_time_ms() > fence_ms
 
     @staticmethod
     def _is_of(fill: Fill, order: Order) -> bool:

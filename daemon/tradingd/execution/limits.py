@@ -22,7 +22,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_daily_loss_fraction: Decimal = Decimal("0.05")
     price_band_fraction: Decimal = Decimal("0.05")
     budget_wait_s: float = 1.0
-    max_clock_error_ms: int = 1_000
+    visibility_margin_ms: int = 2_000
 
 
 class VenuePlan(msgspec.Struct, frozen=True):

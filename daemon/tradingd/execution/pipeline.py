@@ -96,6 +96,8 @@ class Pipeline:
             if instrument.venue == venue:
                 lane.start()
                 self.on_fact(instrument)
+                # at start and after each reconnect: whatever became a leftover meanwhile
+                self._add_sweep(instrument, ended=False)
 
     def _fault(self, instrument: InstrumentId, step: str, error: BaseException) -> None:
         self._bus.publish(

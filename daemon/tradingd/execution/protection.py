@@ -43,7 +43,9 @@ class Cover(msgspec.Struct):
     tries: int = 0
     take_profit_tries: int = 0
     retry_at: float = 0.0
+    take_profit_retry_at: float = 0.0
     told_covered: bool = False
+    closing: bool = False
 
 
 class Protection:
@@ -142,7 +144,7 @@ class Protection:
         covered = self.is_covered(instrument)
         if not exposed:
             cover.unprotected_since = None
-            cover.told_covered = False
+            cover.told_covered = cover.closing = False
             return False
         if covered:
             if not cover.told_covered:
@@ -159,7 +161,9 @@ class Protection:
         return True
 
     def _take_profit_due(self, cover: Cover) -> bool:
-        if cover.take_profit is None or cover.take_profit_tries >= TAKE_PROFIT_TRIES:
+        if cover.take_profit is None or cover.take_profit_tries >= TAKE_PROFIT_TRIES or cover.closing:
+            return False
+        if self._clock.monotonic() < cover.take_profit_retry_at:
             return False
         order = self._state.orders.get(cover.take_profit_order) if cover.take_profit_order else None
         return order is None or (order.status.is_final and order.status is not OrderStatus.FILLED)
@@ -181,9 +185,8 @@ class Protection:
         quantity = self._state.expected_quantity(instrument)
         if cover is None or quantity == 0 or not self.review(instrument) or not self.retry_due(instrument):
             return
-        if self.overdue(instrument):
+        if self.overdue(instrument) and not cover.closing:
             self._emergency(cover, f"no stop for {self.unprotected_s(instrument):.1f} s")
-            return
         if not self.is_covered(instrument):
             await self._place_stop(cover, quantity)
         if self.is_covered(instrument) and self._take_profit_due(cover):
@@ -227,7 +230,7 @@ class Protection:
         elif cover.take_profit_tries >= TAKE_PROFIT_TRIES:
             self._raise(cover, "take_profit_not_placed", Severity.WARNING, f"given up after {TAKE_PROFIT_TRIES} tries")
         else:
-            cover.retry_at = self._clock.monotonic() + self._retry.delay_s(cover.take_profit_tries)
+            cover.take_profit_retry_at = self._clock.monotonic() + self._retry.delay_s(cover.take_profit_tries)
 
     async def _place(self, cover: Cover, purpose: Purpose, trigger: Decimal, quantity: Decimal) -> Sent | Denial:
         """Send one protective order as a new leg; it is remembered as the current one in the same commit."""
@@ -300,6 +303,8 @@ class Protection:
         self._raise(cover, "stop_not_placed", Severity.CRITICAL, f"try {cover.tries}: {why}")
 
     def _emergency(self, cover: Cover, why: str) -> None:
+        """Close, once per position; the stop goes on being tried until it stands or the position is gone."""
+        cover.closing = True
         self._raise(cover, "emergency_close", Severity.CRITICAL, why)
         self._emergency_exit(cover.instrument, f"emergency: {why}")
 

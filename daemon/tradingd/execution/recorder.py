@@ -53,7 +53,7 @@ class Recorder:
         self._evidence: dict[ClientOrderId, asyncio.Event] = {}
         self._unsaved: list[tuple[tuple[Record, ...], tuple[Event, ...]]] = []
         self.journal_writable = True
-        self.foreign_fill_ms: dict[InstrumentId, int] = {}
+        self.on_fill: Callable[[Fill], None] = lambda fill: None
 
     # --- commit and publish ---------------------------------------------------------------------------------------
 
@@ -216,8 +216,17 @@ class Recorder:
         events: list[Event] = []
         if order is not None:
             order = self._book(order, fill, change, source, records, events)
-        elif parse_client_order_id(fill.client_order_id, self._prefix) is None:
-            self.foreign_fill_ms[fill.instrument] = fill.time_ms
+        elif change.opened:
+            self._bus.publish(
+                IncidentRaised(
+                    "foreign_position",
+                    Severity.CRITICAL,
+                    f"fill {fill.trade_id} opened {change.position.quantity} contracts that nobody here ordered; "
+                    "entries are denied there until it is closed",
+                    fill.instrument.venue,
+                    fill.instrument,
+                )
+            )
         if fill.fee:
             records.append(_fee(fill))
         if change.closed:
@@ -227,6 +236,7 @@ class Recorder:
         strategy = change.position.strategy or (order.strategy if order else None)
         events.append(Filled(fill, order, strategy, change.position))
         events.append(PositionChanged(change.position, change.realized_pnl, change.closed, fill.trade_id))
+        self.on_fill(fill)
         self.commit(records, events)
         if change.flipped:
             self.incident("position_flipped", Severity.CRITICAL, f"fill {fill.trade_id} changed the sign", order)

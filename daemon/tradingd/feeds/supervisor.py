@@ -28,6 +28,10 @@ class StreamListener(Protocol):
         """A kind of stream (candles, account) broke or went silent."""
         ...
 
+    def on_unreachable(self, venue: VenueId, kind: str, reason: str) -> None:
+        """A stream could not be subscribed; it is tried again."""
+        ...
+
     def on_streams_restored(self, venue: VenueId) -> None:
         """Every wanted stream stands again."""
         ...
@@ -129,7 +133,7 @@ class Supervisor:
                 await self._venue.watch(key)
             except VenueError as error:
                 self._attempt += 1
-                self._listener.on_streams_lost(self._venue.id, key.kind, f"cannot subscribe {key}: {error}")
+                self._listener.on_unreachable(self._venue.id, key.kind, f"cannot subscribe {key}: {error}")
                 await self._clock.sleep(self._backoff.delay_s(self._attempt))
                 return
             self._live.add(key)

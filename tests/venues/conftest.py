@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ class Bench:
         self.sink = Sink()
         self._venues: list[CcxtVenue] = []
 
-    def build(self, *, window_scale: float = 1.0, port: int | None = None, **settings: float) -> CcxtVenue:
+    def build(self, *, window_scale: float = 1.0, port: int | None = None, **settings: Any) -> CcxtVenue:
         """An adapter that is not open yet."""
         venue = CcxtVenue(
             BINANCE_ID,
@@ -38,7 +39,7 @@ class Bench:
         self._venues.append(venue)
         return venue
 
-    async def open(self, **settings: float) -> CcxtVenue:
+    async def open(self, **settings: Any) -> CcxtVenue:
         """An open adapter whose clock agrees with the venue's."""
         venue = self.build(**settings)
         await venue.open(self.sink)

@@ -5,6 +5,7 @@ Raw sockets on purpose: a body cut in the middle or a reset is not something tha
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 
@@ -156,7 +157,7 @@ class FaultyProxy:
                     return
                 fault = self.faults.get(seen.name)
                 if fault is not None:
-                    await fault(Exchange(seen, lambda raw=raw: self._forward(raw), writer))
+                    await fault(Exchange(seen, partial(self._forward, raw), writer))
                     await writer.drain()
                     return
                 writer.write(await self._forward(raw))

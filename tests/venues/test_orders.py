@@ -179,7 +179,7 @@ async def test_an_executed_order_without_a_readable_answer_is_ambiguous(bench: B
     assert outcome.message
     assert bench.proxy.names().count(ORDER) == 1
     found = await shown(venue, request())
-    assert found.status is OrderStatus.FILLED
+    assert found.client_order_id == request().client_order_id and found.venue_order_id
 
 
 async def test_an_order_lost_before_the_venue_is_ambiguous_too(bench: Bench) -> None:

@@ -69,7 +69,7 @@ async def _run(
     store = await open_journal(
         settings.journal_path, mode=settings.mode, now_ms=clock.wall_ms(), pins=_endpoint_pins(settings)
     )
-    daemon: Daemon | None = None
+    sims: dict[VenueId, SimVenue] = {}
     try:
         spool = Spool(settings.journal_path.with_name(settings.journal_path.name + ".spool"))
         await _take_in_spool(spool, store)
@@ -96,8 +96,10 @@ async def _run(
         error = await daemon.run()
         await daemon.stop()
     finally:
-        if daemon is None:
-            await store.close()
+        # an orderly stop has closed all of this already, and closing twice does nothing
+        for sim in sims.values():
+            await sim.close()
+        await store.close()
     if isinstance(error, REFUSALS):
         raise error
     if error is not None:
@@ -140,9 +142,11 @@ async def _discard(settings: Settings) -> None:
     for name, section in settings.enabled_venues.items():
         if section.endpoint is not None:
             raise SimVenueRefused(f"--fresh cannot discard what is behind venues.{name}.endpoint; start that anew")
+    # the journal first: a daemon that still runs on it refuses this, and its venue is left alone
+    discard_journal(settings.journal_path)
+    for name in settings.enabled_venues:
         await sim_venue.stop_living(settings, VenueId(name))
         sim_venue.discard(settings, VenueId(name))
-    discard_journal(settings.journal_path)
 
 
 async def _take_in_spool(spool: Spool, store: SqliteStore) -> None:

@@ -26,6 +26,7 @@ class ManualClock:
     """Venue time and real time from one counter; `advance` wakes sleepers in the order of their times."""
 
     speed = 1.0
+    error_ms = 0
 
     def __init__(self, start_ms: int) -> None:
         self._start_ms = start_ms

@@ -14,7 +14,7 @@ import pytest
 from tests.journal.making import NOON, inline, make_fill, write
 from tradingd.domain.errors import JournalRefused
 from tradingd.journal.identity import SCHEMA_VERSION
-from tradingd.journal.opening import open_journal
+from tradingd.journal.opening import discard_journal, open_journal
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -156,7 +156,7 @@ def test_a_read_only_journal_is_refused(path: Path, what: str) -> None:
     shutil.chown(path, 12345 if what == "directory" else 0)
     shutil.chown(path.parent, 12345 if what == "file" else 0)
     path.chmod(0o644)
-    answer = as_user(12345, 12345, lambda: inline(path).close_now() or "opened")
+    answer = as_user(12345, 12345, lambda: repr(inline(path)))
     assert answer.startswith("JournalRefused")
     assert f"its {what} cannot be written by user 12345" in answer
 
@@ -195,3 +195,15 @@ def test_opening_a_current_journal_does_not_load_alembic(path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_discarding_a_journal_leaves_nothing_and_spares_one_in_use(path: Path) -> None:
+    store = inline(path)
+    store.submit_now([make_fill(1)])
+    with pytest.raises(JournalRefused, match="in use"):
+        discard_journal(path)
+    assert path.exists()
+    store.close_now()
+    discard_journal(path)
+    assert [file.name for file in path.parent.iterdir()] == ["journal.sqlite.lock"]
+    inline(path).close_now()

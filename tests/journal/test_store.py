@@ -25,6 +25,7 @@ from tradingd.domain.records import (
     LastCloseRecord,
     NoteRecord,
     ProtectionRecord,
+    Record,
     StrategyStateRecord,
     StreamRecord,
 )
@@ -64,7 +65,7 @@ async def test_an_order_is_replaced_by_its_client_order_id(store: Store) -> None
 
 
 async def test_a_fill_seen_twice_fails_its_own_unit_and_no_other(store: Store, path: Path) -> None:
-    units = [[make_fill(1)], [make_order(1), make_fill(1)], [make_fill(2)]]
+    units: list[list[Record]] = [[make_fill(1)], [make_order(1), make_fill(1)], [make_fill(2)]]
     results = await asyncio.gather(*[store.submit(unit) for unit in units], return_exceptions=True)
     assert [type(result) for result in results] == [type(None), JournalError, type(None)]
     assert "UNIQUE" in str(results[1])

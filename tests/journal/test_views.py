@@ -148,6 +148,10 @@ def scratch(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     connection.close()
 
 
+def near(value: float) -> Any:
+    return pytest.approx(value, rel=1e-9, abs=1e-6)
+
+
 @given(histories())
 def test_trades_equal_those_of_plain_python(
     scratch: sqlite3.Connection, history: tuple[list[Fill], list[LedgerRecord]]
@@ -181,14 +185,13 @@ def test_trades_equal_those_of_plain_python(
                 len(trip.fills),
                 trip.last,
             )
-            near = {"rel": 1e-9, "abs": 1e-6}
-            assert row["quantity"] == pytest.approx(float(trip.entered), **near)
-            assert row["entry_price"] == pytest.approx(float(trip.paid / trip.entered), **near)
-            assert row["exit_price"] == pytest.approx(float(trip.received / trip.exited), **near)
-            assert row["gross_pnl"] == pytest.approx(float(trip.gross), **near)
-            assert row["fees"] == pytest.approx(float(trip.fees), **near)
-            assert row["funding"] == pytest.approx(float(funding), **near)
-            assert row["pnl"] == pytest.approx(float(trip.gross - trip.fees + funding), **near)
+            assert row["quantity"] == near(float(trip.entered))
+            assert row["entry_price"] == near(float(trip.paid / trip.entered))
+            assert row["exit_price"] == near(float(trip.received / trip.exited))
+            assert row["gross_pnl"] == near(float(trip.gross))
+            assert row["fees"] == near(float(trip.fees))
+            assert row["funding"] == near(float(funding))
+            assert row["pnl"] == near(float(trip.gross - trip.fees + funding))
 
 
 def test_ten_thousand_small_fills_still_end_at_exactly_zero(journal: sqlite3.Connection) -> None:
@@ -225,7 +228,7 @@ def a_traded_world(journal: sqlite3.Connection) -> None:
     refused = make_order(
         3, status=OrderStatus.REJECTED, reject_code="-2019", reason="no margin", intent_id=IntentId("d3#1")
     )
-    first = {"client_order_id": entry.client_order_id}
+    first: dict[str, Any] = {"client_order_id": entry.client_order_id}
     write(
         journal,
         decision,

@@ -46,6 +46,7 @@ Statement = tuple[str, tuple[Value, ...]]
 
 _FIFTEEN = Context(prec=15, rounding=ROUND_HALF_EVEN)
 _LARGEST = 1e300
+_WHOLE = 1e15  # beyond it a float's integer value shows more digits than were stored
 _DIALECT = sqlite.dialect(paramstyle="qmark")
 
 
@@ -59,7 +60,7 @@ def to_real(value: Decimal) -> float:
 
 def from_real(value: float) -> Decimal:
     """The Decimal of a REAL: the shortest text that gives this float, hence the digits that were stored."""
-    return Decimal(int(value)) if value.is_integer() else Decimal(repr(value))
+    return Decimal(int(value)) if value.is_integer() and abs(value) < _WHOLE else Decimal(repr(value))
 
 
 def compiled(statement: sa.ClauseElement) -> str:

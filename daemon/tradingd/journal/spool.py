@@ -1,4 +1,4 @@
-"""The spool file: order ids that go out although the journal cannot commit, fsynced before their request leaves (P2)."""
+"""The spool file: ids of orders sent although the journal cannot commit, fsynced before their request leaves (P2)."""
 
 import os
 from pathlib import Path

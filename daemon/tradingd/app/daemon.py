@@ -26,7 +26,7 @@ from tradingd.journal.store import SqliteStore
 from tradingd.ports import Venue
 from tradingd.sd_notify import Notifier
 from tradingd.strategy.loader import LoadedStrategy
-from tradingd.strategy.timer import SignalTimer
+from tradingd.strategy.timer import HandlerTimer
 from tradingd.telemetry.heartbeat import HeartbeatDriver
 from tradingd.telemetry.logs import Logs
 from tradingd.telemetry.narrator import Narrator
@@ -47,6 +47,7 @@ class Daemon:
         self,
         settings: Settings,
         strategies: list[LoadedStrategy],
+        timer: HandlerTimer,
         store: SqliteStore,
         recovered: Recovered,
         sims: Mapping[VenueId, SimVenue],
@@ -79,7 +80,7 @@ class Daemon:
             recovered,
             clock,
             random,
-            SignalTimer(),
+            timer,
             epoch,
             spool,
             self.request_stop,

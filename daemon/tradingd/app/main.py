@@ -24,6 +24,7 @@ from tradingd.journal.spool import Spool
 from tradingd.journal.store import SqliteStore
 from tradingd.sd_notify import Notifier
 from tradingd.strategy.loader import LoadedStrategy, load_strategies
+from tradingd.strategy.timer import SignalTimer
 from tradingd.telemetry.logs import Logs, configure
 from tradingd.telemetry.scrub import Scrubber
 
@@ -42,8 +43,9 @@ def run(settings: Settings, *, fresh: bool = False) -> int:
             scrubber.register(secret)
     logs = configure(clock, scrubber=scrubber, format=settings.log.format, level=settings.log.level, environ=environ)
     try:
-        strategies = load_strategies(settings)
-        return asyncio.run(_run(settings, strategies, credentials, clock, logs, environ, fresh))
+        timer = SignalTimer()
+        strategies = load_strategies(settings, timer)
+        return asyncio.run(_run(settings, strategies, timer, credentials, clock, logs, environ, fresh))
     except REFUSALS as error:
         print(scrubber.scrub(f"tradingd: {error}"), file=sys.stderr)
         return EXIT_STATUS
@@ -54,6 +56,7 @@ def run(settings: Settings, *, fresh: bool = False) -> int:
 async def _run(
     settings: Settings,
     strategies: list[LoadedStrategy],
+    timer: SignalTimer,
     credentials: Mapping[VenueId, Credentials],
     clock: MachineClock,
     logs: Logs,
@@ -81,6 +84,7 @@ async def _run(
         daemon = Daemon(
             settings,
             strategies,
+            timer,
             store,
             recovered,
             sims,

@@ -162,6 +162,9 @@ class VenueSession:
         self._execution.router.mark(self.id, VenueState.READY, "reconciled")
         for feed in self.feeds.values():
             feed.release()
+            if self.ready.is_set():
+                # candles that closed while the stream was gone are read now, not when the next one shows a gap
+                feed.resync()
         self.ready.set()
 
     async def _prepare(self) -> None:

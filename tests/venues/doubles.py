@@ -45,6 +45,10 @@ class MachineClock:
     def now_ms(self) -> int:
         return self._start_ms + self.offset_ms + int((time.monotonic() - self._start) * 1000 * self.speed)
 
+    @property
+    def error_ms(self) -> int:
+        return 0
+
     def monotonic(self) -> float:
         return time.monotonic()
 

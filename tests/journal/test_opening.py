@@ -207,3 +207,10 @@ def test_discarding_a_journal_leaves_nothing_and_spares_one_in_use(path: Path) -
     discard_journal(path)
     assert [file.name for file in path.parent.iterdir()] == ["journal.sqlite.lock"]
     inline(path).close_now()
+
+
+def test_a_write_lock_of_another_program_does_not_stop_the_start_of_a_current_journal(path: Path) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    inline(path).close_now()
+    other.close()

@@ -4,6 +4,8 @@ import asyncio
 import random
 import resource
 import sqlite3
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -35,6 +37,7 @@ from tradingd.journal.store import InlineStore, SqliteStore
 from tradingd.ports import Store
 
 DAY_MS = 86_400_000
+ROOT = Path(__file__).parents[2]
 
 
 def count(path: Path, table: str) -> int:
@@ -292,3 +295,37 @@ async def test_recovery_reads_no_more_of_a_long_journal_than_of_a_short_one(path
     await store.recover(NOON + 30000)
     assert steps < of_short * 1.1
     await store.close()
+
+
+def test_what_was_told_as_committed_survives_a_sigkill(path: Path) -> None:
+    script = f"""
+import asyncio
+from pathlib import Path
+from tests.journal.making import NOON, make_fill, make_order
+from tradingd.journal.opening import open_journal
+
+async def main():
+    store = await open_journal(Path({str(path)!r}), mode="sim", now_ms=NOON)
+    async def one(number):
+        await store.submit([make_order(number), make_fill(number)])
+        print(number, flush=True)
+    number = 0
+    while True:
+        await asyncio.gather(*[one(number + offset) for offset in range(1, 9)])
+        number += 8
+
+asyncio.run(main())
+"""
+    writing = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert writing.stdout is not None
+    told = [next(writing.stdout) for _ in range(random.Random(3).randrange(100, 400))]
+    writing.kill()
+    rest, _ = writing.communicate()
+    whole = {line for line in (*told, *rest.splitlines(keepends=True)) if line.endswith("\n")}
+    inline(path).close_now()
+    connection = sqlite3.connect(path)
+    fills = {row[0] for row in connection.execute("SELECT trade_id FROM fills")}
+    orders = connection.execute("SELECT count(*) FROM orders").fetchone()[0]
+    connection.close()
+    assert {line.strip() for line in whole} <= fills
+    assert orders == len(fills)

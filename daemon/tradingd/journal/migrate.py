@@ -35,18 +35,17 @@ def migrate(path: Path, scripts: Path, now_ms: int, head: int = SCHEMA_VERSION) 
         connection.execute("PRAGMA busy_timeout = 10000")
         connection.execute("PRAGMA synchronous = FULL")
         before = schema_version(connection)
-        if before == head:
-            with _one_transaction(connection):
-                _renew_views(connection)
+        if before == head and _views_are_current(connection):
             return None
-        backup = _back_up(connection, path, before, now_ms) if before else None
+        backup = _back_up(connection, path, before, now_ms) if 0 < before < head else None
         try:
             with _one_transaction(connection):
                 _drop_views(connection)
-                _upgrade(connection, scripts, head)
-                _renew_views(connection)
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {head}")
+                if before < head:
+                    _upgrade(connection, scripts, head)
+                    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                    connection.execute(f"PRAGMA user_version = {head}")
+                _make_views(connection)
         except Exception as error:
             kept = f" A backup from before is {backup}." if backup else ""
             raise JournalRefused(
@@ -115,14 +114,18 @@ def _drop_views(connection: sqlite3.Connection) -> None:
         connection.execute(f'DROP VIEW "{name}"')
 
 
-def _renew_views(connection: sqlite3.Connection) -> None:
-    """Make the views anew when their text differs from what the journal has."""
-    digest = sha256("\n".join(VIEWS.values()).encode()).hexdigest()
+def _views_digest() -> str:
+    return sha256("\n".join(VIEWS.values()).encode()).hexdigest()
+
+
+def _views_are_current(connection: sqlite3.Connection) -> bool:
+    """Whether the journal has the views of this code."""
     present = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'view'").fetchone()[0]
     stored = connection.execute("SELECT value FROM meta WHERE name = 'views_sha256'").fetchone()
-    if stored == (digest,) and present == len(VIEWS):
-        return
-    _drop_views(connection)
+    return stored == (_views_digest(),) and present == len(VIEWS)
+
+
+def _make_views(connection: sqlite3.Connection) -> None:
     for name, text in VIEWS.items():
         connection.execute(f"CREATE VIEW {name} AS {text}")
     for name in VIEWS:
@@ -130,7 +133,7 @@ def _renew_views(connection: sqlite3.Connection) -> None:
     connection.execute(
         "INSERT INTO meta (name, value, set_ms) VALUES ('views_sha256', ?, 0)"
         " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (digest,),
+        (_views_digest(),),
     )
 
 

@@ -119,7 +119,7 @@ def test_a_config_that_cannot_be_used_is_78_and_says_where(words: list[str], tol
 
 @pytest.mark.parametrize("option", [["--fresh"], ["--speed", "1"], ["--candles", __file__]])
 def test_what_is_for_the_built_in_venue_is_refused_elsewhere(option: list[str], tmp_path: Path) -> None:
-    env = {"TRADINGD__DAEMON__STATE_DIR": str(tmp_path), "TRADINGD__DAEMON__MODE": "testnet"}
+    env = {"TRADINGD__DAEMON__STATE_DIR": str(tmp_path), "TRADINGD__DAEMON__MODE": "live"}
     done = tradingd("run", *option, env=env | {"TRADINGD__DAEMON__SPEED": "1"})
     assert done.returncode in (2, 78), done.stderr
     assert "sim" in done.stderr and "Traceback" not in done.stderr

@@ -51,6 +51,10 @@ def _modes(raw: Raw, problems: Problems) -> None:
         message = f"only sim time can run faster, and the mode is {mode}"
         problems.at(("daemon", "speed"), message, allowed="1, or mode sim")
     for name, venue in _tables(raw, "venues"):
+        if mode == "testnet" and venue.get("enabled", True) is not False and "endpoint" not in venue:
+            # without one the client would speak to the venue's real hosts, whatever the mode is called
+            message = f"the test network of {name} is not built yet; without an endpoint its orders would be real"
+            problems.at(("venues", name), message, allowed="mode sim, or an endpoint in testnet", of_key=True)
         if real and "candles" in venue:
             message = f"candles from a file are for mode sim, and the mode is {mode}"
             problems.at(("venues", name, "candles"), message, allowed="leave it out", of_key=True)

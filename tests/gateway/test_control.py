@@ -338,6 +338,20 @@ async def test_stopping_answers_who_asked_and_removes_the_socket(open_bench: Ope
         ask(bench.path, "status", {})
 
 
+async def test_a_caller_that_still_listens_at_the_stop_is_no_error_of_the_event_loop(open_bench: OpenBench) -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    bench = await open_bench()
+    reader, writer = await asyncio.open_unix_connection(str(bench.path))
+    writer.write(b'{"command": "status", "arguments": {}}\n')
+    assert json.loads(await reader.readline())["ok"]
+    await bench.server.stop()
+    assert await reader.read() == b""
+    await asyncio.sleep(0)
+    writer.close()
+    assert told == []
+
+
 async def test_a_command_that_does_not_end_is_abandoned_at_the_stop(
     open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,8 @@ class ControlServer:
                 await self._converse(reader, writer)
         except (OSError, TimeoutError):
             return  # the caller went away or does not read; what it asked for was carried out and recorded
+        except asyncio.CancelledError:
+            return  # sent away by `stop`; a task that ends as cancelled is logged as an error by Python 3.11's streams
         finally:
             self._clients.discard(task)
             writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()

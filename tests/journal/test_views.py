@@ -130,9 +130,10 @@ def histories(draw: st.DrawFn) -> tuple[list[Fill], list[LedgerRecord]]:
                 time_ms=time_ms,
             )
         )
+    moments = st.sampled_from([fill.time_ms for fill in fills]) | st.integers(NOON, time_ms)
     ledger = [
         LedgerRecord(BINANCE, "funding", str(number), BTC, D(draw(st.integers(-9, 9))), "USDT", moment)
-        for number, moment in enumerate(draw(st.lists(st.integers(NOON, time_ms), max_size=4)))
+        for number, moment in enumerate(draw(st.lists(moments, max_size=4)))
     ]
     return draw(st.permutations(fills)), ledger
 

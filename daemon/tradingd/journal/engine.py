@@ -21,7 +21,7 @@ from tradingd.journal.rows import Statement
 BUSY_TIMEOUT_MS = 5_000
 """How long a write waits for another program that holds the write lock; readers hold none in WAL mode."""
 
-CHECKPOINT_STATEMENTS = 2_000
+CHECKPOINT_STATEMENTS = 1_000
 """After so many statements the WAL is copied into the database, behind the batch, so that no caller waits for it."""
 
 LONG_WAL_PAGES = 16_384

@@ -69,7 +69,8 @@ class CcxtVenue:
     """One venue over ccxt.pro. Reads raise VenueError; submit and cancel return outcomes.
 
     `endpoint` ("http://host:port") replaces scheme and host of every url. `window_scale` multiplies the receive window
-    and the fence for a built-in venue that runs faster than real time.
+    and the fence for a built-in venue that runs faster than real time. `open_session` makes the session under ccxt: the
+    seam at which a simulation takes the place of the network.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class CcxtVenue:
         endpoint: str | None = None,
         window_scale: float = 1.0,
         settings: ClientSettings | None = None,
+        open_session: Callable[..., aiohttp.ClientSession] = open_session,
     ) -> None:
         if endpoint is not None:
             check_endpoint(endpoint)
@@ -93,6 +95,7 @@ class CcxtVenue:
         self._budget = budget
         self._endpoint = endpoint
         self._settings = settings or ClientSettings()
+        self._open_session = open_session
         self._book = Book()
         self._dialect = DIALECTS[venue](venue, self._book, credentials)
         self.limits: VenueLimits = self._dialect.quirks.limits(
@@ -122,7 +125,7 @@ class CcxtVenue:
         """
         quirks = self._dialect.quirks
         secure = self._endpoint is None or self._endpoint.startswith("https")
-        self._session = open_session(secure=secure, keepalive_s=quirks.http_keepalive_s.value)
+        self._session = self._open_session(secure=secure, keepalive_s=quirks.http_keepalive_s.value)
         self._streams = Streams(self.id, self._dialect, sink, self._credentials.secrets())
         setup = ClientSetup(
             ccxt_id=quirks.ccxt_id,

@@ -1,0 +1,147 @@
+"""The daemon killed with SIGKILL at seeded moments of a run, restarted on the same journal, then the comparison."""
+
+import argparse
+import signal
+import tempfile
+import threading
+import time
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from benchmarks import compare
+from benchmarks.replay_candles import STOP_LIMIT_S, add_run_arguments, make_world, time_limit_s
+from benchmarks.world import BenchmarkFailed, World, percentile
+
+SETTINGS = ["strategies.trend.stop=0.004", "strategies.trend.take_profit=0.006"]
+"""Nearer stops than the shipped ones, so that within the run many are hit."""
+
+TOLERATED: frozenset[str] = frozenset()
+LONGEST_MS = 40.0
+WAIT_FOR_EVENT_S = 60.0
+
+
+class Moment(NamedTuple):
+    """When to kill: at a share of the run's candles, then `delay_ms` after the next log event named, if one is."""
+
+    progress: float
+    event: str | None
+    delay_ms: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of this figure."""
+    parser.add_argument("--count", type=int, default=50, metavar="N", dest="kills", help="SIGKILLs")
+    parser.add_argument("--length", type=int, default=5000, metavar="N", help="candles to trade")
+    add_run_arguments(parser)
+
+
+def plan(kills: int, rng: Random) -> list[Moment]:
+    """Half at any moment; half just after an order was submitted, a fill was booked, or while starting."""
+    moments = []
+    for number in range(kills):
+        event = (None, "order_submitted", None, ("fill_booked", "built_in_venue_attached", "order_submitted",
+                                                 "order_filled")[number // 4 % 4])[number % 4]
+        longest = LONGEST_MS if event != "built_in_venue_attached" else 2_000.0
+        # squared: most of the delays are short, where an order is on its way
+        delay_ms = longest * rng.random() ** 2 if event else rng.uniform(0, 1_000)
+        moments.append(Moment(rng.uniform(0.01, 0.97), event, delay_ms))
+    return sorted(moments)
+
+
+class Killer:
+    """Waits for the moments one after the other."""
+
+    def __init__(self, world: World, start_ms: int, end_ms: int) -> None:
+        self._world = world
+        self._start_ms, self._end_ms = start_ms, end_ms
+        self._wanted: str | None = None
+        self._heard = threading.Event()
+        self.ready_s: list[float] = []
+        self.cpu_s = 0.0
+        self.peak_mb = 0.0
+        world.listeners.append(self._listen)
+
+    def _listen(self, entry: dict[str, Any]) -> None:
+        if entry.get("event") == self._wanted:
+            self._heard.set()
+
+    def kill_at(self, moment: Moment, limit_s: float) -> None:
+        """Let the run come to that moment, kill, start again."""
+        world = self._world
+        until_ms = self._start_ms + moment.progress * (self._end_ms - self._start_ms)
+        if moment.event == "built_in_venue_attached":
+            world.wait_until(lambda: world.venue_clock()["now_ms"] >= until_ms, limit_s, "the next kill", 0.02)
+            self._kill()
+            self._arm(moment.event)
+            self._restart()
+        else:
+            world.wait_until(lambda: world.venue_clock()["now_ms"] >= until_ms, limit_s, "the next kill", 0.02)
+            self._arm(moment.event)
+        if moment.event is not None:
+            self._heard.wait(WAIT_FOR_EVENT_S)
+        time.sleep(moment.delay_ms / 1000)
+        self._kill()
+        self._restart()
+
+    def _arm(self, event: str | None) -> None:
+        self._heard.clear()
+        self._wanted = event
+
+    def _kill(self) -> None:
+        daemon = self._world.daemon
+        assert daemon is not None
+        if daemon.process.poll() is not None:
+            raise BenchmarkFailed(f"the daemon ended by itself, status {daemon.process.returncode}; see "
+                                  f"{self._world.log}")
+        self.note_usage()
+        daemon.end(signal.SIGKILL, 10)
+
+    def note_usage(self) -> None:
+        """Add up what the living daemon took, and how long it took to be READY."""
+        daemon = self._world.daemon
+        assert daemon is not None
+        used = daemon.usage()
+        self.cpu_s += used.cpu_s
+        self.peak_mb = max(self.peak_mb, used.peak_mb)
+        if daemon.ready_after_s is not None:
+            self.ready_s.append(daemon.ready_after_s)
+
+    def _restart(self) -> None:
+        self._world.start()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print; 1 when anything was doubled, lost or forgotten."""
+    args.settings = [*SETTINGS, *args.settings]
+    with tempfile.TemporaryDirectory(prefix="tradingd-kill-") as temporary:
+        world, candles, what = make_world(args, args.keep or Path(temporary))
+        print(f"kill: {args.kills} x SIGKILL over {what}, speed {args.speed}, seed {args.seed}, "
+              + ", ".join(args.settings), flush=True)
+        try:
+            began = time.monotonic()
+            world.start(fresh=True)
+            world.wait_ready()
+            limit_s = time_limit_s(args) + 30.0 * args.kills
+            start_ms = world.venue_clock()["now_ms"]
+            killer = Killer(world, start_ms, start_ms + args.length * 60_000)
+            for moment in plan(args.kills, Random(args.seed)):
+                killer.kill_at(moment, limit_s)
+            world.wait_ready()
+            world.wait_finished(limit_s)
+            world.wait_quiet()
+            killer.note_usage()
+            took_s = time.monotonic() - began
+            daemon = world.daemon
+            assert daemon is not None
+            stop_s = daemon.end(signal.SIGINT, STOP_LIMIT_S)
+        finally:
+            world.close()
+        print(f"  took {took_s:.1f} s; CPU of all daemons {killer.cpu_s:.1f} s, peak memory {killer.peak_mb:.0f} MB; "
+              f"Ctrl-C to end {stop_s:.2f} s")
+        print(f"  start to READY: n = {len(killer.ready_s)}, median {percentile(killer.ready_s, 0.5):.2f} s, "
+              f"max {max(killer.ready_s):.2f} s")
+        findings = compare.compare(world.ledger, world.journal, candles, speed=args.speed, tolerated=TOLERATED)
+        clean = compare.report(findings) and daemon.process.returncode == 0
+        print("  nothing doubled, lost or forgotten" if clean else "  DIFFERENT")
+        return 0 if clean else 1

@@ -3,7 +3,7 @@ user who may only read the file. Plain sqlite3: the database libraries are not l
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
@@ -56,10 +56,12 @@ class Reader:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection, self.path = connection, path
 
-    def query(self, sql: str, parameters: Sequence[Value] = (), *, limit: int | None = None) -> Rows:
+    def query(
+        self, sql: str, parameters: Sequence[Value] | Mapping[str, Value] = (), *, limit: int | None = None
+    ) -> Rows:
         """The rows of one statement, at most `limit`; raises QueryFailed."""
         with self._hinting(), self._time_limit():
-            cursor = self._connection.execute(sql, tuple(parameters))
+            cursor = self._connection.execute(sql, parameters)
             if cursor.description is None:
                 raise QueryFailed(f"that gives no rows: only SELECT can be asked. {_views_hint()}")
             rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)

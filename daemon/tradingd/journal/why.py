@@ -46,9 +46,9 @@ def _nothing(
     where = f"{symbol}@{venue}"
     step: Step = {"step": "nothing", "strategy": strategy, "instrument": where, "time_ms": time_ms}
     near = reader.query(
-        "SELECT max(time_ms) FILTER (WHERE time_ms <= ?4), min(time_ms) FILTER (WHERE time_ms > ?4)"
-        " FROM decisions WHERE strategy = ?1 AND venue = ?2 AND symbol = ?3",
-        (strategy, venue, symbol, time_ms),
+        "SELECT max(time_ms) FILTER (WHERE time_ms <= :at), min(time_ms) FILTER (WHERE time_ms > :at)"
+        " FROM decisions WHERE strategy = :strategy AND venue = :venue AND symbol = :symbol",
+        {"strategy": strategy, "venue": venue, "symbol": symbol, "at": time_ms},
     ).rows[0]
     step["decision_before_ms"], step["decision_after_ms"] = near
     last_closes = [_whole(row["last_open_ms"]) + timeframe_ms(str(row["timeframe"])) for row in streams]
@@ -77,9 +77,10 @@ def _nothing(
 
 def _by_order(reader: Reader, name: str) -> list[Step]:
     found = reader.query(
-        "SELECT intent_id, client_order_id FROM orders WHERE client_order_id = ?1"
-        " UNION SELECT intent_id, client_order_id FROM orders WHERE venue_order_id = ?1 OR child_venue_order_id = ?1",
-        (name,),
+        "SELECT intent_id, client_order_id FROM orders WHERE client_order_id = :name"
+        " UNION SELECT intent_id, client_order_id FROM orders"
+        " WHERE venue_order_id = :name OR child_venue_order_id = :name",
+        {"name": name},
     )
     steps: list[Step] = []
     for intent, order in found.rows:
@@ -145,9 +146,10 @@ def _down_from_order(reader: Reader, order: str) -> list[Step]:
     steps: list[Step] = [{"step": "order", **row}]
     events = reader.query("SELECT * FROM order_events WHERE client_order_id = ? ORDER BY sequence", (order,)).objects()
     fills = reader.query(
-        "SELECT * FROM fills WHERE client_order_id = ?1 OR (client_order_id IS NULL AND venue = ?2 AND symbol = ?3"
-        " AND venue_order_id IN (?4, ?5)) ORDER BY time_ms, sequence",
-        (order, row["venue"], row["symbol"], row["venue_order_id"], row["child_venue_order_id"]),
+        "SELECT * FROM fills WHERE client_order_id = :client_order_id OR (client_order_id IS NULL AND venue = :venue"
+        " AND symbol = :symbol AND venue_order_id IN (:venue_order_id, :child_venue_order_id))"
+        " ORDER BY time_ms, sequence",
+        row,
     ).objects()
     steps += [{"step": "event", **event} for event in events]
     steps += [{"step": "fill", **fill} for fill in fills]

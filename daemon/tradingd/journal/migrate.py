@@ -122,7 +122,7 @@ def _views_are_current(connection: sqlite3.Connection) -> bool:
     """Whether the journal has the views of this code."""
     present = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'view'").fetchone()[0]
     stored = connection.execute("SELECT value FROM meta WHERE name = 'views_sha256'").fetchone()
-    return stored == (_views_digest(),) and present == len(VIEWS)
+    return bool(stored == (_views_digest(),) and present == len(VIEWS))
 
 
 def _make_views(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,1 @@
+"""Deterministic simulation: the whole daemon core, unmodified ccxt.pro and the built-in venue in one virtual time."""

@@ -1,0 +1,295 @@
+"""The network between a daemon and the venue, and the venue's own clockwork: seeded latencies, faults, one wire log."""
+
+from collections.abc import Callable
+from random import Random
+
+import msgspec
+
+from tradingd.emulator.binance.model import BinanceVenue
+from tradingd.emulator.wire import Close, Frame, HttpRequest, HttpResponse, Refusal
+from tradingd.simulation.clock import START_MS
+from tradingd.simulation.faults import FaultPlan
+from tradingd.simulation.loop import SECOND_US, Timeline
+from tradingd.simulation.wire import Exchanged, SocketLife, WireLog
+
+Deliver = Callable[[str, object], None]
+"""Takes what a websocket brings: its kind (text, pong, close, dropped) and the value."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What comes back for a request: a response, or how the connection ended (`trouble`)."""
+
+    trouble: str = ""
+    status: int = 0
+    headers: dict[str, str] = {}
+    body: bytes = b""
+    cut: bool = False
+
+
+class Pipe:
+    """The network's view of one websocket: where its frames go, and when the last one will have arrived."""
+
+    def __init__(self, life: SocketLife, deliver: Deliver) -> None:
+        self.life = life
+        self.deliver = deliver
+        self.session = 0
+        self.is_open = True
+        self.mute_until_us = 0
+        self.is_half_open = False
+        self.arrives_us = 0
+        self.leaves_us = 0
+
+    @property
+    def is_account(self) -> bool:
+        """Whether it is the user stream."""
+        return self.life.path.startswith("/private")
+
+
+class Network:
+    """One per world; it outlives daemons. What they had sent when they died still arrives."""
+
+    def __init__(self, timeline: Timeline, venue: BinanceVenue, plan: FaultPlan, seed: str) -> None:
+        self.timeline = timeline
+        self.venue = venue
+        self.plan = plan
+        self.log = WireLog()
+        self.boundary: Callable[[str], None] = lambda name: None
+        self.check_journal: Callable[[str], bool] = lambda client_order_id: True
+        self._random = Random(f"{seed}/latency")
+        self._pipes: dict[int, Pipe] = {}
+        self._not_before_us = 0
+        timeline.source = self._venue_due_us
+        timeline.on_source = self.run_venue
+
+    # --- the venue's time -----------------------------------------------------------------------------------------
+
+    @property
+    def venue_ms(self) -> int:
+        """Venue time now."""
+        return START_MS + self.timeline.now_us // 1000
+
+    def _venue_due_us(self) -> int:
+        due_us = (self.venue.next_event_ms() - START_MS) * 1000
+        return max(due_us, self._not_before_us)
+
+    def run_venue(self) -> None:
+        """Bring the venue to this moment and send what it pushes."""
+        now_ms = self.venue_ms
+        for session, frame in self.venue.advance(now_ms):
+            self._push(session, frame)
+        # the venue is asked again in its next millisecond at the earliest: its clock has no finer step
+        self._not_before_us = (now_ms - START_MS + 1) * 1000
+
+    # --- latency --------------------------------------------------------------------------------------------------
+
+    def _latency_us(self) -> int:
+        """One way: mostly 10 to 40 ms, now and then much more."""
+        draw = self._random
+        if draw.random() < 0.01:
+            return draw.randrange(100_000, 600_000)
+        return draw.randrange(8_000, 40_000)
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def send(self, request: HttpRequest, incarnation: int, done: Callable[[Answer], None]) -> None:
+        """Put a request on its way; `done` is called when the answer, or the end of the connection, is felt."""
+        now_us = self.timeline.now_us
+        fate = self.plan.fate(now_us, request.method, request.path)
+        entry = Exchanged(
+            len(self.log.requests),
+            incarnation,
+            request.method,
+            request.path,
+            request.query,
+            request.body.decode(),
+            now_us,
+            fate.kind,
+        )
+        if entry.is_create and entry.client_order_id is not None and fate.kind != "refuse":
+            entry.journalled = self.check_journal(entry.client_order_id)
+        self.log.requests.append(entry)
+        self.log.note(now_us, "send", request.method, request.path, request.query, request.body, fate.kind)
+        out_us, back_us = self._latency_us() + fate.out_us, self._latency_us() + fate.back_us
+
+        def answer(value: Answer) -> None:
+            self.timeline.after(back_us, lambda: self._answered(entry, value, done))
+
+        def arrive() -> None:
+            if fate.kind == "banned":
+                until_s = max(1, (self.plan.ban_until_us - self.timeline.now_us) // SECOND_US + 1)
+                body = b'{"code":-1003,"msg":"Way too many requests; IP(127.0.0.1) banned."}'
+                answer(Answer(status=418, headers={"Retry-After": str(until_s)}, body=body))
+                return
+            if fate.kind == "unknown_503_before":
+                answer(_unknown_503())
+                return
+            response = self._handle(entry, request)
+            answer(_spoiled(fate.kind, response, self._random))
+
+        if fate.kind == "refuse":
+            self.timeline.after(back_us, lambda: self._answered(entry, Answer("refused"), done))
+        elif fate.kind == "reset_before":
+            self.timeline.after(out_us + back_us, lambda: self._answered(entry, Answer("reset"), done))
+        elif fate.kind != "lose_request":
+            self.timeline.after(out_us, arrive)
+
+    def _handle(self, entry: Exchanged, request: HttpRequest) -> HttpResponse:
+        self.run_venue()
+        response = self.venue.handle(request)
+        entry.arrived_us, entry.status, entry.answer = self.timeline.now_us, response.status, response.body
+        self.log.note(self.timeline.now_us, "handled", str(entry.number), str(response.status), response.body)
+        self.boundary(f"handled {request.method} {request.path}")
+        return response
+
+    def _answered(self, entry: Exchanged, value: Answer, done: Callable[[Answer], None]) -> None:
+        if value.trouble == "silence":
+            return
+        entry.answered_us = self.timeline.now_us
+        self.log.note(self.timeline.now_us, "answered", str(entry.number), value.trouble, value.body)
+        self.boundary(f"answered {entry.method} {entry.path}")
+        done(value)
+
+    # --- websockets -----------------------------------------------------------------------------------------------
+
+    def dial(self, path: str, query: str, incarnation: int, deliver: Deliver, done: Callable[[object], None]) -> None:
+        """Open a websocket: `done` gets a Pipe, a Refusal, or text that names the trouble."""
+        fate = self.plan.fate(self.timeline.now_us, "DIAL", path).kind
+        if fate in ("lose_request", "lose_reply"):
+            return
+        if fate in ("refuse", "reset_before", "reset_after", "banned"):
+            self.timeline.after(self._latency_us(), lambda: done("refused"))
+            return
+        self.timeline.after(self._latency_us(), lambda: self._open(path, query, incarnation, deliver, done))
+
+    def _open(self, path: str, query: str, incarnation: int, deliver: Deliver, done: Callable[[object], None]) -> None:
+        self.run_venue()
+        session = self.venue.open_session(path, query)
+        if isinstance(session, Refusal):
+            self.timeline.after(self._latency_us(), lambda: done(session))
+            return
+        life = SocketLife(len(self.log.sockets), incarnation, path, self.timeline.now_us)
+        self.log.sockets.append(life)
+        pipe = Pipe(life, deliver)
+        pipe.session = session
+        self._pipes[session] = pipe
+        self.log.note(self.timeline.now_us, "opened", path, str(session))
+        pipe.arrives_us = self.timeline.now_us + self._latency_us()
+        self.timeline.at(pipe.arrives_us, lambda: done(pipe))
+
+    def send_frame(self, pipe: Pipe, text: str) -> None:
+        """A frame from the daemon, in order."""
+        self.log.note(self.timeline.now_us, "frame out", text)
+        pipe.leaves_us = max(pipe.leaves_us, self.timeline.now_us + self._latency_us())
+        self.timeline.at(pipe.leaves_us, lambda: self._frame_arrived(pipe, text))
+
+    def _frame_arrived(self, pipe: Pipe, text: str) -> None:
+        if not pipe.is_open or pipe.is_half_open:
+            return
+        self.run_venue()
+        for frame in self.venue.on_frame(pipe.session, text):
+            self._deliver(pipe, frame)
+
+    def ping(self, pipe: Pipe) -> None:
+        """The pong comes after a round trip, unless the connection is half open."""
+        if not pipe.is_half_open:
+            self.timeline.after(2 * self._latency_us(), lambda: self._pong(pipe))
+
+    def _pong(self, pipe: Pipe) -> None:
+        if pipe.is_open and not pipe.is_half_open:
+            pipe.deliver("pong", b"")
+
+    def _push(self, session: int, frame: Frame) -> None:
+        pipe = self._pipes.get(session)
+        if pipe is not None:
+            self._deliver(pipe, frame)
+
+    def _deliver(self, pipe: Pipe, frame: Frame) -> None:
+        """Send one frame to the daemon; frames keep their order unless a fault says otherwise."""
+        now_us = self.timeline.now_us
+        if now_us < pipe.mute_until_us or pipe.is_half_open:
+            return
+        fault = self.plan.frame_fault(now_us) if pipe.is_account else ""
+        if fault == "drop_frame":
+            return
+        when_us = max(pipe.arrives_us, now_us + self._latency_us())
+        if fault == "reorder_frame":
+            when_us += self._random.randrange(50_000, 800_000)
+        else:
+            pipe.arrives_us = when_us
+        for _ in range(2 if fault == "duplicate_frame" else 1):
+            self.timeline.at(when_us, lambda: self._felt(pipe, frame))
+
+    def _felt(self, pipe: Pipe, frame: Frame) -> None:
+        if not pipe.is_open:
+            return
+        self.log.frames += 1
+        if isinstance(frame, Close):
+            self.log.note(self.timeline.now_us, "close in", str(frame.code))
+            pipe.deliver("close", frame.code)
+            return
+        self.log.note(self.timeline.now_us, "frame in", frame)
+        if pipe.is_account:
+            self.boundary("account frame")
+        pipe.deliver("text", frame)
+
+    def hang_up(self, pipe: Pipe) -> None:
+        """The daemon's side ended."""
+        if pipe.is_open:
+            pipe.is_open = False
+            pipe.life.closed_us = self.timeline.now_us
+            self.timeline.after(self._latency_us(), lambda: self._hung_up(pipe))
+
+    def _hung_up(self, pipe: Pipe) -> None:
+        self._pipes.pop(pipe.session, None)
+        self.venue.close_session(pipe.session)
+
+    # --- faults of connections ------------------------------------------------------------------------------------
+
+    def pipes(self, *, account: bool) -> list[Pipe]:
+        """The open connections of one kind."""
+        return [pipe for pipe in self._pipes.values() if pipe.is_open and pipe.is_account is account]
+
+    def drop(self, *, account: bool) -> None:
+        """Reset the connections of one kind."""
+        for pipe in self.pipes(account=account):
+            self.hang_up(pipe)
+            pipe.deliver("dropped", "")
+
+    def mute(self, *, account: bool, for_us: int, half_open: bool) -> None:
+        """Swallow what the venue sends; half open: pings go unanswered too, and for ever."""
+        for pipe in self.pipes(account=account):
+            pipe.mute_until_us = self.timeline.now_us + for_us
+            pipe.is_half_open = half_open
+
+    def cut_off(self) -> None:
+        """The daemon's host lost every connection: it was killed."""
+        for pipe in list(self._pipes.values()):
+            self.hang_up(pipe)
+
+
+def _unknown_503() -> Answer:
+    return Answer(
+        status=503,
+        headers={"Content-Type": "application/json"},
+        body=b'{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; '
+        b'execution status unknown."}',
+    )
+
+
+def _spoiled(kind: str, response: HttpResponse, draw: Random) -> Answer:
+    """The venue's answer as it reaches the daemon."""
+    headers, body = dict(response.headers), response.body
+    if kind == "lose_reply":
+        return Answer("silence")
+    if kind == "reset_after":
+        return Answer("reset")
+    if kind == "cut_body":
+        return Answer(status=response.status, headers=headers, body=body[: draw.randrange(len(body) + 1)], cut=True)
+    if kind == "truncated":
+        return Answer(status=response.status, headers=headers, body=body[: draw.randrange(len(body) + 1)])
+    if kind == "html_after":
+        page = b"<html><body>502 Bad Gateway</body></html>"
+        return Answer(status=502, headers={"Content-Type": "text/html"}, body=page)
+    if kind == "unknown_503_after":
+        return _unknown_503()
+    return Answer(status=response.status, headers=headers, body=body)

@@ -204,8 +204,8 @@ def read_journal(path: Path) -> JournalSide:
                             " ORDER BY created_ms")
     ]
     fills = [
-        Fill(venue_symbol(r[0]), r[1], r[2] or "", r[3].upper(), _number(r[4]), _number(r[5]), _number(r[6]), _number(r[7]),
-             r[8])
+        Fill(venue_symbol(r[0]), r[1], r[2] or "", r[3].upper(), _number(r[4]), _number(r[5]), _number(r[6]),
+             _number(r[7]), r[8])
         for r in db.execute("SELECT symbol, trade_id, client_order_id, side, price, quantity, fee,"
                             " coalesce(realized_pnl, 0), time_ms FROM fills ORDER BY sequence")
     ]

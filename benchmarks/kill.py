@@ -17,15 +17,20 @@ SETTINGS = ["strategies.trend.stop=0.004", "strategies.trend.take_profit=0.006"]
 """Nearer stops than the shipped ones, so that within the run many are hit."""
 
 TOLERATED: frozenset[str] = frozenset()
-LONGEST_MS = 40.0
+STARTING = "built_in_venue_attached"
+NEAR = ("order_submitted entry", "order_submitted stop", STARTING, "order_filled entry", "order_submitted exit",
+        "fill_booked", "order_submitted entry", "position_closed")
+"""Log events, with the purpose of the order where it matters, after which a kill hurts most."""
+LONGEST_MS = 20.0
+LONGEST_START_MS = 2_500.0
 WAIT_FOR_EVENT_S = 60.0
 
 
 class Moment(NamedTuple):
-    """When to kill: at a share of the run's candles, then `delay_ms` after the next log event named, if one is."""
+    """When to kill: at a share of the run, then `delay_ms` after the next log event named, unless that is empty."""
 
     progress: float
-    event: str | None
+    event: str
     delay_ms: float
 
 
@@ -40,12 +45,11 @@ def plan(kills: int, rng: Random) -> list[Moment]:
     """Half at any moment; half just after an order was submitted, a fill was booked, or while starting."""
     moments = []
     for number in range(kills):
-        event = (None, "order_submitted", None, ("fill_booked", "built_in_venue_attached", "order_submitted",
-                                                 "order_filled")[number // 4 % 4])[number % 4]
-        longest = LONGEST_MS if event != "built_in_venue_attached" else 2_000.0
+        event = NEAR[number // 2 % len(NEAR)] if number % 2 else None
+        longest_ms = LONGEST_START_MS if event == STARTING else LONGEST_MS
         # squared: most of the delays are short, where an order is on its way
-        delay_ms = longest * rng.random() ** 2 if event else rng.uniform(0, 1_000)
-        moments.append(Moment(rng.uniform(0.01, 0.97), event, delay_ms))
+        delay_ms = longest_ms * rng.random() ** 2 if event else rng.uniform(0, 1_000)
+        moments.append(Moment(rng.uniform(0.01, 0.97), event or "", delay_ms))
     return sorted(moments)
 
 
@@ -55,7 +59,7 @@ class Killer:
     def __init__(self, world: World, start_ms: int, end_ms: int) -> None:
         self._world = world
         self._start_ms, self._end_ms = start_ms, end_ms
-        self._wanted: str | None = None
+        self._wanted = ""
         self._heard = threading.Event()
         self.ready_s: list[float] = []
         self.cpu_s = 0.0
@@ -63,30 +67,25 @@ class Killer:
         world.listeners.append(self._listen)
 
     def _listen(self, entry: dict[str, Any]) -> None:
-        if entry.get("event") == self._wanted:
+        words = f"{entry.get('event')} {entry.get('purpose', '')}"
+        if self._wanted and words.startswith(self._wanted):
             self._heard.set()
 
     def kill_at(self, moment: Moment, limit_s: float) -> None:
         """Let the run come to that moment, kill, start again."""
         world = self._world
         until_ms = self._start_ms + moment.progress * (self._end_ms - self._start_ms)
-        if moment.event == "built_in_venue_attached":
-            world.wait_until(lambda: world.venue_clock()["now_ms"] >= until_ms, limit_s, "the next kill", 0.02)
+        world.wait_until(lambda: world.venue_clock()["now_ms"] >= until_ms, limit_s, "the next kill", 0.02)
+        self._heard.clear()
+        self._wanted = moment.event
+        if moment.event == STARTING:
             self._kill()
-            self._arm(moment.event)
-            self._restart()
-        else:
-            world.wait_until(lambda: world.venue_clock()["now_ms"] >= until_ms, limit_s, "the next kill", 0.02)
-            self._arm(moment.event)
-        if moment.event is not None:
+            world.start()
+        if moment.event:
             self._heard.wait(WAIT_FOR_EVENT_S)
         time.sleep(moment.delay_ms / 1000)
         self._kill()
-        self._restart()
-
-    def _arm(self, event: str | None) -> None:
-        self._heard.clear()
-        self._wanted = event
+        world.start()
 
     def _kill(self) -> None:
         daemon = self._world.daemon
@@ -106,9 +105,6 @@ class Killer:
         self.peak_mb = max(self.peak_mb, used.peak_mb)
         if daemon.ready_after_s is not None:
             self.ready_s.append(daemon.ready_after_s)
-
-    def _restart(self) -> None:
-        self._world.start()
 
 
 def run(args: argparse.Namespace) -> int:

@@ -136,7 +136,7 @@ class SubmitOutcome(msgspec.Struct, frozen=True):
 
 
 class CancelVerdict(StrEnum):
-    """What an answer to a cancel proves. GONE: the venue does not know the order as open; look it up before a verdict."""
+    """What an answer to a cancel proves. GONE: the venue knows no such open order; look it up before a verdict."""
 
     CANCELED = "canceled"
     GONE = "gone"

@@ -16,7 +16,7 @@ IntentId = NewType("IntentId", str)
 Epoch = NewType("Epoch", str)
 
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
-_CLIENT_ORDER_ID = re.compile(r"^([A-Za-z0-9]{1,6})-([0-9a-z]{8,16})-([0-9]{1,9})([a-z])$")
+_CLIENT_ORDER_ID = re.compile(r"([A-Za-z0-9]{1,6})-([0-9a-z]{8,16})-([1-9][0-9]{0,8})([a-z])")
 MAX_CLIENT_ORDER_ID_LENGTH = 32
 """The longest id that is legal on Binance (36), Bybit (36) and Bitget (50 classic, 32 unified)."""
 
@@ -70,14 +70,14 @@ def make_epoch(boot_ms: int, tail: str) -> Epoch:
 def make_client_order_id(prefix: str, epoch: Epoch, sequence: int, purpose: Purpose) -> ClientOrderId:
     """`<prefix>-<epoch>-<sequence><purpose>`, legal on all three venues. Raises ValueError when it would not be."""
     text = f"{prefix}-{epoch}-{sequence}{purpose.value}"
-    if len(text) > MAX_CLIENT_ORDER_ID_LENGTH or _CLIENT_ORDER_ID.match(text) is None:
+    if len(text) > MAX_CLIENT_ORDER_ID_LENGTH or _CLIENT_ORDER_ID.fullmatch(text) is None:
         raise ValueError(f"client order id {text!r} is not legal: letters, digits, '-' and at most 32 characters")
     return ClientOrderId(text)
 
 
 def parse_client_order_id(text: str | None, prefix: str) -> ParsedClientOrderId | None:
     """The parts of an id under our prefix; None when the order is not ours."""
-    match = _CLIENT_ORDER_ID.match(text or "")
+    match = _CLIENT_ORDER_ID.fullmatch(text or "")
     if match is None or match[1] != prefix:
         return None
     try:

@@ -9,7 +9,7 @@ from tradingd.domain.errors import BadInstrument
 from tradingd.domain.ids import VenueId
 from tradingd.domain.numbers import round_down, round_nearest, round_up
 
-_FORM = re.compile(r"^([A-Z0-9]{1,20})/([A-Z0-9]{1,10}):([A-Z0-9]{1,10})@([a-z]{2,12})$")
+_FORM = re.compile(r"([A-Z0-9]{1,20})/([A-Z0-9]{1,10}):([A-Z0-9]{1,10})@([a-z]{2,12})")
 
 
 class InstrumentId(msgspec.Struct, frozen=True, order=True):
@@ -24,7 +24,7 @@ class InstrumentId(msgspec.Struct, frozen=True, order=True):
     @staticmethod
     def parse(text: str) -> "InstrumentId":
         """The id in `text`; raises BadInstrument saying which form is allowed."""
-        match = _FORM.match(text)
+        match = _FORM.fullmatch(text)
         if match is None:
             raise BadInstrument(
                 f"instrument {text!r} is not in the form BASE/QUOTE:SETTLE@venue, e.g. BTC/USDT:USDT@binance"

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
+from typing import TypeVar
 
 import msgspec
 
 from tradingd.domain.errors import BadNumber
 from tradingd.domain.instruments import InstrumentId
-from tradingd.domain.numbers import positive
+from tradingd.domain.jsonsafe import dumps
+from tradingd.domain.numbers import positive, shown
 
+E = TypeVar("E", bound=StrEnum)
 Number = Decimal | int | float | str
 
 
@@ -161,6 +164,17 @@ def _optional(value: object, what: str) -> Decimal | None:
     return None if value is None else positive(value, what)
 
 
+def _choice(kind: type[E], value: object, what: str) -> E:
+    allowed = ", ".join(kind)
+    if not isinstance(value, str) or value not in tuple(kind):
+        raise BadNumber(f"{what} is {shown(value)}; allowed: {allowed}")
+    return kind(value)
+
+
+def _is_count(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
 def check_enter(intent: Enter) -> CheckedEnter | Denial:
     """The intent with exact numbers, or the denial `invalid_intent` that names the field and what is allowed."""
     sizes = [name for name in ("quantity", "notional", "risk") if getattr(intent, name) is not None]
@@ -168,20 +182,15 @@ def check_enter(intent: Enter) -> CheckedEnter | Denial:
         given = ", ".join(sizes) or "none of them"
         return Denial(DenyReason.INVALID_INTENT, f"exactly one of quantity, notional, risk is allowed; given: {given}")
     try:
-        side = Side(intent.side)
-        time_in_force = TimeInForce(intent.time_in_force)
-    except ValueError as error:
-        return Denial(DenyReason.INVALID_INTENT, f"{error}; allowed: buy or sell, GTC, IOC or FOK")
-    if (
-        isinstance(intent.expire_candles, bool)
-        or not isinstance(intent.expire_candles, int)
-        or not 1 <= intent.expire_candles <= 10_000
-    ):
-        return Denial(DenyReason.INVALID_INTENT, f"expire_candles is {intent.expire_candles!r}; allowed: 1 to 10000")
-    try:
+        side = _choice(Side, intent.side, "side")
+        time_in_force = _choice(TimeInForce, intent.time_in_force, "time_in_force")
+        if not isinstance(intent.post_only, bool):
+            raise BadNumber(f"post_only is {shown(intent.post_only)}; allowed: True or False")
+        if not _is_count(intent.expire_candles, 10_000):
+            raise BadNumber(f"expire_candles is {shown(intent.expire_candles)}; allowed: 1 to 10000")
         risk = _optional(intent.risk, "risk")
         if risk is not None and risk >= 1:
-            raise BadNumber(f"risk is {intent.risk!r}; allowed: a fraction of equity above 0 and below 1")
+            raise BadNumber(f"risk is {shown(intent.risk)}; allowed: a fraction of equity above 0 and below 1")
         checked = CheckedEnter(
             instrument=intent.instrument,
             side=side,
@@ -190,16 +199,18 @@ def check_enter(intent: Enter) -> CheckedEnter | Denial:
             risk=risk,
             limit_price=_optional(intent.limit_price, "limit_price"),
             time_in_force=time_in_force,
-            post_only=bool(intent.post_only),
+            post_only=intent.post_only,
             expire_candles=intent.expire_candles,
             stop_loss=_optional(intent.stop_loss, "stop_loss"),
             take_profit=_optional(intent.take_profit, "take_profit"),
-            tag=str(intent.tag)[:100],
+            tag=(intent.tag if isinstance(intent.tag, str) else dumps(intent.tag))[:100],
         )
     except BadNumber as error:
         return Denial(DenyReason.INVALID_INTENT, str(error))
     if checked.post_only and checked.limit_price is None:
         return Denial(DenyReason.INVALID_INTENT, "post_only needs a limit_price")
+    if checked.post_only and checked.time_in_force is not TimeInForce.GTC:
+        return Denial(DenyReason.INVALID_INTENT, "post_only rests in the book; allowed with it: GTC")
     if checked.risk is not None and checked.stop_loss is None:
         return Denial(DenyReason.INVALID_INTENT, "risk needs a stop_loss to measure the loss against")
     return checked

@@ -38,6 +38,7 @@ class MachineClock:
     def __init__(self, speed: float = 1.0) -> None:
         self.speed = speed
         self.offset_ms = 0
+        self.wall_offset_ms = 0
         self.longest_sleep_s = 60.0
         self._start_ms = time.time_ns() // 1_000_000
         self._start = time.monotonic()
@@ -53,7 +54,7 @@ class MachineClock:
         return time.monotonic()
 
     def wall_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+        return time.time_ns() // 1_000_000 + self.wall_offset_ms
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(min(seconds, self.longest_sleep_s))

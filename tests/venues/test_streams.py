@@ -148,9 +148,11 @@ async def test_a_reconnect_survives_the_late_second_end_of_the_old_connection(be
     venue = await bench.open()
     await venue.watch(CANDLES)
     client = next(iter(venue._exchange.clients.values()))
-    await venue.reset_stream("candles", "test")
+    client.on_close(1001)  # as ccxt itself does on a peer's close frame, and once more when the socket is gone
     await venue.watch(CANDLES)
     client.on_close(1006)
+    await venue.watch(StreamKey(BINANCE_ID, "candles", BTC.symbol, "5m"))
+    assert len(bench.proxy.websockets) == 2, "the successor was dropped"
     bench.sink.events.clear()
     bench.proxy.inject(MARKET, kline(bench))
     await bench.sink.wait_for("candle")
@@ -258,6 +260,7 @@ async def test_the_listen_key_is_renewed_again_and_again(bench: Bench) -> None:
             return bench.proxy.names().count("PUT /fapi/v1/listenKey") == wanted
 
         await until(renewed)
+    await venue._exchange.keep_alive_listen_key()  # what ccxt's own timer would do
     await asyncio.sleep(0.05)
     assert bench.proxy.names().count("PUT /fapi/v1/listenKey") == 3
     assert bench.sink.all("disconnect") == []
@@ -282,7 +285,7 @@ async def test_subscriptions_on_one_connection_are_paced(bench: Bench) -> None:
     keys = [StreamKey(BINANCE_ID, "candles", BTC.symbol, frame) for frame in ("1m", "3m", "5m", "15m", "30m", "1h")]
     began = time.monotonic()
     await asyncio.gather(*(venue.watch(key) for key in keys))
-    assert time.monotonic() - began >= 5 * 0.125 - 0.01
+    assert 5 * 0.125 - 0.01 <= time.monotonic() - began < 5 * 0.25 - 0.1, "the slower one is ccxt's own pace"
     assert len([path for path, _ in bench.proxy.websockets if path.startswith(MARKET)]) == 1
 
 

@@ -17,6 +17,8 @@ from tradingd.ports import Clock, Priority, Store
 
 SWEEP_ROUNDS = 4
 """Cancel and read again, this often; a venue whose list lags a cancel needs more than one look."""
+CANCEL_AGAIN_S = 2.0
+"""A list may go on showing what was cancelled; so long after an answer it is not cancelled a second time."""
 
 
 class LeftoverSweeper:
@@ -46,6 +48,7 @@ class LeftoverSweeper:
         self._limits = limits
         self._keep = keep
         self._proofs: dict[InstrumentId, int] = {}
+        self._ended_at: dict[InstrumentId, dict[str, float]] = {}
         self.foreign: dict[InstrumentId, dict[str, VenueOrder]] = {}
         self.known_epochs: set[Epoch] = set()
         self.on_stranger: Callable[[str], None] = lambda why: None
@@ -98,18 +101,29 @@ class LeftoverSweeper:
             shown = await venue.open_orders(instrument, priority)
             leftovers = await self.take_in(instrument, shown)
             if not leftovers:
+                self._ended_at.pop(instrument, None)
                 self._proofs[instrument] = self._clock.now_ms()
                 return True
             for leftover in leftovers:
-                outcome = await venue.cancel(leftover, Priority.CANCEL)
-                if outcome.verdict in (CancelVerdict.FAILED, CancelVerdict.AMBIGUOUS):
-                    self._raise(
-                        "leftover_not_cancelled",
-                        Severity.WARNING,
-                        f"{leftover.client_order_id}: {outcome.code} {outcome.message}",
-                        instrument,
-                    )
+                await self._cancel(leftover)
         return False
+
+    async def _cancel(self, leftover: VenueOrder) -> None:
+        """Cancel one, unless the venue just said that it is no more and only its list lags behind."""
+        ended_at = self._ended_at.setdefault(leftover.instrument, {})
+        key = f"{leftover.client_order_id} {leftover.venue_order_id}"
+        if self._clock.monotonic() - ended_at.get(key, -CANCEL_AGAIN_S) < CANCEL_AGAIN_S:
+            return
+        outcome = await self._router.venue(leftover.instrument).cancel(leftover, Priority.CANCEL)
+        if outcome.verdict in (CancelVerdict.CANCELED, CancelVerdict.GONE):
+            ended_at[key] = self._clock.monotonic()
+            return
+        self._raise(
+            "leftover_not_cancelled",
+            Severity.WARNING,
+            f"{leftover.client_order_id}: {outcome.code} {outcome.message}",
+            leftover.instrument,
+        )
 
     async def take_in(self, instrument: InstrumentId, shown: list[VenueOrder]) -> list[VenueOrder]:
         """Learn from a complete reading of an instrument's open orders; returns our leftovers among them."""

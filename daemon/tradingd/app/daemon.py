@@ -111,7 +111,11 @@ class Daemon:
             limiter,
             endpoint=sim.endpoint if sim else section.endpoint,
             window_scale=float(self.settings.daemon.speed) if self.settings.mode == "sim" else 1.0,
-            settings=ClientSettings(receive_window_ms=section.receive_window_ms),
+            settings=ClientSettings(
+                receive_window_ms=section.receive_window_ms,
+                # an account stream may be silent for hours: only its pongs say that it lives
+                ping_interval_ms=round(self.settings.execution.stale_after_s * 1000 / 3),
+            ),
         )
         limiter.add_venue(name, venue.quirks.rate_plan())
         return venue

@@ -1,0 +1,158 @@
+"""README and docs/ name only what exists: files, tests, commands, config keys; and the example strategy works."""
+
+import contextlib
+import io
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tradingd.cli.main import main
+from tradingd.config import load_settings
+from tradingd.config.resources import default_config_path
+from tradingd.domain.instruments import InstrumentId
+from tradingd.strategy import Enter, Exit
+from tradingd.strategy.loader import load_plugin
+from tradingd.strategy.testing import Bench, make_candles
+
+ROOT = Path(__file__).parents[2]
+PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "docs/architecture.md", "docs/decisions.md")}
+README = PAGES["README.md"]
+PROSE = {name: re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL) for name, text in PAGES.items()}
+PAGE = pytest.mark.parametrize("page", PAGES)
+
+
+def block(language: str) -> str:
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return str(text)
+
+
+@pytest.fixture
+def breakout(tmp_path: Path) -> Path:
+    """A config of the page's section, beside a strategies directory with the page's plugin."""
+    (tmp_path / "strategies").mkdir(mode=0o755)
+    plugin = tmp_path / "strategies" / "breakout.py"
+    plugin.write_text(block("python"))
+    plugin.chmod(0o644)
+    config = tmp_path / "config.toml"
+    config.write_text(f"[venues.binance]\n{block('toml')}")
+    return config
+
+
+def test_the_example_strategy_loads_enters_with_a_stop_and_exits(breakout: Path) -> None:
+    instrument = InstrumentId.parse("ETH/USDT:USDT@binance")
+    loaded = load_plugin("breakout", breakout.parent / "strategies").strategy_class
+    bench = Bench(loaded(length=3), [instrument], history=make_candles(instrument, [100, 100, 100, 100]))
+    bench.start()
+    (candle,) = make_candles(instrument, [120])
+    (enter,) = bench.candle(candle)
+    assert isinstance(enter, Enter) and enter.stop_loss == candle.close * 98 / 100
+
+
+def test_the_example_passes_its_own_trial(breakout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["strategies", "check", "breakout", "--config", str(breakout)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"yields +\d+ Enter, \d+ Exit", said) and "good" in said, said
+
+
+def test_the_example_closes_what_falls_below_the_average(breakout: Path) -> None:
+    from decimal import Decimal
+
+    from tradingd.domain.positions import Position
+
+    instrument = InstrumentId.parse("ETH/USDT:USDT@binance")
+    loaded = load_plugin("breakout", breakout.parent / "strategies").strategy_class
+    bench = Bench(loaded(length=3), [instrument], history=make_candles(instrument, [100, 100, 100, 100]))
+    bench.start()
+    bench.account.positions[instrument] = Position(instrument, Decimal(1), Decimal(100))
+    (candle,) = make_candles(instrument, [90])
+    assert bench.candle(candle) == [Exit(instrument, reason="below the average")]
+
+
+@PAGE
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", PAGES[page]):
+        assert "://" not in target, "the pages need no internet"
+        assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+@PAGE
+def test_files_and_directories_that_are_named_exist(page: str) -> None:
+    named = re.findall(r"`((?:[\w.*-]+/)+[\w.*-]*)`", PROSE[page])
+    for path in named:
+        if path.startswith(("./var", "var/", "strategies/breakout", "tradingd/_share")):
+            continue  # made by a run, by the reader, by an installation
+        places = [ROOT, ROOT / "daemon" / "tradingd"]
+        assert any(list(place.glob(path.rstrip("/"))) for place in places), path
+
+
+def test_each_promise_names_tests_that_exist() -> None:
+    table = README.split("## What is promised")[1].split("## ")[0]
+    named = re.findall(r"\[([^\]]+)\]\((tests/[^)]+)\)", table)
+    assert len(named) >= 12
+    for sentence, path in named:
+        name = f"test_{sentence.replace(' ', '_')}("
+        assert name in (ROOT / path).read_text(), f"{path}: {name}"
+
+
+@PAGE
+def test_tests_that_are_named_exist(page: str) -> None:
+    every = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", PAGES[page]):
+        assert f"def {name}(" in every, name
+
+
+@PAGE
+def test_config_keys_that_are_named_exist(page: str) -> None:
+    shipped = tomllib.loads(default_config_path().read_text())
+    settings = load_settings(default_config_path(), {})
+    sections = {name: set(getattr(settings, name).model_fields_set) for name in ("daemon", "journal", "risk", "log")}
+    sections["execution"] = set(type(settings.execution).model_fields)
+    sections["venues.binance"] = set(type(settings.venues["binance"]).model_fields)
+    assert set(sections) - {"venues.binance"} <= set(shipped)
+    for section, key in re.findall(r"`(daemon|journal|risk|log|execution|venues\.binance)\.(\w+)", PROSE[page]):
+        if (ROOT / "daemon" / "tradingd" / section / f"{key}.py").exists():
+            continue
+        assert key in sections[section], f"{section}.{key}"
+
+
+@PAGE
+def test_commands_that_are_named_exist(page: str) -> None:
+    text = re.sub(r"\s+", " ", PAGES[page])
+    named = set(re.findall(r"tradingd ((?:journal|strategies|config) [a-z]+|[a-z]+)", " ".join(_code(text))))
+    for words in sorted(named):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+            status = main([*words.split(), "--help"])
+        assert status == 0, f"tradingd {words}: {said.getvalue()}"
+
+
+def _code(text: str) -> list[str]:
+    """Everything in backticks: that is where the pages name commands."""
+    return re.findall(r"```.*?```|`[^`]+`", text)
+
+
+def test_each_package_and_each_module_of_the_flow_is_on_the_map() -> None:
+    text = PAGES["docs/architecture.md"]
+    package = ROOT / "daemon" / "tradingd"
+    for path in sorted(package.iterdir()):
+        if path.is_dir() and (path / "__init__.py").exists():
+            assert f"`{path.name}/`" in text, path.name
+    for path in sorted((package / "execution").glob("[a-z]*.py")):
+        assert f"{path.stem}" in text, f"execution/{path.name}"
+
+
+def test_the_transition_diagram_is_the_table() -> None:
+    from tradingd.domain.orders import TRANSITIONS
+
+    (diagram,) = re.findall(
+        r"^```transitions\n(.*?)^```", PAGES["docs/architecture.md"], re.MULTILINE | re.DOTALL
+    )
+    drawn = set()
+    for line in diagram.splitlines():
+        before, _, rest = line.partition(":")
+        for arrow in rest.split(","):
+            event, _, after = arrow.strip().partition(" → ")
+            drawn.add((before.strip(), event, after))
+    table = {(before.value, event.value, after.value) for (before, event), after in TRANSITIONS.items()}
+    assert drawn == table

@@ -45,7 +45,7 @@ class IdempotencyManager:
         """Commit the leg before its request may leave; returns it as SUBMITTED, signed now.
 
         Raises JournalError when the journal cannot commit an entry. An exit or a protective order goes out all the
-        same, its id fsynced to the spool file first (P2); a spool that cannot be written raises JournalError too.
+        same, its id fsynced to the spool file first (P2), as SUBMITTED, so that a later start looks for it.
         """
         signed_ms = self._clock.now_ms()
         order = msgspec.structs.replace(
@@ -58,7 +58,7 @@ class IdempotencyManager:
             if order.request.purpose.may_increase_exposure:
                 self.void(order, str(error))
                 raise
-            self._spool_id(order)
+            self._spool_id(self._state.orders[order.client_order_id])
         return self._state.orders[order.client_order_id]
 
     def void(self, order: Order, why: str) -> None:

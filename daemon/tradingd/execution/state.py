@@ -1,8 +1,8 @@
 """What the daemon believes, in memory: orders, positions, closes, balances. Changed only by the recorder."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
+from itertools import islice
 
 from tradingd.domain.account import AccountSnapshot
 from tradingd.domain.ids import ClientOrderId, StrategyId, TradeId, VenueId, VenueOrderId
@@ -14,6 +14,7 @@ from tradingd.domain.records import LastCloseRecord, Recovered
 
 REMEMBERED_ORDERS = 2_000
 """Final orders kept in memory for late fills; older ones are read from the journal."""
+RECENT_FINAL_ORDERS = 50
 
 
 class TradingState:
@@ -22,7 +23,7 @@ class TradingState:
     def __init__(self) -> None:
         self.orders: dict[ClientOrderId, Order] = {}
         self.open_ids: dict[ClientOrderId, None] = {}
-        self._final_ids: deque[ClientOrderId] = deque()
+        self._final_ids: dict[ClientOrderId, None] = {}
         self._by_venue_id: dict[tuple[InstrumentId, VenueOrderId], ClientOrderId] = {}
         self.positions: dict[InstrumentId, Position] = {}
         self.last_closes: dict[InstrumentId, LastCloseRecord] = {}
@@ -50,20 +51,20 @@ class TradingState:
         for venue_id in (order.venue_order_id, order.child_venue_order_id):
             if venue_id is not None:
                 self._by_venue_id[(order.instrument, venue_id)] = key
+        # in one of the two, never both: a late fact may take an order back from its end
         if not order.status.is_final:
+            self._final_ids.pop(key, None)
             self.open_ids[key] = None
-        elif key in self.open_ids or key not in self._final_ids:
+        elif key not in self._final_ids:
             self.open_ids.pop(key, None)
-            self._final_ids.append(key)
+            self._final_ids[key] = None
             self._forget_old()
 
     def _forget_old(self) -> None:
         while len(self._final_ids) > REMEMBERED_ORDERS:
-            old = self._final_ids.popleft()
-            order = self.orders.get(old)
-            if order is None or not order.status.is_final:
-                continue
-            del self.orders[old]
+            old = next(iter(self._final_ids))
+            del self._final_ids[old]
+            order = self.orders.pop(old)
             for venue_id in (order.venue_order_id, order.child_venue_order_id):
                 if venue_id is not None:
                     self._by_venue_id.pop((order.instrument, venue_id), None)
@@ -97,15 +98,15 @@ class TradingState:
     def unbooked_quantity(self, instrument: InstrumentId) -> Decimal:
         """Signed contracts that the venue reported as filled and whose fills have not arrived yet."""
         total = ZERO
-        for order in self._recent_orders(instrument):
+        for order in self.recent_orders(instrument):
             if order.filled_quantity > order.booked_quantity:
                 total += (order.filled_quantity - order.booked_quantity) * order.request.side.sign
         return total
 
-    def _recent_orders(self, instrument: InstrumentId) -> Iterable[Order]:
-        """Open orders and the last final ones: only these can still lack fills."""
-        recent = [*self.open_ids, *list(self._final_ids)[-50:]]
-        return (self.orders[key] for key in recent if key in self.orders and self.orders[key].instrument == instrument)
+    def recent_orders(self, instrument: InstrumentId) -> Iterator[Order]:
+        """Open orders, then the last final ones, newest first: only these can still lack fills."""
+        recent = [*self.open_ids, *islice(reversed(self._final_ids), RECENT_FINAL_ORDERS)]
+        return (self.orders[key] for key in recent if self.orders[key].instrument == instrument)
 
     def expected_quantity(self, instrument: InstrumentId) -> Decimal:
         """Signed contracts we believe the venue holds now."""

@@ -137,10 +137,12 @@ class Protection:
 
     def review(self, instrument: InstrumentId) -> bool:
         """Look at the state after a fact; True when a protection step is due. Starts and stops the P5 clock."""
+        exposed = self._state.expected_quantity(instrument) != 0
         cover = self.covers.get(instrument)
+        if cover is None and exposed:
+            cover = self._revive(instrument)
         if cover is None:
             return False
-        exposed = self._state.expected_quantity(instrument) != 0
         covered = self.is_covered(instrument)
         if not exposed:
             cover.unprotected_since = None
@@ -159,6 +161,18 @@ class Protection:
                 self._tell(cover, covered=False)
             cover.told_covered = False
         return True
+
+    def _revive(self, instrument: InstrumentId) -> Cover | None:
+        """What the entry wanted that opened the position after all: a fill after a verdict or a cancel comes when the
+        sweep behind it has long ended the wish."""
+        position = self._state.position(instrument)
+        for order in self._state.recent_orders(instrument):
+            late = order.filled_quantity > order.booked_quantity
+            opened = position.strategy is not None and order.updated_ms >= (position.opened_ms or 0)
+            if order.request.purpose is Purpose.ENTRY and order.filled_quantity > 0 and (late or opened):
+                self._recorder.commit((self.want(order, order.stop_loss, order.take_profit),))
+                return self.covers[instrument]
+        return None
 
     def _take_profit_due(self, cover: Cover) -> bool:
         if cover.take_profit is None or cover.take_profit_tries >= TAKE_PROFIT_TRIES or cover.closing:

@@ -1,0 +1,28 @@
+"""A journal that was migrated once, copied for each test."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.execution.fakes import START_MS
+from tests.execution.world import World
+from tradingd.journal.opening import open_inline
+
+
+@pytest.fixture(scope="session")
+def empty_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("journal") / "journal.db"
+    open_inline(path, mode="sim", now_ms=START_MS).close_now()
+    return path
+
+
+@pytest.fixture
+def make_world(tmp_path, empty_journal):
+    """Makes a world on a fresh journal; call it inside the loop."""
+
+    def make(**options) -> World:
+        shutil.copy(empty_journal, tmp_path / "journal.db")
+        return World(tmp_path, **options)
+
+    return make

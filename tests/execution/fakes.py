@@ -300,7 +300,11 @@ class FakeVenue:
         whole = order.quantity is None or filled >= order.quantity or order.reduce_only
         status = OrderStatus.FILLED if whole else OrderStatus.PARTIALLY_FILLED
         order = msgspec.structs.replace(
-            order, status=status, filled_quantity=filled, average_price=price or self.mark, updated_ms=self.clock.now_ms()
+            order,
+            status=status,
+            filled_quantity=filled,
+            average_price=price or self.mark,
+            updated_ms=self.clock.now_ms(),
         )
         self.execute(order.instrument, order.side, quantity, price, order)
         return self._show(order)

@@ -184,7 +184,9 @@ class World:
 
     # --- acting ---------------------------------------------------------------------------------------------------
 
-    def submit(self, intent: Enter | Exit | CancelOrders, *, late: bool = False, cause_ms: int | None = None) -> IntentId:
+    def submit(
+        self, intent: Enter | Exit | CancelOrders, *, late: bool = False, cause_ms: int | None = None
+    ) -> IntentId:
         """A strategy's intent, its record committed as the host does."""
         self.intents += 1
         now_ms = self.clock.now_ms()
@@ -220,11 +222,13 @@ class World:
 
     async def until_flat(self, limit_s: float = 30) -> None:
         await self.until(
-            lambda: not self.venue.positions.get(BTC)
-            and not self.held()
-            and not self.execution.exits.goals
-            and not self.venue.open_now()
-            and self.execution.reconciler.check(BINANCE) is None,
+            lambda: (
+                not self.venue.positions.get(BTC)
+                and not self.held()
+                and not self.execution.exits.goals
+                and not self.venue.open_now()
+                and self.execution.reconciler.check(BINANCE) is None
+            ),
             limit_s,
         )
         await asyncio.sleep(0.1)
@@ -234,7 +238,9 @@ class World:
         began = self.clock.monotonic()
         while not condition():
             if self.clock.monotonic() - began > limit_s:
-                raise AssertionError(f"not so after {limit_s} s; incidents: {self.incidents()}; denied: {self.denials()}")
+                raise AssertionError(
+                    f"not so after {limit_s} s; incidents: {self.incidents()}; denied: {self.denials()}"
+                )
             await asyncio.sleep(0.005)
         return self.clock.monotonic() - began
 
@@ -298,4 +304,3 @@ class _NoWatch:
 
     def on_disconnect(self, stream: str, reason: str) -> None:
         return
-

@@ -151,6 +151,7 @@ def build_execution(
         retry,
         bus,
         clock,
+        limits,
         lambda instrument: late["pipeline"].note_fill(instrument.venue),
     )
     exits.load(recovered.flags, InstrumentId.parse)
@@ -188,6 +189,7 @@ def build_execution(
         switches,
         bus,
         clock,
+        limits,
     )
     late["pipeline"] = pipeline
     _restore_switches(switches, recovered)

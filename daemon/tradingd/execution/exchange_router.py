@@ -1,16 +1,29 @@
 """Which venue an instrument belongs to, how well that venue is, and the one place from which an order leaves."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from tradingd.bus import Bus
-from tradingd.domain.account import CancelOutcome, SubmitOutcome, SubmitVerdict
+from tradingd.domain.account import CancelOutcome, CancelVerdict, SubmitOutcome, SubmitVerdict
+from tradingd.domain.errors import VenueUnreachable
 from tradingd.domain.events import VenueState, VenueStateChanged
 from tradingd.domain.ids import ClientOrderId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import Order, OrderEvent
 from tradingd.execution.recorder import Recorder
 from tradingd.ports import Approved, Clock, Priority, Venue
+
+T = TypeVar("T")
+
+
+async def within(seconds: float, call: Awaitable[T]) -> T:
+    """What a venue call gives; VenueUnreachable when it takes longer. For steps that a stop may have to wait for."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except TimeoutError:
+        raise VenueUnreachable(f"no answer within {seconds:.1f} s") from None
 
 
 class ExchangeRouter:
@@ -127,9 +140,12 @@ class ExchangeRouter:
         elif outcome.verdict is SubmitVerdict.AMBIGUOUS:
             self._recorder.apply_event(key, OrderEvent.TIME_OUT, "reply", code=outcome.code, detail=outcome.message)
 
-    async def cancel(self, order: Order, priority: Priority) -> CancelOutcome:
+    async def cancel(self, order: Order, priority: Priority, timeout_s: float) -> CancelOutcome:
         """Ask the venue to cancel; the end of the order is told by the stream or a look-up, never by this answer."""
-        return await self.venue(order.instrument).cancel(order, priority)
+        try:
+            return await within(timeout_s, self.venue(order.instrument).cancel(order, priority))
+        except VenueUnreachable as error:
+            return CancelOutcome(CancelVerdict.AMBIGUOUS, message=str(error))
 
     async def close(self) -> None:
         """Stop following late replies; their orders stay in doubt in the journal."""

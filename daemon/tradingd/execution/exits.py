@@ -14,7 +14,8 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import FlagRecord, IntentRecord, Record
-from tradingd.execution.exchange_router import ExchangeRouter
+from tradingd.execution.exchange_router import ExchangeRouter, within
+from tradingd.execution.limits import Limits
 from tradingd.execution.order_router import OrderRouter
 from tradingd.execution.recorder import Recorder
 from tradingd.execution.retry_policy import RetryPolicy
@@ -53,6 +54,7 @@ class Exits:
         retry: RetryPolicy,
         bus: Bus,
         clock: Clock,
+        limits: Limits,
         mismatch: Callable[[InstrumentId], None],
     ) -> None:
         self._state = state
@@ -64,6 +66,7 @@ class Exits:
         self._retry = retry
         self._bus = bus
         self._clock = clock
+        self._limits = limits
         self._mismatch = mismatch
         self.goals: dict[InstrumentId, ExitGoal] = {}
 
@@ -96,7 +99,7 @@ class Exits:
         entries = list(self._state.entries(instrument))
         for entry in entries:
             if entry.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED):
-                await self._router.cancel(entry, Priority.EXIT)
+                await self._router.cancel(entry, Priority.EXIT, self._limits.submit_timeout_s)
         quantity = await self._held(goal)
         if quantity is None:
             return
@@ -117,7 +120,8 @@ class Exits:
         if not goal.ask_venue:
             return expected
         try:
-            snapshot = await self._router.venue(goal.instrument).account(Priority.EXIT)
+            reading = self._router.venue(goal.instrument).account(Priority.EXIT)
+            snapshot = await within(self._limits.submit_timeout_s, reading)
         except VenueError:
             self._later(goal)
             return None

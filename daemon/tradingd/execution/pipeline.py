@@ -27,6 +27,7 @@ from tradingd.execution.exchange_router import ExchangeRouter
 from tradingd.execution.exits import ExitGoal, Exits
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.lanes import Lane
+from tradingd.execution.limits import Limits
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
 from tradingd.execution.protection import Protection
 from tradingd.execution.recorder import Recorder
@@ -55,6 +56,7 @@ class Pipeline:
         switches: Switches,
         bus: Bus,
         clock: Clock,
+        limits: Limits,
     ) -> None:
         self._state = state
         self._recorder = recorder
@@ -69,6 +71,7 @@ class Pipeline:
         self.switches = switches
         self._bus = bus
         self._clock = clock
+        self._limits = limits
         self._lanes: dict[InstrumentId, Lane] = {}
         self._converging: dict[VenueId, asyncio.Task[None]] = {}
         self._doubts: dict[str, tuple[int, float]] = {}
@@ -163,7 +166,7 @@ class Pipeline:
             marked = msgspec.structs.replace(order, cancel_requested_ms=self._clock.now_ms(), reason=why)
             self._state.put_order(marked)
             self._recorder.commit((marked,))
-            await self._router.cancel(marked, Priority.CANCEL)
+            await self._router.cancel(marked, Priority.CANCEL, self._limits.submit_timeout_s)
 
     def _deny(self, record: IntentRecord, intent: Intent, denial: Denial) -> None:
         denied = msgspec.structs.replace(
@@ -201,7 +204,7 @@ class Pipeline:
         async def sweep() -> None:
             await self._sweep(instrument, ended)
 
-        self.lane(instrument).add(Priority.CANCEL, "sweep after close" if ended else "sweep", sweep)
+        self.lane(instrument).add(Priority.CANCEL, "sweep after close" if ended else "sweep", sweep, yields=True)
 
     async def _sweep(self, instrument: InstrumentId, ended: bool) -> None:
         try:
@@ -286,7 +289,7 @@ class Pipeline:
                 # nothing was learned, which is no verdict; the next tick asks again
                 return
 
-        self.lane(order.instrument).add(Priority.RECONCILE, f"settle {key}", settle)
+        self.lane(order.instrument).add(Priority.RECONCILE, f"settle {key}", settle, yields=True)
 
     def _expire(self, order: Order) -> None:
         instrument = order.instrument
@@ -296,7 +299,7 @@ class Pipeline:
         async def expire() -> None:
             await self._cancel_entries(instrument, "expired")
 
-        self.lane(instrument).add(Priority.CANCEL, "expire entries", expire)
+        self.lane(instrument).add(Priority.CANCEL, "expire entries", expire, yields=True)
 
     def sweep_all(self, venue: VenueId) -> None:
         """The timer's sweep: every instrument of ours, flat or not."""

@@ -14,7 +14,7 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import ProtectionRecord
-from tradingd.execution.exchange_router import ExchangeRouter
+from tradingd.execution.exchange_router import ExchangeRouter, within
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.limits import Limits
 from tradingd.execution.order_router import OrderRouter
@@ -27,6 +27,7 @@ from tradingd.ports import Clock, Priority
 
 LIVE = (OrderStatus.ACCEPTED, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)
 TAKE_PROFIT_TRIES = 5
+MIN_PATIENCE_S = 0.2
 
 
 class Cover(msgspec.Struct):
@@ -197,10 +198,12 @@ class Protection:
         """Place what is missing, stop first; close the position when the stop cannot stand."""
         cover = self.covers.get(instrument)
         quantity = self._state.expected_quantity(instrument)
-        if cover is None or quantity == 0 or not self.review(instrument) or not self.retry_due(instrument):
+        if cover is None or quantity == 0 or not self.review(instrument):
             return
         if self.overdue(instrument) and not cover.closing:
             self._emergency(cover, f"no stop for {self.unprotected_s(instrument):.1f} s")
+        if not self.retry_due(instrument):
+            return
         if not self.is_covered(instrument):
             await self._place_stop(cover, quantity)
         if self.is_covered(instrument) and self._take_profit_due(cover):
@@ -276,12 +279,20 @@ class Protection:
             return (self._record(cover, "placing"),)
 
         leg = Leg(cover.strategy, cover.intent_id, reference_price=request.trigger_price)
-        return await self._sender.send(approved, leg, Priority.PROTECT, remember)
+        return await self._sender.send(approved, leg, Priority.PROTECT, remember, timeout_s=self._patience_s(cover))
+
+    def _patience_s(self, cover: Cover) -> float:
+        """How long to wait for one answer: no longer than until the position must be closed instead."""
+        left_s = self._limits.unprotected_limit_s - self.unprotected_s(cover.instrument)
+        if cover.closing or cover.unprotected_since is None:
+            return self._limits.submit_timeout_s
+        return min(self._limits.submit_timeout_s, max(MIN_PATIENCE_S, left_s))
 
     async def _settle_doubt(self, cover: Cover, order: Order) -> None:
         """The stop's answer was lost: look for it at once; the next try is a new leg, which cannot add exposure."""
+        looking = self._idempotency.settle(order, self._router.venue(order.instrument), Priority.PROTECT)
         try:
-            await self._idempotency.settle(order, self._router.venue(order.instrument), Priority.PROTECT)
+            await within(self._patience_s(cover), looking)
         except VenueError as error:
             self._failed(cover, f"stop in doubt, look-up failed: {error}")
             return
@@ -292,7 +303,7 @@ class Protection:
         """The venue says that an equivalent close-position order stands: find it among our own in-doubt legs."""
         venue = self._router.venue(cover.instrument)
         try:
-            shown = await venue.open_orders(cover.instrument, Priority.PROTECT)
+            shown = await within(self._patience_s(cover), venue.open_orders(cover.instrument, Priority.PROTECT))
         except VenueError as error:
             self._failed(cover, f"{why}; the order books could not be read: {error}")
             return
@@ -317,7 +328,12 @@ class Protection:
         self._raise(cover, "stop_not_placed", Severity.CRITICAL, f"try {cover.tries}: {why}")
 
     def _emergency(self, cover: Cover, why: str) -> None:
-        """Close, once per position; the stop goes on being tried until it stands or the position is gone."""
+        """Close, once per position; the stop goes on being tried until it stands or the position is gone, but with
+        pauses: it goes before the exit in the lane, and a stop refused at once would never let the exit through."""
+        cover.tries += 1
+        cover.retry_at = self._clock.monotonic() + min(1.0, self._retry.delay_s(cover.tries))
+        if cover.closing:
+            return
         cover.closing = True
         self._raise(cover, "emergency_close", Severity.CRITICAL, why)
         self._emergency_exit(cover.instrument, f"emergency: {why}")

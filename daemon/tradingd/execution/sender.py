@@ -85,10 +85,11 @@ class Sender:
         priority: Priority,
         records: Callable[[Order], Sequence[Record]] = lambda order: (),
         veto: Callable[[], Denial | None] = lambda: None,
+        timeout_s: float | None = None,
     ) -> Sent | Denial:
         """Write the leg ahead with `records` in one commit, send it once, wait for the first evidence.
 
-        The budget must have been reserved. `veto` is asked between commit and send. A denial: nothing was sent.
+        Waits `timeout_s` at most, else the limit for submits. The budget must have been reserved. `veto` is asked between commit and send. A denial: nothing was sent.
         """
         venue = self._router.venue(approved.request.instrument)
         order = Order(
@@ -108,5 +109,6 @@ class Sender:
         if (denial := veto()) is not None:
             self._idempotency.void(written, denial.detail)
             return denial
-        outcome = await self._router.submit(written, approved, priority, self._limits.submit_timeout_s)
+        wait_s = self._limits.submit_timeout_s if timeout_s is None else timeout_s
+        outcome = await self._router.submit(written, approved, priority, wait_s)
         return Sent(self._state.orders[written.client_order_id], outcome)

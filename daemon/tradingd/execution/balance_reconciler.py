@@ -40,6 +40,10 @@ WALLET_TOLERANCE = Decimal("0.01")
 """USDT by which the wallet may differ from the expected ledger: the venues round fees to 8 digits."""
 
 
+BALANCE_LAG_S = 1.0
+"""A balance read so long after a fill shows it; positions are seen earlier. Real time."""
+
+
 class Expected(msgspec.Struct):
     """A venue's expected ledger since its last agreeing reading: the wallet then, and what the fills changed since."""
 
@@ -47,7 +51,7 @@ class Expected(msgspec.Struct):
     change: Decimal = ZERO
     fills: int = 0
     last_fill_ms: int = 0
-    seen_at: float = 0.0
+    seen_at: float = float("-inf")
     settled: bool = True
     exact: bool = True
 
@@ -158,7 +162,7 @@ class BalanceReconciler:
         started, attempt = self._clock.monotonic(), 0
         while not expected.settled:
             attempt += 1
-            fills_before = expected.fills
+            fills_before, asked_at = expected.fills, self._clock.monotonic()
             try:
                 snapshot = await self.read(venue, Priority.RECONCILE)
             except VenueError:
@@ -167,7 +171,7 @@ class BalanceReconciler:
             fresh = expected.fills == fills_before and snapshot.requested_ms > expected.last_fill_ms
             differing = self._differing(snapshot)
             overdue = self._clock.monotonic() - max(started, expected.seen_at) > self._limits.converge_timeout_s
-            if fresh and not differing and (self._wallet_agrees(expected, snapshot) or overdue):
+            if fresh and not differing and (self._wallet_agrees(expected, snapshot, asked_at) or overdue):
                 self._settle(expected, snapshot)
                 return
             if fresh and differing and overdue:
@@ -188,14 +192,23 @@ class BalanceReconciler:
         instruments = dict.fromkeys(self._state.instruments_of(snapshot.venue))
         return list(instruments)
 
-    def _wallet_agrees(self, expected: Expected, snapshot: AccountSnapshot) -> bool:
+    def _wallet_agrees(self, expected: Expected, snapshot: AccountSnapshot, asked_at: float) -> bool:
+        """Whether the wallet is as expected; where nothing is, whether it was read late enough to show all fills."""
         if expected.wallet is None or not expected.exact:
-            return True
+            return asked_at - expected.seen_at >= BALANCE_LAG_S
         return abs(snapshot.balance.wallet - expected.wallet - expected.change) <= WALLET_TOLERANCE
 
+    def _settle_if_shown(self, expected: Expected, snapshot: AccountSnapshot, asked_at: float) -> None:
+        """Positions agree; while fills are awaited, a wallet that does not is left to `converge` up to its deadline."""
+        overdue = asked_at - expected.seen_at > self._limits.converge_timeout_s
+        if expected.settled or overdue or self._wallet_agrees(expected, snapshot, asked_at):
+            self._settle(expected, snapshot)
+
     def _settle(self, expected: Expected, snapshot: AccountSnapshot) -> None:
-        if not self._wallet_agrees(expected, snapshot) and expected.wallet is not None:
-            self._unexplained(snapshot, snapshot.balance.wallet - expected.wallet - expected.change)
+        if expected.wallet is not None and expected.exact:
+            amount = snapshot.balance.wallet - expected.wallet - expected.change
+            if abs(amount) > WALLET_TOLERANCE:
+                self._unexplained(snapshot, amount)
         expected.wallet, expected.change = snapshot.balance.wallet, ZERO
         expected.settled = expected.exact = True
 
@@ -260,11 +273,11 @@ class BalanceReconciler:
         for attempt in range(1, 7):
             for instrument in instruments:
                 await self.book_missing(instrument)
-            fills_before = self._ledger(venue).fills
+            fills_before, asked_at = self._ledger(venue).fills, self._clock.monotonic()
             snapshot = await self.read(venue, Priority.RECONCILE)
             differing = self._differing(snapshot)
             if not differing:
-                self._settle(self._ledger(venue), snapshot)
+                self._settle_if_shown(self._ledger(venue), snapshot, asked_at)
                 return
             shown = {each: snapshot.position(each).quantity for each in differing}
             if shown == last and attempt >= 3 and self._ledger(venue).fills == fills_before:

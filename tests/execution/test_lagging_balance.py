@@ -1,0 +1,71 @@
+"""The venue's balance is seen later than its positions: no reading that lags may become the expected wallet."""
+
+from decimal import Decimal
+
+import msgspec
+
+from tests.execution.fakes import BINANCE
+from tests.execution.virtual_time import in_virtual_time
+from tradingd.domain.account import AccountSnapshot
+from tradingd.domain.ids import Purpose
+
+LAG_S = 0.3
+
+
+def show_wallet_late(world, wallet: Decimal, from_now_s: float = LAG_S) -> None:
+    """Positions are shown as they are, the wallet as it was, for a while."""
+    until = world.clock.monotonic() + from_now_s
+
+    def show(snapshot: AccountSnapshot) -> AccountSnapshot:
+        if world.clock.monotonic() >= until:
+            return snapshot
+        balance = msgspec.structs.replace(snapshot.balance, wallet=wallet)
+        return msgspec.structs.replace(snapshot, balance=balance)
+
+    world.venue.shown_account = show
+
+
+def unexplained(world) -> list:
+    return world.rows("SELECT amount FROM ledger WHERE kind = 'unexplained'")
+
+
+@in_virtual_time
+async def test_a_fill_during_recovery_whose_fee_the_balance_does_not_show_yet_is_no_transfer(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    stop, before = world.last(Purpose.STOP).client_order_id, world.venue.wallet
+    await world.crash()
+    world.venue.trigger(stop)
+    await world.boot(ready=False)
+    show_wallet_late(world, before)
+    await world.recover()
+    await world.until_flat(limit_s=5)
+    await world.open_position()
+    await world.close_position()
+    assert unexplained(world) == []
+    assert world.incidents() == []
+
+
+@in_virtual_time
+async def test_a_reconcile_right_after_a_fill_waits_for_the_balance_as_every_reading_does(make_world):
+    world = await make_world().boot()
+    before = world.venue.wallet
+    show_wallet_late(world, before, 2.0)
+    world.enter()
+    await world.until(world.is_covered)
+    await world.until(lambda: world.execution.state.unbooked_quantity(world.last(Purpose.ENTRY).instrument) == 0)
+    await world.execution.reconciler.reconcile(BINANCE)
+    assert world.execution.reconciler.check(BINANCE) is not None
+    await world.until(lambda: world.execution.reconciler.check(BINANCE) is None, limit_s=5)
+    assert unexplained(world) == []
+    assert world.incidents() == []
+
+
+@in_virtual_time
+async def test_money_that_no_fill_explains_is_told_by_the_next_reconcile(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    world.venue.wallet -= 40
+    await world.execution.reconciler.reconcile(BINANCE)
+    assert unexplained(world) == [(-40.0,)]
+    assert world.incidents() == ["balance_unexplained"]

@@ -61,6 +61,7 @@ class Killer:
         self._start_ms, self._end_ms = start_ms, end_ms
         self._wanted = ""
         self._heard = threading.Event()
+        self.kills = 0
         self.ready_s: list[float] = []
         self.cpu_s = 0.0
         self.peak_mb = 0.0
@@ -95,6 +96,7 @@ class Killer:
                                   f"{self._world.log}")
         self.note_usage()
         daemon.end(signal.SIGKILL, 10)
+        self.kills += 1
 
     def note_usage(self) -> None:
         """Add up what the living daemon took, and how long it took to be READY."""
@@ -133,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
             stop_s = daemon.end(signal.SIGINT, STOP_LIMIT_S)
         finally:
             world.close()
+        print(f"  {killer.kills} kills at {args.kills} moments (while starting: two each), {killer.kills} restarts")
         print(f"  took {took_s:.1f} s; CPU of all daemons {killer.cpu_s:.1f} s, peak memory {killer.peak_mb:.0f} MB; "
               f"Ctrl-C to end {stop_s:.2f} s")
         print(f"  start to READY: n = {len(killer.ready_s)}, median {percentile(killer.ready_s, 0.5):.2f} s, "

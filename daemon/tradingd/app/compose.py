@@ -12,7 +12,7 @@ from tradingd.domain.events import ForeignOrderSeen
 from tradingd.domain.ids import Epoch, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import Fill
-from tradingd.domain.records import BanRecord, Recovered
+from tradingd.domain.records import BanRecord, FlagRecord, Recovered
 from tradingd.execution.balance_reconciler import BalanceReconciler
 from tradingd.execution.entries import Entries, Switches
 from tradingd.execution.exchange_router import ExchangeRouter
@@ -152,7 +152,7 @@ def build_execution(
         bus,
         clock,
         limits,
-        lambda instrument: late["pipeline"].note_fill(instrument.venue),
+        reconciler.book_missing,
     )
     exits.load(recovered.flags, InstrumentId.parse)
     hold = HoldPeriodGuard(state, plans)
@@ -234,6 +234,7 @@ def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
 
     def on_stranger(why: str) -> None:
         execution.switches.halted = why
+        execution.recorder.commit((FlagRecord("halted", "1", why, clock.now_ms()),))
 
     sweeper.on_stranger = on_stranger
 

@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 0.1
 CANDLE_CHECK_S = 1.0
+HEALTH_CHECK_S = 1.0
 CLOSE_GRACE_MS = 2_000
 SETTLE_LIMIT_S = 4.0
 STEPS_LIMIT_S = 2.0
@@ -157,6 +158,7 @@ class Core:
         self.execution.idempotency.doubt_submitted()
         self.execution.router.on_trouble = self._on_trouble
         self.tasks.every("tick", TICK_S, self.execution.pipeline.tick)
+        self.tasks.every("health", HEALTH_CHECK_S, self._check_health)
         for session in self.sessions.values():
             if session.supervisor is None:
                 raise RuntimeError("a session was made without its supervisor")
@@ -214,6 +216,10 @@ class Core:
         for session in self.sessions.values():
             if self.execution.router.is_ready(session.id):
                 self.execution.pipeline.sweep_all(session.id)
+
+    async def _check_health(self) -> None:
+        for session in self.sessions.values():
+            session.check_health()
 
     async def _check_candles(self) -> None:
         now_ms = self._clock.now_ms()

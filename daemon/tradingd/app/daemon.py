@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import aiohttp
 import msgspec
 import structlog
 
@@ -141,7 +142,23 @@ class Daemon:
             await self.core.synchronise()
         log.info("daemon_ready", venues=list(self.core.sessions), speed=self._clock.speed)
         self._notifier.ready("trading")
+        for name, sim in self._sims.items():
+            self.core.tasks.start(f"market of {name}", self._watch_market(name, sim))
         self.core.start_jobs(SIM_CLOCK_PROBE_S if self._sims else CLOCK_PROBE_S)
+
+    async def _watch_market(self, name: VenueId, sim: SimVenue) -> None:
+        """Say when a market from a file has ended: the silence after it is no trouble."""
+        while True:
+            await self._clock.sleep(SIM_CLOCK_PROBE_S)
+            try:
+                finished = (await sim.read_clock()).finished
+            except (OSError, TimeoutError, aiohttp.ClientError):
+                continue  # the streams tell of a venue that is gone
+            supervisor = self.core.sessions[name].supervisor
+            if finished and supervisor is not None:
+                supervisor.expects_silence = True
+                log.info("market_finished", venue=name, reason="the candle file has ended; Ctrl-C stops the daemon")
+                return
 
     async def _beat(self) -> None:
         self._heartbeat.tick()

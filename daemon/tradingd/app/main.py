@@ -18,6 +18,7 @@ from tradingd.config.credentials import Credentials, load_credentials
 from tradingd.domain.errors import JournalRefused, PluginError, TradingdError
 from tradingd.domain.ids import VenueId
 from tradingd.domain.orders import Order
+from tradingd.domain.records import Recovered
 from tradingd.gateway.control import ControlSocketBusy
 from tradingd.journal.opening import discard_journal, open_journal
 from tradingd.journal.spool import Spool
@@ -81,6 +82,7 @@ async def _run(
             reading = await sim.read_clock()
             clock.synchronise(reading.now_ms, reading.at)
         recovered = await store.recover(clock.now_ms())
+        refuse_renamed(settings, recovered)
         daemon = Daemon(
             settings,
             strategies,
@@ -110,6 +112,19 @@ async def _run(
         logs.uncaught("task", error)
         return 1
     return 0
+
+
+def refuse_renamed(settings: Settings, recovered: Recovered) -> None:
+    """A strategy's name is its id in the journal: renamed while it holds something, its position would be nobody's."""
+    owners = {each: name for name, section in settings.strategies.items() for each in section.instruments}
+    for position in recovered.positions:
+        owner = owners.get(position.instrument)
+        if position.is_flat or position.strategy is None or owner is None or position.strategy in settings.strategies:
+            continue
+        raise PluginError(
+            f"strategy {position.strategy!r} holds {position.quantity:f} contracts of {position.instrument}, which the "
+            f"config gives to {owner!r} now. Name the section [strategies.{position.strategy}] again until it is flat."
+        )
 
 
 def _listen_to_signals(daemon: Daemon) -> None:

@@ -9,7 +9,7 @@ import structlog
 
 from tradingd.app.compose import Execution
 from tradingd.config import VenueSettings
-from tradingd.domain.errors import TradingdError, VenueBanned, VenueError, VenueUnreachable
+from tradingd.domain.errors import Severity, TradingdError, VenueBanned, VenueError, VenueUnreachable
 from tradingd.domain.events import VenueState
 from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import InstrumentId
@@ -21,6 +21,8 @@ from tradingd.ports import Clock, Venue, VenueSink
 log = structlog.get_logger(__name__)
 
 CLOCK_SAMPLES = 3
+REFUSED_RETRY_S = 60.0
+TROUBLE_AFTER_S = 10.0
 
 
 class SyncedClock(Clock, Protocol):
@@ -62,7 +64,8 @@ class VenueSession:
         self._flags = flags
         self._restored = asyncio.Event()
         self._opened = False
-        self._prepared = False
+        self._trouble_since: float | None = None
+        self._trouble_told = False
 
     # --- what the streams tell ------------------------------------------------------------------------------------
 
@@ -90,6 +93,7 @@ class VenueSession:
     async def run(self, sink: VenueSink) -> None:
         """Open, then recover whenever the streams were restored; ends only by cancellation or VenueRefused."""
         await self._open(sink)
+        await self._prepare_with_patience()
         if self.supervisor is None:
             raise RuntimeError("a session needs its supervisor before it runs")
         self.supervisor.start()
@@ -124,10 +128,31 @@ class VenueSession:
             if instrument in known:
                 continue
             near = difflib.get_close_matches(instrument.symbol, [each.symbol for each in known], n=1)
-            hint = f"; did you mean {near[0]}@{self.id}?" if near else ""
+            hint = f" (nearest: {near[0]}@{self.id})" if near else ""
             problems.append(f"{self.id} does not list {instrument.symbol}{hint}")
         if problems:
             raise VenueRefused("; ".join(problems) + ". Correct `instruments` in the strategy's section of the config.")
+
+    async def _prepare_with_patience(self) -> None:
+        """Modes and permissions, before any stream: what a new try cannot mend is the user's to change."""
+        attempt = 0
+        while True:
+            try:
+                await self.synchronise()
+                await self._prepare()
+                return
+            except VenueBanned as error:
+                self._execution.router.mark(self.id, VenueState.BANNED, str(error))
+                await self._clock.sleep(1.0)
+            except VenueError as error:
+                if not error.transient:
+                    raise VenueRefused(
+                        f"{self.id} refuses: {error}. Check the key, its permissions and its IP rule at the venue."
+                    ) from error
+                attempt += 1
+                self._execution.router.mark(self.id, VenueState.DOWN, str(error))
+                log.warning("venue_not_reached", venue=self.id, attempt=attempt, reason=str(error))
+                await self._clock.sleep(self._execution.retry.delay_s(attempt))
 
     async def _recover_with_patience(self) -> None:
         attempt = 0
@@ -144,13 +169,13 @@ class VenueSession:
                 state = VenueState.DOWN if unreachable else VenueState.DEGRADED
                 self._execution.router.mark(self.id, state, f"recovering: {error}")
                 log.warning("venue_recovery_failed", venue=self.id, attempt=attempt, reason=str(error))
-                await self._clock.sleep(self._execution.retry.delay_s(attempt))
+                # a refusal (a revoked key) is not hammered: the venue would answer with a ban
+                await self._clock.sleep(self._execution.retry.delay_s(attempt) if error.transient else REFUSED_RETRY_S)
 
     async def _recover(self) -> None:
-        """Clock, modes, account, orders, fills, positions; only then READY (P10)."""
+        """Clock, orders, fills, positions, balance; only then READY (P10)."""
         await self.synchronise()
-        if not self._prepared:
-            await self._prepare()
+        if not self._opened:
             self._execution.reconciler.begin_history(self.id, self._flags)
         await self._execution.reconciler.reconcile(self.id)
         if not self._opened:
@@ -180,7 +205,25 @@ class VenueSession:
         await self._pin_account(self.id, mode.account_id)
         for instrument in self._wanted():
             await self.venue.prepare(instrument, self.settings.leverage, self.settings.margin_mode)
-        self._prepared = True
+
+    def check_health(self) -> None:
+        """Tell the operator when the venue has not been READY for long; loudly while a position is held there."""
+        if self._execution.router.is_ready(self.id):
+            self._trouble_since, self._trouble_told = None, False
+            return
+        now = self._clock.monotonic()
+        if self._trouble_since is None:
+            self._trouble_since = now
+        held = self._execution.state.open_positions(self.id)
+        if self._trouble_told or now - self._trouble_since < TROUBLE_AFTER_S:
+            return
+        self._trouble_told = True
+        state, reason = self._execution.router.state(self.id), self._execution.router.reason(self.id)
+        what = f"{len(held)} open positions cannot be managed" if held else "no positions are open"
+        severity = Severity.CRITICAL if held else Severity.WARNING
+        self._execution.recorder.incident_at(
+            "venue_not_ready", severity, f"{self.id} is {state} for {TROUBLE_AFTER_S:.0f} s: {reason}; {what}", self.id
+        )
 
     # --- the clock ------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,10 @@ from tradingd.bus import Bus
 from tradingd.domain.account import SubmitVerdict
 from tradingd.domain.errors import VenueError
 from tradingd.domain.events import IntentDenied
+from tradingd.domain.ids import Purpose
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import CheckedEnter, Denial, DenyReason, Enter, check_enter
+from tradingd.domain.numbers import ZERO
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import IntentRecord, Record
 from tradingd.execution.balance_reconciler import BalanceReconciler
@@ -138,6 +140,9 @@ class Entries:
         approved = self._risk.approve_entry(draft, view)
         if isinstance(approved, Denial):
             return approved
+        denial = self._check_way_out(draft, view)
+        if denial is not None:
+            return denial
         denial = await self._sender.reserve(draft.request, Priority.ENTRY)
         if denial is not None:
             return denial
@@ -241,6 +246,25 @@ class Entries:
             except VenueError as error:
                 return Denial(DenyReason.NO_PRICE, f"the mark price could not be read: {error}")
         return EntryView(rules, mark, account, self._venue_plans[instrument.venue])
+
+    def _check_way_out(self, draft: EntryDraft, view: EntryView) -> Denial | None:
+        """An entry whose exit or protection could not be placed is refused: the way out is built before the way in."""
+        instrument = draft.request.instrument
+        quantity = (draft.request.quantity or ZERO) * draft.request.side.sign
+        close_position = self._router.venue(instrument).limits.close_position_stops
+        ways = self._orders.exits(instrument, view.rules, quantity)
+        for purpose, level in ((Purpose.STOP, draft.stop_loss), (Purpose.TAKE_PROFIT, draft.take_profit)):
+            if level is not None:
+                ways.append(
+                    self._orders.protection(
+                        instrument, view.rules, quantity, purpose, level, close_position=close_position
+                    )
+                )
+        for request in ways:
+            approved = self._risk.approve_reducing(request, view.rules)
+            if isinstance(approved, Denial):
+                return Denial(DenyReason.NOT_PROTECTABLE, f"its {request.purpose.name.lower()}: {approved.detail}")
+        return None
 
     # --- outcomes -------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Exits are tried until flat, whatever the venue answers meanwhile (DESIGN §9)."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 import msgspec
@@ -55,7 +55,7 @@ class Exits:
         bus: Bus,
         clock: Clock,
         limits: Limits,
-        mismatch: Callable[[InstrumentId], None],
+        book_missing: Callable[[InstrumentId], Awaitable[object]],
     ) -> None:
         self._state = state
         self._recorder = recorder
@@ -67,7 +67,7 @@ class Exits:
         self._bus = bus
         self._clock = clock
         self._limits = limits
-        self._mismatch = mismatch
+        self._book_missing = book_missing
         self.goals: dict[InstrumentId, ExitGoal] = {}
 
     def want(self, goal: ExitGoal) -> None:
@@ -116,22 +116,21 @@ class Exits:
 
     async def _held(self, goal: ExitGoal) -> Decimal | None:
         """The signed contracts to close: as expected, or after a failed try as the venue shows; None: try later."""
-        expected = self._state.expected_quantity(goal.instrument)
+        instrument, wait_s = goal.instrument, self._limits.submit_timeout_s
         if not goal.ask_venue:
-            return expected
+            return self._state.expected_quantity(instrument)
         try:
-            reading = self._router.venue(goal.instrument).account(Priority.EXIT)
-            snapshot = await within(self._limits.submit_timeout_s, reading)
+            snapshot = await within(wait_s, self._router.venue(instrument).account(Priority.EXIT))
+            shown = snapshot.position(instrument).quantity
+            if shown != self._state.expected_quantity(instrument):
+                # a fill was missed, e.g. of the stop that closed the position while nobody listened
+                await within(wait_s, self._book_missing(instrument))
         except VenueError:
             self._later(goal)
             return None
-        shown = snapshot.position(goal.instrument).quantity
-        if shown != expected:
-            self._mismatch(goal.instrument)
-            if shown == 0:
-                # the fills that closed it are on their way; the reconciler books them
-                self._later(goal)
-                return None
+        if shown == 0 and self._state.expected_quantity(instrument) != 0:
+            self._later(goal)
+            return None
         return shown
 
     def _is_fresh_leg(self, order: Order) -> bool:

@@ -1,5 +1,6 @@
 """Ids before orders, commits before requests, verdicts only on evidence (P1, P2, P3)."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -53,7 +54,8 @@ class IdempotencyManager:
         )
         future = self._recorder.add_order(order, records)
         try:
-            await future
+            # shielded: a step that is cut off here must not cancel the future that tells whether the leg was committed
+            await asyncio.shield(future)
         except JournalError as error:
             if order.request.purpose.may_increase_exposure:
                 self.void(order, str(error))

@@ -27,8 +27,8 @@ from tradingd.execution.exchange_router import ExchangeRouter
 from tradingd.execution.exits import ExitGoal, Exits
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.lanes import Lane
-from tradingd.execution.limits import Limits
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
+from tradingd.execution.limits import Limits
 from tradingd.execution.protection import Protection
 from tradingd.execution.recorder import Recorder
 from tradingd.execution.retry_policy import RetryPolicy

@@ -9,7 +9,7 @@ from tradingd.bus import Bus
 from tradingd.domain.account import VenueOrder
 from tradingd.domain.errors import IllegalTransition, JournalError, Severity
 from tradingd.domain.events import Event, Filled, ForeignOrderSeen, IncidentRaised, OrderChanged, PositionChanged
-from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, parse_client_order_id
+from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, VenueId, parse_client_order_id
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import LATE, Fill, Order, OrderEvent, OrderStatus, next_status
 from tradingd.domain.positions import PositionChange, apply_fill
@@ -301,6 +301,10 @@ class Recorder:
         close_ms = max(change.position.updated_ms, before.close_ms if before else 0)
         strategy = order.strategy if order is not None else None
         return LastCloseRecord(fill.instrument, close_ms, cause, fill.trade_id, strategy)
+
+    def incident_at(self, kind: str, severity: Severity, detail: str, venue: VenueId) -> None:
+        """Tell the operator something about a venue."""
+        self._bus.publish(IncidentRaised(kind, severity, detail, venue=venue))
 
     def incident(self, kind: str, severity: Severity, detail: str, order: Order | None = None) -> None:
         """Tell the operator."""

@@ -42,7 +42,7 @@ class Supervisor:
 
     A stream that was never subscribed is as missing as one that was lost. `stale_after_s` is real time since the last
     sign of life of a kind of stream; a ping that is answered counts as one for the account stream only, since a
-    candle stream always has something to say.
+    candle stream always has something to say. `expects_silence` is set when a market from a file has ended.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Supervisor:
         self._task: asyncio.Task[None] | None = None
         self._whole = False
         self._attempt = 0
+        self.expects_silence = False
 
     # --- what the sink tells --------------------------------------------------------------------------------------
 
@@ -149,6 +150,8 @@ class Supervisor:
         self._listener.on_streams_restored(self._venue.id)
 
     async def _reset_stale(self) -> None:
+        if self.expects_silence:
+            return
         now = self._clock.monotonic()
         for kind, at in list(self._alive_at.items()):
             if now - at > self._stale_after_s:

@@ -1,6 +1,7 @@
 # Every target makes .venv itself, from hash-locked requirements. `make` alone lists the targets.
 PYTHON ?= python3
 TRADINGD_ARGS ?=
+BENCH_ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ help:
 	@echo "make run     trade on the built-in venue (TRADINGD_ARGS=... are handed on)"
 	@echo "make test    run the tests (PYTEST_ARGS=...)"
 	@echo "make check   ruff, mypy --strict, import-linter"
-	@echo "make bench   measure what docs and README claim"
+	@echo "make bench   measure what docs and README claim (BENCH_ARGS='kill --count 5' for one figure)"
 	@echo "make lock    resolve requirements.lock and requirements-dev.lock anew"
 	@echo "make clean   remove .venv, caches and build products; journals in var/ stay"
 
@@ -29,7 +30,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 # One resolution that holds for every supported Python; the dev lock may only add to the runtime lock.
 LOCK = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade --quiet \

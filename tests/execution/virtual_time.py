@@ -1,4 +1,4 @@
-"""An event loop whose waiting takes no time: asyncio's own timeouts, sleeps and orders of things, in virtual seconds."""
+"""An event loop whose waiting takes no time: asyncio's own timeouts and sleeps in virtual seconds."""
 
 import asyncio
 import functools

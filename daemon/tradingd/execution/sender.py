@@ -89,7 +89,8 @@ class Sender:
     ) -> Sent | Denial:
         """Write the leg ahead with `records` in one commit, send it once, wait for the first evidence.
 
-        Waits `timeout_s` at most, else the limit for submits. The budget must have been reserved. `veto` is asked between commit and send. A denial: nothing was sent.
+        Waits `timeout_s` at most, else the limit for submits. The budget must have been reserved. `veto` is asked
+        between commit and send. A denial: nothing was sent.
         """
         venue = self._router.venue(approved.request.instrument)
         order = Order(

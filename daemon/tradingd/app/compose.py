@@ -230,6 +230,7 @@ def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
         pipeline.note_fill(fill.instrument.venue)
 
     execution.recorder.on_fill = on_fill
+    execution.recorder.on_unknown = pipeline.on_unknown
     bus.subscribe(ForeignOrderSeen, lambda event: sweeper.note_foreign(event.order))
 
     def on_stranger(why: str) -> None:

@@ -264,6 +264,7 @@ class BalanceReconciler:
         """Read the venue's executions since shortly before the last known one, and book those that are new."""
         start_ms = self._history_start_ms[instrument.venue]
         since_ms = max(start_ms, self._state.last_fill_ms.get(instrument, start_ms) - FILL_OVERLAP_MS)
+        await self._recorder.recall_trades(instrument, since_ms)
         fills = await self._router.venue(instrument).fills(instrument, since_ms, Priority.RECONCILE)
         return sum(self._recorder.apply_fill(fill, "lookup") for fill in fills)
 
@@ -303,10 +304,13 @@ class BalanceReconciler:
             before.strategy if same else None,
         )
         self._state.positions[shown.instrument] = position
+        records: list[Record] = [position]
         for order in list(self._state.orders.values()):
             if order.instrument == shown.instrument and order.filled_quantity > order.booked_quantity:
-                self._state.put_order(msgspec.structs.replace(order, filled_quantity=order.booked_quantity))
-        records: list[Record] = [position]
+                settled = msgspec.structs.replace(order, filled_quantity=order.booked_quantity)
+                self._state.put_order(settled)
+                # written down, or the next start would expect those contracts again
+                records.append(settled)
         closed = not before.is_flat and position.is_flat
         if closed:
             close = LastCloseRecord(shown.instrument, now_ms, "correction", None, before.strategy)

@@ -109,7 +109,9 @@ class IdempotencyManager:
         if shown is not None:
             self._recorder.apply_shown(shown, "lookup")
             return not self._state.orders[key].status.is_unknown
-        fills = await venue.fills(order.instrument, order.signed_ms - 60_000, priority)
+        since_ms = order.signed_ms - 60_000
+        await self._recorder.recall_trades(order.instrument, since_ms)
+        fills = await venue.fills(order.instrument, since_ms, priority)
         mine = [fill for fill in fills if self._is_of(fill, order)]
         for fill in mine:
             self._recorder.apply_fill(fill, "lookup")

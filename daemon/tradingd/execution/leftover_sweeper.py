@@ -162,15 +162,28 @@ class LeftoverSweeper:
             self._recorder.apply_shown(shown, "lookup")
             return True
         foreign_epoch = parsed is not None and parsed.epoch not in self.known_epochs
+        self._alarm(shown, foreign_epoch)
+        return False
+
+    def note_unknown(self, shown: VenueOrder) -> bool:
+        """An order under our prefix that memory does not know was told by the stream. True: a second daemon's; False:
+        only the journal can tell, which a sweep asks."""
+        parsed = parse_client_order_id(shown.client_order_id, self._limits.order_prefix)
+        if parsed is None or parsed.epoch in self.known_epochs:
+            return False
+        self._alarm(shown, foreign_epoch=True)
+        return True
+
+    def _alarm(self, shown: VenueOrder, foreign_epoch: bool) -> None:
+        key = shown.client_order_id
         why = "a second daemon trades this account" if foreign_epoch else "the journal lost an order"
         self._raise(
             "foreign_epoch" if foreign_epoch else "order_unknown_to_journal",
             Severity.CRITICAL,
-            f"{key} is open at the venue and not in the journal: {why}",
+            f"{key} is at the venue and not in the journal: {why}",
             shown.instrument,
         )
         self.on_stranger(f"{key}: {why}")
-        return False
 
     def _add_foreign(self, order: VenueOrder) -> None:
         self.foreign.setdefault(order.instrument, {})[str(order.venue_order_id)] = order

@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 
 from tradingd.bus import Bus
+from tradingd.domain.account import VenueOrder
 from tradingd.domain.errors import Severity, VenueError
 from tradingd.domain.events import IncidentRaised, IntentDenied
 from tradingd.domain.ids import StrategyId, VenueId
@@ -300,6 +301,11 @@ class Pipeline:
             await self._cancel_entries(instrument, "expired")
 
         self.lane(instrument).add(Priority.CANCEL, "expire entries", expire, yields=True)
+
+    def on_unknown(self, shown: VenueOrder) -> None:
+        """The stream told of an order under our prefix that memory does not know: forgotten, or somebody else's."""
+        if shown.instrument.venue in self._opened and not self._sweeper.note_unknown(shown):
+            self._add_sweep(shown.instrument, ended=False)
 
     def sweep_all(self, venue: VenueId) -> None:
         """The timer's sweep: every instrument of ours, flat or not."""

@@ -7,9 +7,9 @@ import msgspec
 
 from tradingd.bus import Bus
 from tradingd.domain.account import VenueOrder
-from tradingd.domain.errors import IllegalTransition, JournalError, Severity
+from tradingd.domain.errors import IllegalTransition, JournalError, Severity, VenueError
 from tradingd.domain.events import Event, Filled, ForeignOrderSeen, IncidentRaised, OrderChanged, PositionChanged
-from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, VenueId, parse_client_order_id
+from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, TradeId, VenueId, parse_client_order_id
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import LATE, Fill, Order, OrderEvent, OrderStatus, next_status
 from tradingd.domain.positions import PositionChange, apply_fill
@@ -52,7 +52,9 @@ class Recorder:
         self._on_fact = on_fact
         self._evidence: dict[ClientOrderId, asyncio.Event] = {}
         self._unsaved: list[tuple[tuple[Record, ...], tuple[Event, ...]]] = []
+        self._recalled_ms: dict[InstrumentId, int] = {}
         self.journal_writable = True
+        self.on_unknown: Callable[[VenueOrder], None] = lambda shown: None
         self.on_fill: Callable[[Fill], None] = lambda fill: None
 
     # --- commit and publish ---------------------------------------------------------------------------------------
@@ -187,7 +189,10 @@ class Recorder:
         """Take in what the venue shows of an order; returns our order, or None when it is not in memory."""
         order = self._state.order_by_any_id(shown.instrument, shown.client_order_id, shown.venue_order_id)
         if order is None:
-            if parse_client_order_id(shown.client_order_id, self._prefix) is None and not shown.status.is_final:
+            if parse_client_order_id(shown.client_order_id, self._prefix) is not None:
+                if source == "stream":
+                    self.on_unknown(shown)
+            elif not shown.status.is_final:
                 self._bus.publish(ForeignOrderSeen(shown))
             return None
         event = _EVENT_OF.get(shown.status)
@@ -201,6 +206,18 @@ class Recorder:
         return self._state.orders[order.client_order_id]
 
     # --- fills ----------------------------------------------------------------------------------------------------
+
+    async def recall_trades(self, instrument: InstrumentId, since_ms: int) -> None:
+        """Know again which executions since `since_ms` the journal holds, before the venue's history is read from
+        there: a start brings back those of the last days only. Raises VenueError when the journal cannot be read."""
+        if since_ms >= self._recalled_ms.get(instrument, since_ms + 1):
+            return
+        try:
+            known = await self._store.seen_trades(instrument, since_ms)
+        except JournalError as error:
+            raise VenueError(f"the fills of {instrument} cannot be compared: {error}", transient=True) from error
+        self._state.seen_trades.setdefault(instrument, set()).update(map(TradeId, known))
+        self._recalled_ms[instrument] = since_ms
 
     def apply_fill(self, fill: Fill, source: str) -> bool:
         """Book one execution, once; False when its trade id is known."""

@@ -17,6 +17,13 @@ class Deadlock(RuntimeError):
     """Nothing is due, now or ever: whoever waits, waits for nothing."""
 
 
+MAX_TURNS_AT_ONCE = 20_000
+
+
+class Livelock(RuntimeError):
+    """The daemon is busy for ever with nothing that takes time."""
+
+
 class Timeline:
     """World time, and what is due outside of the daemon: packets on their way, the venue's own events, faults."""
 
@@ -86,6 +93,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._clock_resolution = 1e-6
         self._deadline_us: int | None = None
         self.turns = 0
+        self._last_us = 0
+        self._idle_turns = 0
 
     def time(self) -> float:
         """World time."""
@@ -95,6 +104,10 @@ class SimLoop(asyncio.BaseEventLoop):
         """Wait as `select` would: until the loop's next timer, or until the world did something."""
         self.turns += 1
         timeline = self._timeline
+        self._idle_turns = self._idle_turns + 1 if timeline.now_us == self._last_us else 0
+        self._last_us = timeline.now_us
+        if self._idle_turns > MAX_TURNS_AT_ONCE:
+            raise Livelock(f"{self._idle_turns} turns of the loop at {timeline.now} s, and time does not pass")
         if timeout is not None and timeout <= 0:
             return
         mine = None if timeout is None else timeline.now_us + ceil(timeout * SECOND_US)

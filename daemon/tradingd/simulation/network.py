@@ -58,6 +58,7 @@ class Network:
         self._random = Random(f"{seed}/latency")
         self._pipes: dict[int, Pipe] = {}
         self._not_before_us = 0
+        self.dropped_us: list[int] = []
         timeline.source = self._venue_due_us
         timeline.on_source = self.run_venue
 
@@ -117,6 +118,7 @@ class Network:
         def arrive() -> None:
             if fate.kind == "banned":
                 until_s = max(1, (self.plan.ban_until_us - self.timeline.now_us) // SECOND_US + 1)
+                entry.ban_ends_us = self.timeline.now_us + until_s * SECOND_US
                 body = b'{"code":-1003,"msg":"Way too many requests; IP(127.0.0.1) banned."}'
                 answer(Answer(status=418, headers={"Retry-After": str(until_s)}, body=body))
                 return
@@ -210,6 +212,7 @@ class Network:
             return
         fault = self.plan.frame_fault(now_us) if pipe.is_account else ""
         if fault == "drop_frame":
+            self.dropped_us.append(now_us)
             return
         when_us = max(pipe.arrives_us, now_us + self._latency_us())
         if fault == "reorder_frame":

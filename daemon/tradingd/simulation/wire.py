@@ -22,6 +22,7 @@ class Exchanged(msgspec.Struct):
     answer: bytes = b""
     answered_us: int | None = None
     journalled: bool | None = None
+    ban_ends_us: int | None = None
 
     @property
     def params(self) -> dict[str, str]:

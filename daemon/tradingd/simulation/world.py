@@ -1,5 +1,6 @@
 """A world: one built-in venue, one network, one journal, and the daemons that live and die on them, in virtual time."""
 
+import ctypes
 import gc
 import hashlib
 import logging
@@ -25,6 +26,7 @@ from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.journal.opening import open_inline
 from tradingd.journal.spool import Spool
 from tradingd.simulation.clock import START_MS, SimClock, SimRandom
+from tradingd.simulation.evidence import Span, venue_ms
 from tradingd.simulation.faults import FaultPlan, Scheduled
 from tradingd.simulation.loop import SECOND_US, SimLoop, Timeline
 from tradingd.simulation.network import Network
@@ -37,6 +39,8 @@ from tradingd.venues.ccxt_venue import CcxtVenue, ClientSettings
 BINANCE = VenueId("binance")
 PLUGINS = Path(__file__).with_name("plugins")
 CLOCK_PROBE_S = 30.0
+DEAF_MS = 65_000
+"""A fact that the stream swallowed is found by the reconcile timer, a minute later at most."""
 
 
 class Crash(SystemExit):
@@ -66,6 +70,7 @@ class Generation:
         self.is_dead = False
         self.core: Core | None = None
         self.store: SimStore | None = None
+        self.venues: list[CcxtVenue] = []
         self.faults: list[str] = []
         self.started_us = world.timeline.now_us
         self.ended_us: int | None = None
@@ -74,6 +79,12 @@ class Generation:
         """Nothing of a dead daemon reaches store or wire."""
         if self.is_dead:
             raise Crash("a dead daemon acted")
+
+    def lay_to_rest(self) -> None:
+        """ccxt's object complains of its session when the process ends; the dead have none."""
+        for venue in self.venues:
+            if venue._exchange is not None:
+                venue._exchange.session = None
 
     def _on_loop_exception(self, _loop: Any, context: dict[str, Any]) -> None:
         if not self.is_dead:
@@ -102,6 +113,8 @@ class World:
         self.names: list[str] = []
         self.crash_at: int | None = None
         self.counts: Callable[[str], bool] = lambda name: True
+        self.unable: list[Span] = []
+        self.deaf: list[Span] = []
         self._draw = Random(f"{self.seed}/world")
         self._reader: sqlite3.Connection | None = None
         self._logging = structlog.get_config() if structlog.is_configured() else None
@@ -187,6 +200,7 @@ enabled = true
             settings=ClientSettings(receive_window_ms=self.settings.venues["binance"].receive_window_ms),
             open_session=lambda **_options: session,  # type: ignore[arg-type]
         )
+        generation.venues.append(venue)
         limiter.add_venue(BINANCE, venue.quirks.rate_plan())
         core = Core(
             self.settings,
@@ -255,6 +269,18 @@ enabled = true
         generation.loop.run_until_complete(generation.core.stop("simulation"))
         self._bury(generation)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the daemon says that its venue is READY."""
+        core = self.daemon.core if self.daemon else None
+        return core is not None and core.execution.router.is_ready(BINANCE)
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not."""
+        core = self.daemon.core if self.daemon else None
+        return "no daemon" if core is None else core.execution.router.reason(BINANCE)
+
     # --- faults ---------------------------------------------------------------------------------------------------
 
     def _on_boundary(self, name: str) -> None:
@@ -285,7 +311,10 @@ enabled = true
     def apply(self, fault: Scheduled) -> None:
         """Let one fault of the plan's schedule happen now."""
         until_us = self.now_us + fault.for_us
+        span = Span(venue_ms(self.now_us), venue_ms(until_us))
         kind, _, stream = fault.kind.partition("_")
+        if fault.kind in ("outage", "ban"):
+            self.unable.append(span)
         if fault.kind == "outage":
             self.plan.outage_until_us = until_us
             for account in (True, False):
@@ -297,6 +326,8 @@ enabled = true
         elif kind == "drop":
             self.network.drop(account=stream == "account")
         elif kind == "mute":
+            if stream == "account":
+                self.deaf.append(Span(span.start_ms, span.end_ms + DEAF_MS))
             self.network.mute(account=stream == "account", for_us=fault.for_us, half_open=self._draw.random() < 0.3)
 
     # --- the end --------------------------------------------------------------------------------------------------
@@ -320,6 +351,7 @@ enabled = true
             self._reader = None
         self.venue.close()
         for generation in self.generations:
+            generation.lay_to_rest()
             _GRAVES.append(generation)
         if self._logging is None:
             structlog.reset_defaults()
@@ -330,3 +362,6 @@ enabled = true
 
 _GRAVES: list[Generation] = []
 """Dead daemons are kept: collecting one would run what its coroutines still have in their `finally`."""
+
+# one reference that nobody gives back, so that the end of the interpreter does not collect them either
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_GRAVES))

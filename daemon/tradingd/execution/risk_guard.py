@@ -111,13 +111,11 @@ class RiskGuard:
         """The stop must be there and on the losing side of the mark price, or it would fire at once (-2021)."""
         buy = draft.request.side is Side.BUY
         mark, stop, target = view.mark_price, draft.stop_loss, draft.take_profit
-        if stop is None:
-            if not self._limits.require_stop:
-                return None
+        if stop is None and self._limits.require_stop:
             return Denial(DenyReason.STOP_MISSING, "risk.require_stop is true and the entry has no stop_loss")
         worst = min(mark, draft.price) if buy else max(mark, draft.price)
         best = max(mark, draft.price) if buy else min(mark, draft.price)
-        if (stop >= worst) if buy else (stop <= worst):
+        if stop is not None and ((stop >= worst) if buy else (stop <= worst)):
             return Denial(
                 DenyReason.STOP_WRONG_SIDE, f"stop_loss {stop} against mark price {mark}, entry {draft.price}"
             )
@@ -187,19 +185,20 @@ class RiskGuard:
     def check_daily_loss(self, venue: VenueId, now_ms: int) -> Denial | None:
         """(equity at 00:00 UTC − equity now) ÷ equity at 00:00, transfers left out, per venue and in total."""
         most = self._limits.max_daily_loss_fraction
-        totals = [ZERO, ZERO]
+        base_total = started_total = equity_total = ZERO
         for each, account in self._state.accounts.items():
             base = self.day_equities.get((each, utc_day(now_ms)))
             equity = account.balance.equity
             if base is None or equity is None or base.equity <= 0:
                 continue
             started = base.equity + base.transfers
-            totals[0] += started
-            totals[1] += equity
+            base_total += base.equity
+            started_total += started
+            equity_total += equity
             if each == venue and (started - equity) / base.equity > most:
                 return self._loss(f"on {venue}", started, equity)
-        if totals[0] > 0 and (totals[0] - totals[1]) / totals[0] > most:
-            return self._loss("in total", totals[0], totals[1])
+        if base_total > 0 and (started_total - equity_total) / base_total > most:
+            return self._loss("in total", started_total, equity_total)
         return None
 
     def _loss(self, where: str, started: Decimal, equity: Decimal) -> Denial:

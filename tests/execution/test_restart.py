@@ -127,7 +127,7 @@ async def test_what_the_history_does_not_show_is_corrected_the_venue_wins_and_th
     assert await world.outcome_of(world.enter()) == ("denied", "hold_period")
 
 
-# --- intents ----------------------------------------------------------------------------------------------------------
+# --- intents ------------------------------------------------------------------------------------------------
 
 
 def record(number: int, kind: str, instrument=BTC) -> IntentRecord:
@@ -179,7 +179,7 @@ async def test_after_any_run_no_intent_is_without_an_outcome(make_world):
     assert world.faults == []
 
 
-# --- strangers -------------------------------------------------------------------------------------------------------
+# --- strangers ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ async def test_a_stranger_under_our_prefix_on_the_stream_halts_entries_at_once(m
     assert await world.outcome_of(world.enter()) == ("denied", "halted")
 
 
-# --- the hold period ----------------------------------------------------------------------------------------------------
+# --- the hold period ----------------------------------------------------------------------------------------
 
 
 @in_virtual_time
@@ -271,7 +271,7 @@ async def test_a_close_by_anyone_begins_the_hold(make_world, by):
     assert await world.outcome_of(world.enter()) == ("denied", "hold_period")
 
 
-# --- bans ------------------------------------------------------------------------------------------------------------
+# --- bans ---------------------------------------------------------------------------------------------------
 
 
 @in_virtual_time

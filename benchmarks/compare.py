@@ -177,13 +177,13 @@ def no_order_doubled(q: Question) -> Finding:
     entries = [legs[order.client_order_id].intent_id for order in q.ours
                if order.client_order_id in legs and legs[order.client_order_id].purpose == "entry"]
     wrong += [f"intent {each} was given an entry" for each in twice(entries)]
-    at = {order.client_order_id: order.created_ms for order in q.ours}
+    accepted = {order.client_order_id for order in q.ours}
     candles = Counter((order.symbol, order.created_ms // MINUTE_MS) for order in q.ours
                       if order.client_order_id.endswith("e"))
     wrong += [f"{count} entries in the minute {minute} of {symbol}" for (symbol, minute), count in candles.items()
               if count > 1]
     exits = Counter(order.intent_id for order in q.journal.orders
-                    if order.purpose == "exit" and order.client_order_id in at)
+                    if order.purpose == "exit" and order.intent_id and order.client_order_id in accepted)
     again = sum(count - 1 for count in exits.values())
     return Finding("no order doubled", len(entries), wrong, f"exits sent again for what was left: {again}")
 

@@ -48,6 +48,7 @@ class LeftoverSweeper:
         self._limits = limits
         self._keep = keep
         self._proofs: dict[InstrumentId, int] = {}
+        self._voids: dict[InstrumentId | VenueId, int] = {}
         self._ended_at: dict[InstrumentId, dict[str, float]] = {}
         self.foreign: dict[InstrumentId, dict[str, VenueOrder]] = {}
         self.known_epochs: set[Epoch] = set()
@@ -58,11 +59,13 @@ class LeftoverSweeper:
     def forget(self, instrument: InstrumentId) -> None:
         """The proof no longer stands: a protective order was placed, or a foreign order was seen."""
         self._proofs.pop(instrument, None)
+        self._voids[instrument] = self._voids.get(instrument, 0) + 1
 
     def forget_venue(self, venue: VenueId) -> None:
         """The account stream broke: what happened meanwhile is unknown."""
         for instrument in [each for each in self._proofs if each.venue == venue]:
             del self._proofs[instrument]
+        self._voids[venue] = self._voids.get(venue, 0) + 1
 
     def note_foreign(self, order: VenueOrder) -> None:
         """A foreign order was seen on the stream."""
@@ -98,15 +101,22 @@ class LeftoverSweeper:
         """
         venue = self._router.venue(instrument)
         for _ in range(SWEEP_ROUNDS):
+            before = self._era(instrument)
             shown = await venue.open_orders(instrument, priority)
             leftovers = await self.take_in(instrument, shown)
-            if not leftovers:
+            if not leftovers and self._state.expected_quantity(instrument) != 0:
+                return True  # clean, but the stop that stands now will be a leftover: no proof for the next entry
+            if not leftovers and self._era(instrument) == before:
                 self._ended_at.pop(instrument, None)
                 self._proofs[instrument] = self._clock.now_ms()
                 return True
             for leftover in leftovers:
                 await self._cancel(leftover)
         return False
+
+    def _era(self, instrument: InstrumentId) -> tuple[int, int]:
+        """Changes whenever a proof would be void: a reading during which it changed proves nothing either."""
+        return self._voids.get(instrument, 0), self._voids.get(instrument.venue, 0)
 
     async def _cancel(self, leftover: VenueOrder) -> None:
         """Cancel one, unless the venue just said that it is no more and only its list lags behind."""

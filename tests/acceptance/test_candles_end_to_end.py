@@ -4,10 +4,14 @@ import signal
 import sqlite3
 from random import Random
 
+import pytest
+
 from benchmarks import compare
 from benchmarks.kill import Killer, plan
 from benchmarks.world import World
 from tests.acceptance.conftest import SPEED, MakeWorld
+
+pytestmark = pytest.mark.timeout(300)
 
 
 def finish(world: World, limit_s: float) -> dict[str, compare.Finding]:

@@ -35,7 +35,7 @@ def wrong(files: Files) -> dict[str, list[str]]:
 def one(db: sqlite3.Connection, sql: str) -> tuple:
     row = db.execute(sql).fetchone()
     assert row is not None, f"nothing to doctor: {sql}"
-    return row
+    return tuple(row)
 
 
 def test_a_real_run_shows_no_difference_and_was_worth_comparing(finished: Files) -> None:

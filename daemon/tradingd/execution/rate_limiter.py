@@ -106,7 +106,7 @@ class RateLimiter:
         now_ms = self._clock.now_ms()
         for window in budget.windows:
             text = lower.get(window.header.lower(), "") if window.header else ""
-            if text.isdigit():
+            if text.isascii() and text.isdigit():
                 window.roll(now_ms)
                 window.used = max(window.used, int(text))
 
@@ -145,8 +145,10 @@ class RateLimiter:
         weight = budget.plan.weights.get(endpoint, budget.plan.default_weight)
         is_order = endpoint in budget.plan.order_endpoints
         costs = [(window, int(is_order) if window.counts_orders else weight) for window in budget.windows]
-        for window, cost in costs:
+        for window in budget.windows:
+            # all of them, used or not: the waker sleeps until the next one ends, and one left behind ended long ago
             window.roll(now_ms)
+        for window, cost in costs:
             if cost and window.used + cost > window.limit * (1 - RESERVED_FRACTION[priority]):
                 return False
         for window, cost in costs:

@@ -82,12 +82,12 @@ class Core:
         )
         for ban in recovered.bans:
             limiter.restore(ban)
-        self.incidents = Incidents(store, clock, epoch, recovered.incidents)
+        self.incidents = Incidents(self.execution.recorder, clock, epoch, recovered.incidents)
         self.host = StrategyHost(
             strategies=strategies,
             bus=self.bus,
             clock=clock,
-            store=store,
+            store=self.execution.recorder,
             account=StateAccountView(self.execution.state),
             sink=self.execution.pipeline,
             timer=timer,
@@ -154,7 +154,7 @@ class Core:
 
     def start(self, boot: BootRecord) -> None:
         """Journal the boot and bring the venues up; returns at once."""
-        self._store.submit((boot,), durable=True)
+        self.execution.recorder.submit((boot,))
         self.execution.idempotency.doubt_submitted()
         self.execution.router.on_trouble = self._on_trouble
         self.tasks.every("tick", TICK_S, self.execution.pipeline.tick)

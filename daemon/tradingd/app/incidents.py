@@ -6,7 +6,7 @@ from tradingd.domain.errors import TradingdError
 from tradingd.domain.events import IncidentRaised
 from tradingd.domain.ids import Epoch
 from tradingd.domain.records import IncidentRecord
-from tradingd.ports import Clock, Store
+from tradingd.ports import Clock, Journal
 
 SAME_WITHIN_MS = 600_000
 """The same trouble told again within this real time is the same incident; its count grows."""
@@ -16,7 +16,7 @@ MAX_OPEN = 1_000
 class Incidents:
     """Keeps the open incidents. What repeats is one incident with a count, so that a loop cannot flood the journal."""
 
-    def __init__(self, store: Store, clock: Clock, epoch: Epoch, recovered: tuple[IncidentRecord, ...]) -> None:
+    def __init__(self, store: Journal, clock: Clock, epoch: Epoch, recovered: tuple[IncidentRecord, ...]) -> None:
         self._store = store
         self._clock = clock
         self._epoch = epoch

@@ -12,7 +12,7 @@ from tradingd.domain.events import Event, Filled, ForeignOrderSeen, IncidentRais
 from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, TradeId, VenueId, parse_client_order_id
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import LATE, Fill, Order, OrderEvent, OrderStatus, next_status
-from tradingd.domain.positions import PositionChange, apply_fill
+from tradingd.domain.positions import Position, PositionChange, apply_fill
 from tradingd.domain.records import LastCloseRecord, LedgerRecord, OrderEventRecord, Record
 from tradingd.execution.state import TradingState
 from tradingd.ports import Clock, Store
@@ -59,7 +59,14 @@ class Recorder:
 
     # --- commit and publish ---------------------------------------------------------------------------------------
 
-    def commit(self, records: Sequence[Record], events: Sequence[Event] = ()) -> "asyncio.Future[None]":
+    def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
+        """Queue one unit for those who have nothing to tell: what the journal cannot take now is held, as order facts
+        are, and written once it can."""
+        return self.commit(records, (), durable=durable)
+
+    def commit(
+        self, records: Sequence[Record], events: Sequence[Event] = (), *, durable: bool = True
+    ) -> "asyncio.Future[None]":
         """Queue one unit; `events` are published once it is committed. The future fails with JournalError."""
         unit = (tuple(records), tuple(events))
         if self._unsaved:
@@ -69,7 +76,7 @@ class Recorder:
             future.set_exception(JournalError("the journal cannot commit; the fact is held in memory"))
             future.exception()
             return future
-        future = self._store.submit(unit[0], durable=True)
+        future = self._store.submit(unit[0], durable=durable)
         future.add_done_callback(lambda done: self._committed(done, unit))
         return future
 
@@ -105,7 +112,7 @@ class Recorder:
             while self._unsaved:
                 records, events = self._unsaved[0]
                 if records:
-                    await self._store.submit(records, durable=True)
+                    await self._store.submit([self._newest(record) for record in records], durable=True)
                 self._unsaved.pop(0)
                 for event in events:
                     self._bus.publish(event)
@@ -113,6 +120,17 @@ class Recorder:
             return False
         self.journal_writable = True
         return True
+
+    def _newest(self, record: Record) -> Record:
+        """A snapshot row as it stands now: a unit that was on its way already when this one failed may have been
+        committed before it, and an older row must not undo it."""
+        if isinstance(record, Order):
+            return self._state.orders.get(record.client_order_id, record)
+        if isinstance(record, Position):
+            return self._state.positions.get(record.instrument, record)
+        if isinstance(record, LastCloseRecord):
+            return self._state.last_closes.get(record.instrument, record)
+        return record
 
     # --- evidence -------------------------------------------------------------------------------------------------
 
@@ -165,6 +183,8 @@ class Recorder:
                 self.commit((learned,))
                 self._on_fact(order.instrument)
             return False
+        if status is order.status and learned == order:
+            return False  # told before: a part filled, seen again by a look-up or after the order's end
         now = self._clock.now_ms()
         changed = msgspec.structs.replace(
             learned,

@@ -1,5 +1,6 @@
 """Seeded faults of network, venue, process and disk: a swarm, in which each seed draws its own kinds and rates."""
 
+from collections.abc import Callable
 from random import Random
 
 import msgspec
@@ -69,6 +70,7 @@ class FaultPlan:
         self.outage_until_us = 0
         self.disk_full_until_us = 0
         self.ban_until_us = 0
+        self.script: Callable[[int, str, str], Fate | None] = lambda now_us, method, path: None
 
     @staticmethod
     def swarm(seed: str, start_us: int, heal_us: int) -> "FaultPlan":
@@ -99,7 +101,10 @@ class FaultPlan:
         return self.start_us <= now_us < self.heal_us
 
     def fate(self, now_us: int, method: str, path: str) -> Fate:
-        """What happens to a request that leaves now."""
+        """What happens to a request that leaves now; the script goes first."""
+        scripted = self.script(now_us, method, path)
+        if scripted is not None:
+            return scripted
         if now_us < self.outage_until_us:
             return Fate(self._random.choice(("refuse", "lose_request")))
         if now_us < self.ban_until_us:

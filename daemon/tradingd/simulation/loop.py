@@ -135,10 +135,10 @@ class SimLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         pass
 
-    def call_soon_threadsafe(self, *_args: Any, **_kwargs: Any) -> Any:
+    def call_soon_threadsafe(self, *_args: Any, **_kwargs: Any) -> Any:  # type: ignore[override]
         """No thread may exist here."""
         raise RuntimeError("a thread would make the simulation depend on chance")
 
-    def run_in_executor(self, *_args: Any, **_kwargs: Any) -> Any:
+    def run_in_executor(self, *_args: Any, **_kwargs: Any) -> Any:  # type: ignore[override]
         """No thread may exist here."""
         raise RuntimeError("a thread would make the simulation depend on chance")

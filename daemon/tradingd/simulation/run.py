@@ -129,7 +129,7 @@ def evidence_of(world: World) -> Evidence:
         unprotected_ms=round(world.settings.execution.unprotected_limit_s * 1000),
         max_notional_usdt=world.settings.risk.max_position_notional_usdt,
     )
-    deaf = [*world.deaf, *(Span(venue_ms(us), venue_ms(us) + RECONCILE_MS) for us in world.network.dropped_us)]
+    deaf = [*world.deaf, *(Span(venue_ms(us) - 1_000, venue_ms(us) + RECONCILE_MS) for us in world.network.dropped_us)]
     log = world.network.log
     return Evidence(
         world.ledger_path,

@@ -197,7 +197,10 @@ enabled = true
             random,
             limiter,
             endpoint="http://venue.invalid:80",
-            settings=ClientSettings(receive_window_ms=self.settings.venues["binance"].receive_window_ms),
+            settings=ClientSettings(
+                receive_window_ms=self.settings.venues["binance"].receive_window_ms,
+                ping_interval_ms=round(self.settings.execution.stale_after_s * 1000 / 3),
+            ),
             open_session=lambda **_options: session,  # type: ignore[arg-type]
         )
         generation.venues.append(venue)

@@ -23,7 +23,7 @@ from tradingd.domain.ids import DecisionKey, StrategyId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import CancelOrders, Denial, DenyReason, Enter, Exit, Protect
 from tradingd.domain.records import FlagRecord, IntentRecord, Record, Recovered, StreamRecord
-from tradingd.ports import Clock, Store
+from tradingd.ports import Clock, Journal
 from tradingd.strategy.base import Signal, Strategy
 from tradingd.strategy.call import CallResult, Flood, call_handler
 from tradingd.strategy.context import AccountView, Context, StateBook
@@ -91,7 +91,7 @@ class StrategyHost:
         strategies: Sequence[LoadedStrategy],
         bus: Bus,
         clock: Clock,
-        store: Store,
+        store: Journal,
         account: AccountView,
         sink: IntentSink,
         timer: HandlerTimer,

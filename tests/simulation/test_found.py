@@ -1,0 +1,55 @@
+"""Faults that the simulation found, each in the shortest world that shows it."""
+
+from pathlib import Path
+
+from tests.simulation.worlds import broken, scripted, verdict
+from tradingd.simulation.faults import Fate, Scheduled
+from tradingd.simulation.loop import SECOND_US
+
+MINUTE_US = 60 * SECOND_US
+
+
+def test_a_sweep_under_an_open_position_proves_nothing_about_the_next_entry(tmp_path: Path) -> None:
+    world = scripted(tmp_path, "1 buy 0.02 0.02; 4 exit; 6 buy 0.02 0.02; 8 exit")
+    from_us, until_us = 4 * MINUTE_US, 6 * MINUTE_US + SECOND_US
+    world.plan.script = lambda now_us, method, path: (
+        Fate("html_after") if from_us < now_us < until_us and path == "/fapi/v1/openOrders" else None
+    )
+    try:
+        world.start()
+        world.run_for(12 * 60)
+        assert not verdict(world)
+    finally:
+        world.close()
+
+
+def test_what_a_full_disk_kept_out_of_the_journal_is_in_it_once_there_is_room(tmp_path: Path) -> None:
+    world = scripted(tmp_path, "1 buy 0.02 0.02; 3 exit; 5 buy 0.02 0.02; 7 exit")
+    try:
+        world.start()
+        world.run_for(4.9 * 60)
+        world.apply(Scheduled(world.now_us, "disk_full", 15 * SECOND_US))
+        world.run_for(5 * 60)
+        assert broken(verdict(world)) == set()
+    finally:
+        world.close()
+
+
+def test_a_daemon_that_starts_on_a_full_disk_still_names_its_epoch(tmp_path: Path) -> None:
+    world = scripted(tmp_path, "1 buy 0.02 0.02; 4 exit; 6 buy 0.02 0.02")
+    try:
+        world.start()
+        world.run_for(2 * 60)
+        world.crash()
+        world.apply(Scheduled(world.now_us, "disk_full", 20 * SECOND_US))
+        world.start()
+        world.run_for(5 * 60)
+        assert not verdict(world)
+        assert not [each for generation in world.generations for each in generation.faults]
+        world.crash()
+        world.start()
+        world.run_for(60)
+        assert world.daemon is not None and world.daemon.core is not None
+        assert not world.daemon.core.execution.switches.halted
+    finally:
+        world.close()

@@ -289,7 +289,7 @@ class Venue(Protocol):
 
 
 class Journal(Protocol):
-    """The journal as those see it who only add to it; execution's recorder is one, and holds what cannot be committed."""
+    """The journal as those see it who only add to it; execution's recorder is one, and holds what cannot commit."""
 
     def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
         """Queue one unit at once; the future ends after its COMMIT, or with JournalError. FULL sync when durable."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections import deque
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -56,11 +57,10 @@ class BreakableStore:
         self.inner = inner
         self.broken = False
         self.delay_s = 0.0
-        self.submitted: list[Sequence[Record]] = []
+        self._queue: deque[tuple[Sequence[Record], bool, asyncio.Future[None]]] = deque()
 
     def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
         loop = asyncio.get_running_loop()
-        self.submitted.append(records)
         if self.broken:
             future: asyncio.Future[None] = loop.create_future()
             future.set_exception(JournalError("database or disk is full"))
@@ -68,14 +68,15 @@ class BreakableStore:
         if not self.delay_s:
             return self.inner.submit(records, durable=durable)
         later: asyncio.Future[None] = loop.create_future()
-
-        def commit() -> None:
-            self.inner.submit_now(records, durable=durable)
-            if not later.done():
-                later.set_result(None)
-
-        loop.call_later(self.delay_s, commit)
+        self._queue.append((records, durable, later))
+        loop.call_later(self.delay_s, self._commit)
         return later
+
+    def _commit(self) -> None:
+        records, durable, later = self._queue.popleft()
+        self.inner.submit_now(records, durable=durable)
+        if not later.done():
+            later.set_result(None)
 
     async def check_writable(self) -> None:
         if self.broken:

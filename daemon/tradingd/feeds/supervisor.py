@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tradingd.bus import Bus
-from tradingd.domain.errors import VenueError
-from tradingd.domain.events import StreamChanged
+from tradingd.domain.errors import Severity, VenueError
+from tradingd.domain.events import IncidentRaised, StreamChanged
 from tradingd.domain.ids import VenueId
 from tradingd.ports import Clock, StreamKey, Venue
 
@@ -63,6 +63,7 @@ class Supervisor:
         self._listener = listener
         self._stale_after_s = stale_after_s
         self._live: set[StreamKey] = set()
+        self._ends: dict[str, int] = {}
         self._alive_at: dict[str, float] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -79,11 +80,13 @@ class Supervisor:
     def on_disconnect(self, stream: str, reason: str) -> None:
         """Every subscription of that kind is gone; told more than once for one end."""
         lost = [key for key in self._live if key.kind == stream]
+        was_whole, self._whole = self._whole, self._whole and not lost
         self._live.difference_update(lost)
+        self._ends[stream] = self._ends.get(stream, 0) + 1
         self._changed.set()
-        if lost and self._whole:
-            self._whole = False
-            self._bus.publish(StreamChanged(self._venue.id, stream, False, reason))
+        if lost:
+            if was_whole:
+                self._bus.publish(StreamChanged(self._venue.id, stream, False, reason))
             self._listener.on_streams_lost(self._venue.id, stream, reason)
 
     # --- what others ask ------------------------------------------------------------------------------------------
@@ -114,29 +117,43 @@ class Supervisor:
 
     async def _run(self) -> None:
         while True:
-            if len(self._live) < len(self._wanted):
-                await self._subscribe()
-            else:
-                self._tell_whole()
-                await self._reset_stale()
             self._changed.clear()
+            try:
+                await self._look()
+            except Exception as error:
+                # a fault of ours: nobody else would ever subscribe again, nor see that a stream fell silent
+                self._bus.publish(
+                    IncidentRaised("supervisor_failed", Severity.CRITICAL, repr(error), venue=self._venue.id)
+                )
+                self._attempt += 1
+                await self._clock.sleep(self._backoff.delay_s(self._attempt))
             try:
                 async with asyncio.timeout(CHECK_INTERVAL_S):
                     await self._changed.wait()
             except TimeoutError:
                 continue
 
+    async def _look(self) -> None:
+        if len(self._live) < len(self._wanted):
+            await self._subscribe()
+        if len(self._live) == len(self._wanted):
+            self._tell_whole()
+            await self._reset_stale()
+
     async def _subscribe(self) -> None:
         for key in self._wanted:
             if key in self._live:
                 continue
+            ends = self._ends.get(key.kind, 0)
             try:
                 await self._venue.watch(key)
             except VenueError as error:
                 self._attempt += 1
-                self._listener.on_unreachable(self._venue.id, key.kind, f"cannot subscribe {key}: {error}")
+                self._listener.on_unreachable(self._venue.id, key.kind, str(error))
                 await self._clock.sleep(self._backoff.delay_s(self._attempt))
                 return
+            if self._ends.get(key.kind, 0) != ends:
+                return  # the connection ended before the subscription was confirmed: ask again, all of its kind
             self._live.add(key)
             self.on_alive(key.kind)
 

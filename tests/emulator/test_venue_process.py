@@ -171,6 +171,19 @@ def test_a_taken_port_and_a_bad_file_end_the_process_with_a_sentence(tmp_path: P
     assert child.returncode == 78 and f"{bad}:1:" in child.stderr
 
 
+def test_a_second_venue_on_a_ledger_in_use_is_refused_and_a_killed_one_leaves_it_free(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tradingd.emulator", "binance", "--state-dir", str(tmp_path)]
+    with process("--state-dir", str(tmp_path)) as (child, _):
+        note = (tmp_path / "venue.json").read_text()
+        second = subprocess.run(command, timeout=20, capture_output=True, text=True, check=False)
+        assert second.returncode == 78 and f"another built-in venue, process {child.pid}" in second.stderr
+        assert (tmp_path / "venue.json").read_text() == note
+        child.kill()
+        child.wait(10)
+    with process("--state-dir", str(tmp_path)) as (child, port):
+        assert port and child.poll() is None
+
+
 def test_sigterm_stops_in_order_and_leaves_a_note_for_whoever_attaches(tmp_path: Path) -> None:
     with process("--state-dir", str(tmp_path)) as (child, port):
         note = json.loads((tmp_path / "venue.json").read_text())

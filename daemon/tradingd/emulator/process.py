@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 from collections.abc import Callable
@@ -10,10 +11,14 @@ from pathlib import Path
 
 import msgspec
 
+from tradingd.emulator.core.ledger import LedgerFault
 from tradingd.emulator.server import VenueServer
 from tradingd.emulator.venues import VenueOptions, open_venue
 
 READY_FILE = "venue.json"
+LOCK_FILE = "venue.lock"
+LOCK_PATIENCE_S = 3.0
+"""How long a venue that is on its way out may take; a daemon that waits for us meanwhile finds one that stays."""
 
 
 async def serve_venue(options: VenueOptions, port: int, speed: float, now_ms: int,
@@ -23,6 +28,16 @@ async def serve_venue(options: VenueOptions, port: int, speed: float, now_ms: in
     `on_ready` gets the port. Raises ValueError (MarketFault, LedgerFault) for input it cannot use and OSError for a
     port that is taken.
     """
+    lock = None if options.state_dir is None else await _lock(options.state_dir)
+    try:
+        await _serve(options, port, speed, now_ms, on_ready, version)
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+async def _serve(options: VenueOptions, port: int, speed: float, now_ms: int, on_ready: Callable[[int], None],
+                 version: str) -> None:
     loop = asyncio.get_running_loop()
     model = open_venue(options, now_ms)
     try:
@@ -46,6 +61,32 @@ def run_venue(options: VenueOptions, port: int, speed: float, now_ms: int, on_re
               version: str = "0") -> None:
     """`serve_venue` on a loop of its own; `now_ms` is the real time at which a new synthetic market starts."""
     asyncio.run(serve_venue(options, port, speed, now_ms, on_ready, version))
+
+
+async def _lock(state_dir: Path) -> int:
+    """Keep a second venue off the ledger: each would go on from its own memory, and the file would hold both."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    handle = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    patience = round(LOCK_PATIENCE_S / 0.05)
+    while not _take(handle):
+        patience -= 1
+        if not patience:
+            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(handle)
+            raise LedgerFault(f"{state_dir}: another built-in venue, process {holder}, keeps its ledger there; stop "
+                              "that one first, or use another directory")
+        await asyncio.sleep(0.05)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+def _take(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _announce(state_dir: Path, venue: str, port: int) -> None:

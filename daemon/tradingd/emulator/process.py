@@ -65,8 +65,7 @@ def run_venue(options: VenueOptions, port: int, speed: float, now_ms: int, on_re
 
 async def _lock(state_dir: Path) -> int:
     """Keep a second venue off the ledger: each would go on from its own memory, and the file would hold both."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    handle = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    handle = _open_lock(state_dir)
     patience = round(LOCK_PATIENCE_S / 0.05)
     while not _take(handle):
         patience -= 1
@@ -79,6 +78,11 @@ async def _lock(state_dir: Path) -> int:
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return handle
+
+
+def _open_lock(state_dir: Path) -> int:
+    state_dir.mkdir(parents=True, exist_ok=True)
+    return os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
 
 def _take(handle: int) -> bool:

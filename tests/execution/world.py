@@ -14,7 +14,7 @@ from tests.execution.fakes import BINANCE, BTC, FakeVenue, MiddleRandom, Virtual
 from tradingd.app.compose import Execution, ban_saver, build_execution
 from tradingd.bus import Bus
 from tradingd.config import load_settings
-from tradingd.domain.errors import JournalError
+from tradingd.domain.errors import JournalError, VenueError
 from tradingd.domain.events import Event, IncidentRaised, IntentDenied, OrderChanged, VenueState
 from tradingd.domain.ids import ClientOrderId, DecisionKey, IntentId, Purpose, StrategyId, make_epoch
 from tradingd.domain.instruments import InstrumentId
@@ -155,13 +155,23 @@ class World:
         """What VenueSession does: reconcile, take crashed intents up, open the lanes, READY."""
         execution = self.execution
         execution.reconciler.begin_history(BINANCE, self.recovered.flags)
-        await execution.reconciler.reconcile(BINANCE)
+        await self._reconcile()
         records = execution.pipeline.resume_intents(self.recovered.open_intents)
         if records:
             execution.recorder.commit(records)
         execution.pipeline.open_lanes(BINANCE)
         execution.router.mark(BINANCE, VenueState.READY, "reconciled")
         await asyncio.sleep(0.2)
+
+    async def _reconcile(self) -> None:
+        """As often as a session would: readings that contradict the journal must first be old enough to be believed."""
+        for _ in range(20):
+            try:
+                return await self.execution.reconciler.reconcile(BINANCE)
+            except VenueError as error:
+                refused = error
+                await self.clock.sleep(1.0)
+        raise refused
 
     async def _tick(self) -> None:
         while True:

@@ -8,7 +8,7 @@ import msgspec
 from tradingd.bus import Bus
 from tradingd.config import Settings
 from tradingd.domain.candles import timeframe_ms
-from tradingd.domain.events import ForeignOrderSeen
+from tradingd.domain.events import ForeignOrderSeen, StrategyQuarantined
 from tradingd.domain.ids import Epoch, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import Fill
@@ -26,6 +26,7 @@ from tradingd.execution.pipeline import Pipeline
 from tradingd.execution.protection import Protection
 from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.execution.recorder import Recorder
+from tradingd.execution.resting_entries import RestingEntries
 from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.execution.risk_guard import RiskGuard
 from tradingd.execution.sender import Sender
@@ -141,6 +142,7 @@ def build_execution(
     )
     protection.load(recovered.protections)
     reconciler = BalanceReconciler(state, recorder, router, idempotency, sweeper, risk, retry, bus, clock, limits)
+    resting = RestingEntries(state, recorder, router, idempotency, clock, limits, reconciler.book_missing)
     exits = Exits(
         state,
         recorder,
@@ -148,6 +150,7 @@ def build_execution(
         orders,
         risk,
         router,
+        resting,
         retry,
         bus,
         clock,
@@ -180,6 +183,7 @@ def build_execution(
         recorder,
         entries,
         exits,
+        resting,
         protection,
         sweeper,
         reconciler,
@@ -219,6 +223,8 @@ def _restore_switches(switches: Switches, recovered: Recovered) -> None:
             switches.paused = flag.reason if flag.value else ""
         elif flag.name == "halted":
             switches.halted = flag.reason if flag.value else ""
+        elif flag.name.startswith("quarantined:") and flag.value:
+            switches.quarantined[StrategyId(flag.name.removeprefix("quarantined:"))] = flag.reason
 
 
 def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
@@ -232,6 +238,12 @@ def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
     execution.recorder.on_fill = on_fill
     execution.recorder.on_unknown = pipeline.on_unknown
     bus.subscribe(ForeignOrderSeen, lambda event: sweeper.note_foreign(event.order))
+
+    def on_quarantined(event: StrategyQuarantined) -> None:
+        execution.switches.quarantined[event.strategy] = event.reason
+        pipeline.cancel_entries_of(event.strategy, "strategy quarantined")
+
+    bus.subscribe(StrategyQuarantined, on_quarantined)
 
     def on_stranger(why: str) -> None:
         execution.switches.halted = why

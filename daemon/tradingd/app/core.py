@@ -16,7 +16,7 @@ from tradingd.bus import Bus
 from tradingd.config import Settings
 from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.candles import Candle
-from tradingd.domain.errors import Severity
+from tradingd.domain.errors import JournalError, Severity, VenueError
 from tradingd.domain.events import Event, IncidentRaised, IntentDenied
 from tradingd.domain.ids import Epoch, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
@@ -37,7 +37,8 @@ CANDLE_CHECK_S = 1.0
 HEALTH_CHECK_S = 1.0
 CLOSE_GRACE_MS = 2_000
 SETTLE_LIMIT_S = 4.0
-STEPS_LIMIT_S = 2.0
+STEPS_LIMIT_S = 1.0
+CANCEL_AGAIN_S = 1.0
 VENUE_CLOSE_LIMIT_S = 1.5
 
 
@@ -157,6 +158,7 @@ class Core:
         self.execution.recorder.submit((boot,))
         self.execution.idempotency.doubt_submitted()
         self.execution.router.on_trouble = self._on_trouble
+        self.limiter.on_ban = lambda venue, until_ms, reason: self.sessions[venue].on_banned(until_ms, reason)
         self.tasks.every("tick", TICK_S, self.execution.pipeline.tick)
         self.tasks.every("health", HEALTH_CHECK_S, self._check_health)
         for session in self.sessions.values():
@@ -206,7 +208,13 @@ class Core:
                 await job(session)
 
     async def _reconcile(self) -> None:
-        await self._each_ready(lambda session: self.execution.reconciler.reconcile(session.id))
+        await self._each_ready(self._reconcile_one)
+
+    async def _reconcile_one(self, session: VenueSession) -> None:
+        try:
+            await self.execution.reconciler.reconcile(session.id)
+        except (VenueError, JournalError) as error:
+            session.ask_recovery(f"reconcile failed: {error}")
 
     async def synchronise(self) -> None:
         """Set the clock by the venues'."""
@@ -256,15 +264,36 @@ class Core:
         await self.limiter.close()
 
     async def _settle(self) -> None:
-        """Wait for answers on the way, and for the stop of a position that has just opened; with a limit."""
-        state, protection = self.execution.state, self.execution.protection
+        """Cancel what rests, wait for answers on the way and for the stop of a position that has just opened; what
+        remains at the limit is told: nobody will look after it until the next start."""
         deadline = self._clock.monotonic() + SETTLE_LIMIT_S
-        while self._clock.monotonic() < deadline:
-            held = [each for each in protection.covers if state.expected_quantity(each)]
-            naked = [each for each in held if not protection.is_covered(each)]
-            if not naked and not state.unknown_orders() and not self.execution.exits.goals:
+        cancel_at = 0.0
+        while True:
+            now = self._clock.monotonic()
+            if now >= cancel_at:
+                self.execution.pipeline.cancel_all_entries("daemon stopped")
+                cancel_at = now + CANCEL_AGAIN_S
+            remains = self._unsettled()
+            if not remains:
                 return
+            if now >= deadline:
+                break
             await self._clock.sleep(0.05)
+        self.bus.publish(
+            IncidentRaised("stopped_unsettled", Severity.CRITICAL, f"left behind at the stop: {'; '.join(remains)}")
+        )
+
+    def _unsettled(self) -> list[str]:
+        state, protection = self.execution.state, self.execution.protection
+        entries = [f"entry {each.client_order_id} {each.status}" for each in state.entries()]
+        doubts = [
+            f"order {each.client_order_id} {each.status}"
+            for each in state.unknown_orders()
+            if not each.needs_exposure_margin
+        ]
+        held = [each for each in protection.covers if state.expected_quantity(each)]
+        naked = [f"{each} without its stop" for each in held if not protection.is_covered(each)]
+        return [*entries, *doubts, *naked, *(f"exit of {each}" for each in self.execution.exits.goals)]
 
     async def _close_session(self, session: VenueSession) -> None:
         if session.supervisor is not None:

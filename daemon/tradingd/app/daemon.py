@@ -14,9 +14,10 @@ from tradingd.app.compose import ban_saver
 from tradingd.app.core import Core
 from tradingd.app.machine import MachineClock, MachineRandom, pid
 from tradingd.app.sim_venue import SimVenue
+from tradingd.app.venue_session import VenueRefused
 from tradingd.config import Settings
 from tradingd.config.credentials import Credentials
-from tradingd.domain.errors import JournalError
+from tradingd.domain.errors import JournalError, plain_failure
 from tradingd.domain.events import Heartbeat
 from tradingd.domain.ids import VenueId, make_epoch
 from tradingd.domain.records import BootRecord, CommandRecord, Recovered
@@ -38,6 +39,7 @@ log = structlog.get_logger(__name__)
 CLOCK_PROBE_S = 30.0
 SIM_CLOCK_PROBE_S = 2.0
 SIM_STOP_LIMIT_S = 1.5
+JOURNAL_STOP_LIMIT_S = 1.5
 CANDLE_LINE_S = 2.0
 
 
@@ -66,6 +68,7 @@ class Daemon:
         self._clock = clock
         self._random = random
         self._notifier = notifier
+        self._refused = False
         self._stop_reason: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         started_ms = clock.wall_ms()
         epoch = make_epoch(started_ms, random.token(3))
@@ -90,7 +93,14 @@ class Daemon:
         positions = self.core.execution.state.positions.values()
         # a person at a terminal wants to see the market move; a log file does not need each candle
         candles_s = None if logs.is_json else CANDLE_LINE_S
-        Narrator(self.core.bus, clock, candle_interval_s=candles_s, heartbeat_s=beat_s, positions=positions)
+        Narrator(
+            self.core.bus,
+            clock,
+            candle_interval_s=candles_s,
+            own_fills=logs.is_json,
+            heartbeat_s=beat_s,
+            positions=positions,
+        )
         self.core.bus.subscribe(Heartbeat, self._tell_systemd)
         self._heartbeat = HeartbeatDriver(clock, self.core.operator, self.core.bus.publish)
         self._control = ControlServer(
@@ -187,23 +197,28 @@ class Daemon:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not failed.done():
             return None
-        self.request_stop(f"failed: {failed.result()}")
-        return failed.result()
+        error = failed.result()
+        self._refused = isinstance(error, VenueRefused)
+        self.request_stop(f"{'refused' if self._refused else 'failed'}: {error}")
+        return error
 
     async def stop(self) -> None:
         """The orderly stop, within 10 s: the core, the operator's socket, the built-in venues, the journal."""
         reason = self._stop_reason.result()
-        log.info("daemon_stopping", reason=reason)
+        if not self._refused:  # a refusal is told once, as the last line
+            log.info("daemon_stopping", reason=reason)
         self._notifier.stopping(reason)
         await self.core.stop(reason)
         await self._control.stop()
         for name, sim in self._sims.items():
             await self._stop_sim(name, sim)
-        state = self.core.execution.state
+        state, protection = self.core.execution.state, self.core.execution.protection
+        held = [position.instrument for position in state.open_positions()]
         log.info(
             "daemon_stopped",
-            reason=reason,
-            open_positions=len(state.open_positions()),
+            reason="refused" if self._refused else reason,
+            open_positions=len(held),
+            **({"protected": sum(map(protection.has_stop, held))} if held else {}),
             unknown_orders=len(state.unknown_orders()),
         )
         await self._end_journal(reason)
@@ -214,13 +229,14 @@ class Daemon:
                 await sim.set_speed(1)
                 await sim.stop()
         except (OSError, TimeoutError) as error:
-            log.warning("built_in_venue_not_stopped", venue=name, reason=str(error) or "no answer")
+            log.warning("built_in_venue_not_stopped", venue=name, reason=plain_failure(str(error)) or "no answer")
         await sim.close()
 
     async def _end_journal(self, reason: str) -> None:
         boot = msgspec.structs.replace(self._boot, stopped_ms=self._clock.wall_ms(), stop_reason=reason)
         try:
-            await self._store.submit((boot,), durable=True)
-        except JournalError as error:
-            log.error("boot_not_closed", reason=str(error))
-        await self._store.close()
+            async with asyncio.timeout(JOURNAL_STOP_LIMIT_S):
+                await self._store.submit((boot,), durable=True)
+                await self._store.close()
+        except (JournalError, TimeoutError) as error:
+            log.error("journal_not_closed", reason=str(error) or f"locked for {JOURNAL_STOP_LIMIT_S} s")

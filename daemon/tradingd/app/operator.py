@@ -12,9 +12,10 @@ from tradingd.app.machine import pid
 from tradingd.app.venue_session import VenueSession
 from tradingd.config import Settings
 from tradingd.domain.errors import TradingdError
-from tradingd.domain.events import IntentDenied
+from tradingd.domain.events import IntentDenied, VenueState
 from tradingd.domain.ids import StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.numbers import plain_text
 from tradingd.domain.positions import Position
 from tradingd.domain.records import FlagRecord
 from tradingd.gateway.commands import (
@@ -92,6 +93,11 @@ class Operator:
             and any(self._execution.router.is_ready(venue) for venue in self._sessions)
         )
 
+    def venues_not_ready(self) -> dict[VenueId, VenueState]:
+        """The state of each venue that is not READY."""
+        router = self._execution.router
+        return {venue: router.state(venue) for venue in self._sessions if not router.is_ready(venue)}
+
     def on_denied(self, event: IntentDenied) -> None:
         """Remember the last refusal."""
         self._denied, self._denied_ms = event, self._clock.now_ms()
@@ -151,7 +157,7 @@ class Operator:
         return {
             "flat": flat,
             "paused": self._execution.switches.paused,
-            "instruments": {str(each): f"{state.expected_quantity(each):f}" for each in chosen},
+            "instruments": {str(each): plain_text(state.expected_quantity(each)) for each in chosen},
         }
 
     async def _wait_flat(self, instruments: list[InstrumentId]) -> bool:
@@ -169,6 +175,7 @@ class Operator:
             raise TradingdError(f"no strategy {strategy!r}; allowed: {', '.join(self._settings.strategies)}")
         if not self._host.lift_quarantine(StrategyId(strategy)):
             raise TradingdError(f"strategy {strategy!r} is not quarantined")
+        self._execution.switches.quarantined.pop(StrategyId(strategy), None)
         return {"strategy": strategy, "state": "running"}
 
     # --- status ---------------------------------------------------------------------------------------------------
@@ -189,7 +196,7 @@ class Operator:
             halted=switches.halted or None,
             stopping=bool(switches.stopping),
             entries_allowed=self.entries_allowed(),
-            equity_usdt=None if equity is None else f"{equity:f}",
+            equity_usdt=_text(equity),
             venues=[self._venue(venue) for venue in self._sessions],
             stream_ages_s=self.stream_ages_s(),
             positions=[self._position(position) for position in self._execution.state.open_positions()],
@@ -214,8 +221,8 @@ class Operator:
             venue=venue,
             state=self._execution.router.state(venue).value,
             reason=self._execution.router.reason(venue),
-            equity_usdt=f"{balance.equity:f}" if balance and balance.equity is not None else None,
-            available_usdt=f"{balance.available:f}" if balance and balance.available is not None else None,
+            equity_usdt=_text(balance.equity if balance else None),
+            available_usdt=_text(balance.available if balance else None),
         )
 
     def _position(self, position: Position) -> PositionStatus:
@@ -225,12 +232,12 @@ class Operator:
         return PositionStatus(
             instrument=str(instrument),
             strategy=position.strategy,
-            quantity=f"{position.quantity:f}",
+            quantity=plain_text(position.quantity),
             entry_price=_text(position.entry_price),
             unrealized_pnl_usdt=None if price is None else f"{position.unrealized_pnl(price):.4f}",
             stop_loss=_text(cover.stop_loss if cover else None),
             take_profit=_text(cover.take_profit if cover else None),
-            covered=bool(cover and cover.stop_loss) and self._execution.protection.is_covered(instrument),
+            covered=self._execution.protection.has_stop(instrument),
         )
 
     def _strategy(self, name: str) -> StrategyStatus:
@@ -269,4 +276,4 @@ class Operator:
 
 
 def _text(value: Decimal | None) -> str | None:
-    return None if value is None else f"{value:f}"
+    return None if value is None else plain_text(value)

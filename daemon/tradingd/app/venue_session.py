@@ -9,7 +9,7 @@ import structlog
 
 from tradingd.app.compose import Execution
 from tradingd.config import VenueSettings
-from tradingd.domain.errors import Severity, TradingdError, VenueBanned, VenueError, VenueUnreachable
+from tradingd.domain.errors import JournalError, Severity, TradingdError, VenueBanned, VenueError, VenueUnreachable
 from tradingd.domain.events import VenueState
 from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import InstrumentId
@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 CLOCK_SAMPLES = 3
 REFUSED_RETRY_S = 60.0
 TROUBLE_AFTER_S = 10.0
+POLL_S = 5.0
 
 
 class SyncedClock(Clock, Protocol):
@@ -63,7 +64,9 @@ class VenueSession:
         self._first_recovered = first_recovered
         self._flags = flags
         self._restored = asyncio.Event()
-        self._opened = False
+        self._begun = False
+        self._warm = False
+        self._failures = 0
         self._trouble_since: float | None = None
         self._trouble_told = False
 
@@ -71,13 +74,12 @@ class VenueSession:
 
     def on_streams_lost(self, venue: VenueId, kind: str, reason: str) -> None:
         """No entries until recovered; the sweep's proofs are void once the account stream was deaf."""
-        self._execution.router.mark(venue, VenueState.DEGRADED, f"{kind}: {reason}")
+        self._degrade(f"{kind}: {reason}")
         self._execution.sweeper.forget_venue(venue)
 
     def on_unreachable(self, venue: VenueId, kind: str, reason: str) -> None:
-        """A stream cannot even be dialled: nothing gets through, so P5 does not count this time."""
-        self._execution.router.mark(venue, VenueState.DOWN, f"{kind}: {reason}")
-        self._execution.sweeper.forget_venue(venue)
+        """A stream cannot be dialled. Only REST decides whether the venue is DOWN: it is asked every few seconds."""
+        self.on_streams_lost(venue, kind, reason)
 
     def on_streams_restored(self, venue: VenueId) -> None:
         """Recover now."""
@@ -85,22 +87,44 @@ class VenueSession:
 
     def ask_recovery(self, reason: str) -> None:
         """Something does not fit: no entries until the venue was read anew."""
-        self._execution.router.mark(self.id, VenueState.DEGRADED, reason)
+        self._degrade(reason)
         self._restored.set()
+
+    def on_banned(self, until_ms: int, reason: str) -> None:
+        """The venue lets nothing through for a while: P5 does not count that time."""
+        self._execution.router.mark(self.id, VenueState.BANNED, f"until {until_ms} (venue time): {reason}")
+        self._restored.set()
+
+    def _degrade(self, reason: str) -> None:
+        """READY no more; a worse state than DEGRADED stands until an answer says otherwise."""
+        if self._execution.router.state(self.id) in (VenueState.READY, VenueState.STARTING):
+            self._execution.router.mark(self.id, VenueState.DEGRADED, reason)
 
     # --- the task -------------------------------------------------------------------------------------------------
 
     async def run(self, sink: VenueSink) -> None:
-        """Open, then recover whenever the streams were restored; ends only by cancellation or VenueRefused."""
+        """Open, then keep the venue READY; ends only by cancellation or VenueRefused.
+
+        While it is not READY it is read over REST every few seconds, streams or no streams: fills are booked, stops
+        are placed and exits go on even if no websocket can be dialled for hours (fault 23).
+        """
         await self._open(sink)
         await self._prepare_with_patience()
         if self.supervisor is None:
             raise RuntimeError("a session needs its supervisor before it runs")
         self.supervisor.start()
         while True:
-            await self._restored.wait()
+            await self._wait_for_cause()
             self._restored.clear()
-            await self._recover_with_patience()
+            await self._try_recover()
+
+    async def _wait_for_cause(self) -> None:
+        ready = self._execution.router.is_ready(self.id)
+        try:
+            async with asyncio.timeout(None if ready else POLL_S):
+                await self._restored.wait()
+        except TimeoutError:
+            return
 
     async def _open(self, sink: VenueSink) -> None:
         attempt = 0
@@ -122,16 +146,24 @@ class VenueSession:
         return self._execution.state.instruments_of(self.id)
 
     def _check_symbols(self) -> None:
+        """A configured symbol that the venue lacks is a mistake to correct; one only held is told and blocked."""
         known = self.venue.instruments
         problems = []
         for instrument in self._wanted():
             if instrument in known:
+                continue
+            if instrument not in self._execution.state.owners:
+                self._block(instrument, f"{self.id} does not list {instrument.symbol} any more")
                 continue
             near = difflib.get_close_matches(instrument.symbol, [each.symbol for each in known], n=1)
             hint = f" (nearest: {near[0]}@{self.id})" if near else ""
             problems.append(f"{self.id} does not list {instrument.symbol}{hint}")
         if problems:
             raise VenueRefused("; ".join(problems) + ". Correct `instruments` in the strategy's section of the config.")
+
+    def _block(self, instrument: InstrumentId, why: str) -> None:
+        self._execution.state.blocked[instrument] = why
+        self._execution.recorder.incident_at("instrument_blocked", Severity.CRITICAL, f"{instrument}: {why}", self.id)
 
     async def _prepare_with_patience(self) -> None:
         """Modes and permissions, before any stream: what a new try cannot mend is the user's to change."""
@@ -147,43 +179,56 @@ class VenueSession:
             except VenueError as error:
                 if not error.transient:
                     raise VenueRefused(
-                        f"{self.id} refuses: {error}. Check the key, its permissions and its IP rule at the venue."
+                        f"{self.id} refuses: {str(error).rstrip('.')}. "
+                        "Check the key, its permissions and its IP rule at the venue."
                     ) from error
                 attempt += 1
                 self._execution.router.mark(self.id, VenueState.DOWN, str(error))
                 log.warning("venue_not_reached", venue=self.id, attempt=attempt, reason=str(error))
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
 
-    async def _recover_with_patience(self) -> None:
-        attempt = 0
-        while self.supervisor is not None and self.supervisor.is_whole:
-            try:
-                await self._recover()
-                return
-            except VenueBanned as error:
-                self._execution.router.mark(self.id, VenueState.BANNED, str(error))
-                await self._clock.sleep(1.0)
-            except VenueError as error:
-                attempt += 1
-                unreachable = isinstance(error, VenueUnreachable)
-                state = VenueState.DOWN if unreachable else VenueState.DEGRADED
-                self._execution.router.mark(self.id, state, f"recovering: {error}")
-                log.warning("venue_recovery_failed", venue=self.id, attempt=attempt, reason=str(error))
-                # a refusal (a revoked key) is not hammered: the venue would answer with a ban
-                await self._clock.sleep(self._execution.retry.delay_s(attempt) if error.transient else REFUSED_RETRY_S)
+    async def _try_recover(self) -> None:
+        """One recovery; after a failure the pause before the next."""
+        try:
+            await self._recover()
+            self._failures = 0
+            return
+        except VenueBanned as error:
+            self._execution.router.mark(self.id, VenueState.BANNED, str(error))
+            pause_s = 1.0
+        except (VenueError, JournalError) as error:
+            self._failures += 1
+            unreachable = isinstance(error, VenueUnreachable)
+            state = VenueState.DOWN if unreachable else VenueState.DEGRADED
+            self._execution.router.mark(self.id, state, f"recovering: {error}")
+            log.warning("venue_recovery_failed", venue=self.id, attempt=self._failures, reason=str(error))
+            # a refusal (a revoked key) is not hammered: the venue would answer with a ban
+            refused = isinstance(error, VenueError) and not error.transient
+            pause_s = REFUSED_RETRY_S if refused else self._execution.retry.delay_s(self._failures)
+        self._restored.set()
+        await self._clock.sleep(pause_s)
 
     async def _recover(self) -> None:
-        """Clock, orders, fills, positions, balance; only then READY (P10)."""
+        """Clock, orders, fills, positions, balance; then the lanes run; with the streams whole, READY (P10).
+
+        Protection and exits do not wait for candles or streams: the lanes open as soon as the account is known.
+        """
+        self._degrade("recovering")
         await self.synchronise()
-        if not self._opened:
+        self._execution.router.note_answer(self.id)
+        if not self._begun:
             self._execution.reconciler.begin_history(self.id, self._flags)
+            self._begun = True
         await self._execution.reconciler.reconcile(self.id)
-        if not self._opened:
-            await self._first_recovered(self)
-            self._opened = True
         self._execution.pipeline.open_lanes(self.id)
         if self.supervisor is None or not self.supervisor.is_whole:
-            raise VenueError("the streams broke again", transient=True)
+            self._execution.router.mark(self.id, VenueState.DEGRADED, "read over REST; the streams are not subscribed")
+            return
+        if not self._warm:
+            await self._first_recovered(self)
+            self._warm = True
+        if self._restored.is_set():
+            return  # asked again meanwhile: what was read is older than the cause
         self._execution.router.mark(self.id, VenueState.READY, "reconciled")
         for feed in self.feeds.values():
             feed.release()
@@ -204,7 +249,19 @@ class VenueSession:
             raise VenueRefused(f"{self.id}: " + "; ".join(problems))
         await self._pin_account(self.id, mode.account_id)
         for instrument in self._wanted():
+            if instrument in self.venue.instruments:
+                await self._prepare_instrument(instrument)
+
+    async def _prepare_instrument(self, instrument: InstrumentId) -> None:
+        """Leverage and margin mode. The venue may refuse a change while something is held: entries are denied there,
+        but the position must be managed, so the daemon goes on."""
+        try:
             await self.venue.prepare(instrument, self.settings.leverage, self.settings.margin_mode)
+        except VenueError as error:
+            state = self._execution.state
+            if error.transient or (state.position(instrument).is_flat and not list(state.open_orders(instrument))):
+                raise
+            self._block(instrument, f"leverage or margin mode cannot be set while something is held: {error}")
 
     def check_health(self) -> None:
         """Tell the operator when the venue has not been READY for long; loudly while a position is held there."""
@@ -219,7 +276,8 @@ class VenueSession:
             return
         self._trouble_told = True
         state, reason = self._execution.router.state(self.id), self._execution.router.reason(self.id)
-        what = f"{len(held)} open positions cannot be managed" if held else "no positions are open"
+        count = f"{len(held)} open position{'' if len(held) == 1 else 's'}"
+        what = f"{count} cannot be managed" if held else "no position is open"
         severity = Severity.CRITICAL if held else Severity.WARNING
         self._execution.recorder.incident_at(
             "venue_not_ready", severity, f"{self.id} is {state} for {TROUBLE_AFTER_S:.0f} s: {reason}; {what}", self.id

@@ -133,6 +133,7 @@ class DenyReason(StrEnum):
     BANNED = "banned"
     RESTARTED = "restarted"
     QUARANTINED = "quarantined"
+    INSTRUMENT_BLOCKED = "instrument_blocked"
     NOT_SUPPORTED = "not_supported"
 
 

@@ -40,6 +40,8 @@ WALLET_TOLERANCE = Decimal("0.01")
 """USDT by which the wallet may differ from the expected ledger: the venues round fees to 8 digits."""
 
 
+CORRECT_AFTER_MS = 10_000
+"""So long after the last own fact a reading is trusted against the journal; venue time at speed 1."""
 BALANCE_LAG_S = 1.0
 """A balance read so long after a fill shows it; positions are seen earlier. Real time."""
 
@@ -148,6 +150,8 @@ class BalanceReconciler:
         expected = self._expected.get(venue)
         if venue not in self._state.accounts:
             return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "the account has not been read yet")
+        if any(self._state.unbooked_quantity(each) for each in self._state.instruments_of(venue)):
+            return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "a reported fill is not booked yet")
         if expected is None or expected.settled:
             return None
         return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "no reading newer than the last fill agrees yet")
@@ -281,7 +285,8 @@ class BalanceReconciler:
                 self._settle_if_shown(self._ledger(venue), snapshot, asked_at)
                 return
             shown = {each: snapshot.position(each).quantity for each in differing}
-            if shown == last and attempt >= 3 and self._ledger(venue).fills == fills_before:
+            same = shown == last and attempt >= 3 and self._ledger(venue).fills == fills_before
+            if same and all(self._is_quiet(instrument, snapshot) for instrument in differing):
                 for instrument in differing:
                     self._correct(snapshot.position(instrument))
                 self._settle(self._ledger(venue), snapshot)
@@ -289,6 +294,17 @@ class BalanceReconciler:
             last = shown
             await self._clock.sleep(min(1.0, self._retry.delay_s(attempt)))
         raise VenueError(f"{venue}: positions do not settle: {last}", transient=True)
+
+    def _is_quiet(self, instrument: InstrumentId, snapshot: AccountSnapshot) -> bool:
+        """Whether the last own fact is old enough for the reading to show it: a venue's positions and history lag.
+
+        Correcting to a reading that lags would take a position for flat, and sweep its stop.
+        """
+        if self._state.unknown_orders(instrument):
+            return False
+        facts = [order.updated_ms for order in self._state.recent_orders(instrument)]
+        last_ms = max([self._state.last_fill_ms.get(instrument, 0), *facts])
+        return snapshot.requested_ms > last_ms + CORRECT_AFTER_MS * self._clock.speed
 
     def _correct(self, shown: VenuePosition) -> None:
         """The venue wins: fills that its history does not show (too old, before our first start) are not invented."""

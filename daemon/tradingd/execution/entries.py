@@ -10,7 +10,7 @@ from tradingd.bus import Bus
 from tradingd.domain.account import SubmitVerdict
 from tradingd.domain.errors import VenueError
 from tradingd.domain.events import IntentDenied
-from tradingd.domain.ids import Purpose
+from tradingd.domain.ids import Purpose, StrategyId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import CheckedEnter, Denial, DenyReason, Enter, check_enter
 from tradingd.domain.numbers import ZERO
@@ -29,6 +29,8 @@ from tradingd.execution.sender import Leg, Sender
 from tradingd.execution.state import TradingState
 from tradingd.ports import Approved, Clock, Priority
 
+MAX_CLOCK_ERROR_MS = 1_000
+"""No entry while venue time is known less exactly than this, at speed 1 (P10)."""
 FRESH_PRICE_S = 5.0
 """Venue seconds for which a price of the candle stream stands in for the mark price; older, the venue is asked."""
 
@@ -61,6 +63,7 @@ class Switches(msgspec.Struct):
     paused: str = ""
     halted: str = ""
     stopping: str = ""
+    quarantined: dict[StrategyId, str] = {}
 
     def denial(self) -> Denial | None:
         """The strongest reason that stands."""
@@ -150,6 +153,11 @@ class Entries:
         denial = self._gate(checked, pending)
         if denial is not None:
             return denial
+        # another lane may have spent the same margin meanwhile
+        newest = self._state.accounts.get(checked.instrument.venue, view.account)
+        approved = self._risk.approve_entry(draft, msgspec.structs.replace(view, account=newest))
+        if isinstance(approved, Denial):
+            return approved
         return await self._send(pending, checked, draft, approved)
 
     async def _send(
@@ -191,11 +199,20 @@ class Entries:
         now_ms = self._clock.now_ms()
         return (
             self._switches.denial()
+            or self._gate_instrument(instrument)
             or self._gate_venue(instrument, pending)
             or self._gate_position(intent)
             or self._hold.check(instrument, now_ms - self._clock.error_ms)
             or self._reconciler.check(instrument.venue)
         )
+
+    def _gate_instrument(self, instrument: InstrumentId) -> Denial | None:
+        owner = self._state.owners.get(instrument)
+        if owner is not None and owner in self._switches.quarantined:
+            return Denial(DenyReason.QUARANTINED, self._switches.quarantined[owner])
+        if instrument in self._state.blocked:
+            return Denial(DenyReason.INSTRUMENT_BLOCKED, self._state.blocked[instrument])
+        return None
 
     def _gate_venue(self, instrument: InstrumentId, pending: PendingIntent) -> Denial | None:
         if not self._recorder.journal_writable:
@@ -205,6 +222,9 @@ class Entries:
             return Denial(
                 DenyReason.VENUE_NOT_READY, f"{instrument.venue} is {state}: {self._router.reason(instrument.venue)}"
             )
+        error_ms = self._clock.error_ms
+        if error_ms > MAX_CLOCK_ERROR_MS * self._clock.speed:
+            return Denial(DenyReason.VENUE_NOT_READY, f"venue time is known only to {error_ms} ms")
         if pending.late:
             return Denial(DenyReason.STALE, "the candle was delivered late (risk.max_candle_age_s)")
         age_ms = self._clock.now_ms() - max(pending.cause_ms, pending.record.created_ms)

@@ -16,6 +16,10 @@ from tradingd.ports import Approved, Clock, Priority, Venue
 
 T = TypeVar("T")
 
+SILENCE_S = 1.0
+"""A venue that is DOWN or has banned us counts as out of reach once it has been silent for so long (real time)."""
+_CUT_OFF = (VenueState.DOWN, VenueState.BANNED)
+
 
 async def within(seconds: float, call: Awaitable[T]) -> T:
     """What a venue call gives; VenueUnreachable when it takes longer. For steps that a stop may have to wait for."""
@@ -37,6 +41,7 @@ class ExchangeRouter:
         self._states = dict.fromkeys(venues, VenueState.STARTING)
         self._reasons = dict.fromkeys(venues, "starting")
         self._reachable_since = {venue: clock.monotonic() for venue in venues}
+        self._answered_at = {venue: clock.monotonic() for venue in venues}
         self._late: set[asyncio.Task[None]] = set()
         self.on_trouble: Callable[[VenueId, SubmitOutcome], None] = lambda venue, outcome: None
 
@@ -64,14 +69,25 @@ class ExchangeRouter:
         self._reasons[venue] = reason
         if before is state:
             return
-        if before in (VenueState.DOWN, VenueState.BANNED):
-            self._reachable_since[venue] = self._clock.monotonic()
+        if before in _CUT_OFF:
+            self.note_answer(venue)
         self._states[venue] = state
         self._bus.publish(VenueStateChanged(venue, before, state, reason))
 
+    def note_answer(self, venue: VenueId) -> None:
+        """The venue answered, whatever it said: it can be reached, even if one of its endpoints cannot."""
+        now = self._clock.monotonic()
+        if self._states[venue] in _CUT_OFF and now - self._answered_at[venue] >= SILENCE_S:
+            self._reachable_since[venue] = now
+        self._answered_at[venue] = now
+
     def reachable_since(self, venue: VenueId) -> float | None:
-        """Monotonic time since which requests get through; None while they do not (P5 counts from here)."""
-        if self._states[venue] in (VenueState.DOWN, VenueState.BANNED):
+        """Monotonic time since which requests get through; None while they do not (P5 counts from here).
+
+        One endpoint that fails makes a venue DOWN; while others answer, a position there is naked all the same.
+        """
+        silent_s = self._clock.monotonic() - self._answered_at[venue]
+        if self._states[venue] in _CUT_OFF and silent_s >= SILENCE_S:
             return None
         return self._reachable_since[venue]
 
@@ -126,6 +142,8 @@ class ExchangeRouter:
         else:
             outcome = reply.result()
         self._take_in(order.client_order_id, outcome)
+        if outcome.sent and outcome.verdict is not SubmitVerdict.AMBIGUOUS:
+            self.note_answer(order.instrument.venue)
         if outcome.verdict is not SubmitVerdict.ACCEPTED:
             self.on_trouble(order.instrument.venue, outcome)
         return outcome

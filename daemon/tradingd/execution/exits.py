@@ -12,12 +12,13 @@ from tradingd.domain.events import IncidentRaised
 from tradingd.domain.ids import Purpose, StrategyId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial
-from tradingd.domain.orders import Order, OrderStatus
+from tradingd.domain.orders import Order
 from tradingd.domain.records import FlagRecord, IntentRecord, Record
 from tradingd.execution.exchange_router import ExchangeRouter, within
 from tradingd.execution.limits import Limits
 from tradingd.execution.order_router import OrderRouter
 from tradingd.execution.recorder import Recorder
+from tradingd.execution.resting_entries import RestingEntries
 from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.execution.risk_guard import RiskGuard
 from tradingd.execution.sender import Leg, Sender
@@ -51,6 +52,7 @@ class Exits:
         orders: OrderRouter,
         risk: RiskGuard,
         router: ExchangeRouter,
+        resting: RestingEntries,
         retry: RetryPolicy,
         bus: Bus,
         clock: Clock,
@@ -63,6 +65,7 @@ class Exits:
         self._orders = orders
         self._risk = risk
         self._router = router
+        self._resting = resting
         self._retry = retry
         self._bus = bus
         self._clock = clock
@@ -96,10 +99,8 @@ class Exits:
         goal = self.goals.get(instrument)
         if goal is None or not self.retry_due(instrument):
             return
+        await self._resting.cancel(instrument, goal.reason, Priority.EXIT)
         entries = list(self._state.entries(instrument))
-        for entry in entries:
-            if entry.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED):
-                await self._router.cancel(entry, Priority.EXIT, self._limits.submit_timeout_s)
         quantity = await self._held(goal)
         if quantity is None:
             return

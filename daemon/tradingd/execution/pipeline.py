@@ -32,10 +32,15 @@ from tradingd.execution.leftover_sweeper import LeftoverSweeper
 from tradingd.execution.limits import Limits
 from tradingd.execution.protection import Protection
 from tradingd.execution.recorder import Recorder
+from tradingd.execution.resting_entries import RestingEntries
 from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.execution.state import TradingState
 from tradingd.ports import Clock, Priority
 
+CHASE_FILLS_S = 1.0
+"""So long a reported fill may lack its execution on the stream before the history is read; real time."""
+CANCEL_AGAIN_MS = 2_000
+"""An expired entry whose cancel brought nothing is cancelled again after this; venue time at speed 1."""
 Actionable = Enter | Exit | Protect | CancelOrders
 
 
@@ -48,6 +53,7 @@ class Pipeline:
         recorder: Recorder,
         entries: Entries,
         exits: Exits,
+        resting: RestingEntries,
         protection: Protection,
         sweeper: LeftoverSweeper,
         reconciler: BalanceReconciler,
@@ -63,6 +69,7 @@ class Pipeline:
         self._recorder = recorder
         self._entries = entries
         self._exits = exits
+        self._resting = resting
         self._protection = protection
         self._sweeper = sweeper
         self._reconciler = reconciler
@@ -77,6 +84,7 @@ class Pipeline:
         self._converging: dict[VenueId, asyncio.Task[None]] = {}
         self._doubts: dict[str, tuple[int, float]] = {}
         self._was_flat: dict[InstrumentId, bool] = {}
+        self._unbooked_due: dict[InstrumentId, float] = {}
         self._opened: set[VenueId] = set()
 
     # --- lanes ----------------------------------------------------------------------------------------------------
@@ -136,7 +144,7 @@ class Pipeline:
         elif isinstance(intent, CancelOrders):
 
             async def cancel() -> None:
-                await self._cancel_entries(intent.instrument, "cancel_orders")
+                await self._resting.cancel(intent.instrument, "cancel_orders", Priority.CANCEL)
                 self._done(record, "entry orders cancelled")
 
             lane.add(Priority.CANCEL, f"cancel {record.intent_id}", cancel, coalesce=False)
@@ -160,14 +168,19 @@ class Pipeline:
             levels = Denial(DenyReason.NOT_SUPPORTED, "replacing protection without a gap is not built yet")
         self._deny(record, intent, levels)
 
-    async def _cancel_entries(self, instrument: InstrumentId, why: str) -> None:
-        for order in list(self._state.entries(instrument)):
-            if order.status not in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED):
-                continue
-            marked = msgspec.structs.replace(order, cancel_requested_ms=self._clock.now_ms(), reason=why)
-            self._state.put_order(marked)
-            self._recorder.commit((marked,))
-            await self._router.cancel(marked, Priority.CANCEL, self._limits.submit_timeout_s)
+    def cancel_entries(self, instrument: InstrumentId, why: str) -> None:
+        """Queue the cancelling of own resting entries."""
+
+        async def cancel() -> None:
+            await self._resting.cancel(instrument, why, Priority.CANCEL)
+
+        self.lane(instrument).add(Priority.CANCEL, "cancel entries", cancel, yields=True)
+
+    def cancel_entries_of(self, strategy: StrategyId, why: str) -> None:
+        """Queue the cancelling of all resting entries of a strategy."""
+        for instrument, owner in self._state.owners.items():
+            if owner == strategy and self._resting.of(instrument):
+                self.cancel_entries(instrument, why)
 
     def _deny(self, record: IntentRecord, intent: Intent, denial: Denial) -> None:
         denied = msgspec.structs.replace(
@@ -194,6 +207,11 @@ class Pipeline:
             self._sweeper.forget(instrument)
         elif not was_flat:
             self._add_sweep(instrument, ended=True)
+        position = self._state.position(instrument)
+        unwanted = (flat and not was_flat) or (not position.is_flat and position.strategy is None)
+        if unwanted and self._resting.of(instrument):
+            # the rest of an entry would open the position anew inside its hold, or add to one that is not ours
+            self.cancel_entries(instrument, "position closed" if flat else "foreign position")
 
     def _add_protect(self, instrument: InstrumentId) -> None:
         async def protect() -> None:
@@ -255,11 +273,38 @@ class Pipeline:
                 self._add_exit(instrument)
             if self._sweep_missing(instrument):
                 self._add_sweep(instrument, ended=False)
+            self._chase_fills(instrument, now)
         for order in list(self._state.open_orders()):
             if order.status is OrderStatus.IN_DOUBT and order.instrument.venue in self._opened:
                 self._settle_later(order, now)
             elif order.expire_ms is not None and self._clock.now_ms() >= order.expire_ms:
                 self._expire(order)
+
+    def _chase_fills(self, instrument: InstrumentId, now: float) -> None:
+        """A fill that the venue reported and whose execution does not come is read from its history (fault 18)."""
+        if self._state.unbooked_quantity(instrument) == 0:
+            self._unbooked_due.pop(instrument, None)
+            return
+        due = self._unbooked_due.setdefault(instrument, now + CHASE_FILLS_S)
+        if now < due:
+            return
+        self._unbooked_due[instrument] = now + CHASE_FILLS_S
+
+        async def book() -> None:
+            try:
+                await self._reconciler.book_missing(instrument)
+            except VenueError:
+                # nothing was learned; the next tick that is due asks again
+                return
+
+        self.lane(instrument).add(Priority.RECONCILE, "book missing fills", book, yields=True)
+
+    def cancel_all_entries(self, why: str) -> list[Order]:
+        """Queue the cancelling of every resting entry; returns those that rest."""
+        resting = [order for instrument in list(self._lanes) for order in self._resting.of(instrument)]
+        for instrument in dict.fromkeys(order.instrument for order in resting):
+            self.cancel_entries(instrument, why)
+        return resting
 
     def _sweep_missing(self, instrument: InstrumentId) -> bool:
         """Whether a position has ended and the sweep behind it has not proved anything yet."""
@@ -293,14 +338,9 @@ class Pipeline:
         self.lane(order.instrument).add(Priority.RECONCILE, f"settle {key}", settle, yields=True)
 
     def _expire(self, order: Order) -> None:
-        instrument = order.instrument
-        if order.cancel_requested_ms is not None and self._clock.now_ms() - order.cancel_requested_ms < 2_000:
-            return
-
-        async def expire() -> None:
-            await self._cancel_entries(instrument, "expired")
-
-        self.lane(instrument).add(Priority.CANCEL, "expire entries", expire, yields=True)
+        asked_ms = order.cancel_requested_ms
+        if asked_ms is None or self._clock.now_ms() - asked_ms >= CANCEL_AGAIN_MS * self._clock.speed:
+            self.cancel_entries(order.instrument, "expired")
 
     def on_unknown(self, shown: VenueOrder) -> None:
         """The stream told of an order under our prefix that memory does not know: forgotten, or somebody else's."""
@@ -337,15 +377,9 @@ class Pipeline:
         return changed
 
     async def stop(self, limit_s: float) -> None:
-        """Entries have stopped: let the steps under way end within `limit_s`, cancel resting entries, end the lanes."""
+        """Entries have stopped: let the steps under way end within `limit_s`, then end the lanes."""
+        self.cancel_all_entries("daemon stopped")
         lanes = list(self._lanes.values())
-        for instrument in list(self._lanes):
-            if list(self._state.entries(instrument)):
-
-                async def cancel(instrument: InstrumentId = instrument) -> None:
-                    await self._cancel_entries(instrument, "daemon stopped")
-
-                self.lane(instrument).add(Priority.CANCEL, "cancel entries at stop", cancel)
         try:
             async with asyncio.timeout(limit_s):
                 await asyncio.gather(*(lane.idle() for lane in lanes))

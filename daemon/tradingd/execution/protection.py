@@ -27,6 +27,7 @@ from tradingd.ports import Clock, Priority
 
 LIVE = (OrderStatus.ACCEPTED, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)
 TAKE_PROFIT_TRIES = 5
+NOT_A_TRY = (RejectKind.BANNED, RejectKind.THROTTLED, RejectKind.NOT_SENT)
 MIN_PATIENCE_S = 0.2
 
 
@@ -88,6 +89,8 @@ class Protection:
     def load(self, records: tuple[ProtectionRecord, ...]) -> None:
         """Take over what the journal knows."""
         for record in records:
+            if record.state == "ended":
+                continue  # a late fill revives what its entry wanted; an ended wish would hide that it is naked
             self.covers[record.instrument] = Cover(
                 record.instrument,
                 record.strategy,
@@ -113,7 +116,12 @@ class Protection:
             for order in self._state.unknown_orders(instrument)
             if order.request.purpose.is_protective
         ]
-        return frozenset(each for each in (*ids, *in_flight) if each is not None)
+        own = (each for each in (*ids, *in_flight) if each is not None)
+        return frozenset(each for each in own if (order := self._state.orders.get(each)) and self._closes(order))
+
+    def _closes(self, order: Order) -> bool:
+        """Whether the order works against what is held: after a flip an old stop would add to the position."""
+        return order.request.side.sign * self._state.expected_quantity(order.instrument) <= 0
 
     # --- what is so -----------------------------------------------------------------------------------------------
 
@@ -123,10 +131,15 @@ class Protection:
         if cover is None or cover.stop_loss is None:
             return True
         order = self._state.orders.get(cover.stop_order) if cover.stop_order else None
-        if order is None or order.status not in LIVE:
+        if order is None or order.status not in LIVE or not self._closes(order):
             return False
         size = abs(self._state.expected_quantity(instrument))
         return order.request.close_position or (order.request.quantity or 0) >= size
+
+    def has_stop(self, instrument: InstrumentId) -> bool:
+        """Whether a stop is wanted and stands, for the whole position."""
+        cover = self.covers.get(instrument)
+        return cover is not None and cover.stop_loss is not None and self.is_covered(instrument)
 
     def unprotected_s(self, instrument: InstrumentId) -> float:
         """Real seconds that an open position has been without its stop while the venue could be reached."""
@@ -140,6 +153,10 @@ class Protection:
         """Look at the state after a fact; True when a protection step is due. Starts and stops the P5 clock."""
         exposed = self._state.expected_quantity(instrument) != 0
         cover = self.covers.get(instrument)
+        position = self._state.position(instrument)
+        if not position.is_flat and position.strategy is None:
+            self._let_go(instrument)
+            return False
         if cover is None and exposed:
             cover = self._revive(instrument)
         if cover is None:
@@ -162,6 +179,12 @@ class Protection:
                 self._tell(cover, covered=False)
             cover.told_covered = False
         return True
+
+    def _let_go(self, instrument: InstrumentId) -> None:
+        """The position is nobody's here (opened or turned by hand): it is told of, and not ours to protect or close."""
+        record = self.end(instrument)
+        if record is not None:
+            self._recorder.commit((record,))
 
     def _revive(self, instrument: InstrumentId) -> Cover | None:
         """What the entry wanted that opened the position after all: a fill after a verdict or a cancel comes when the
@@ -235,11 +258,15 @@ class Protection:
     async def _place_take_profit(self, cover: Cover, quantity: Decimal) -> None:
         if cover.take_profit is None:
             return
-        cover.take_profit_tries += 1
         sent = await self._place(cover, Purpose.TAKE_PROFIT, cover.take_profit, quantity)
-        if isinstance(sent, Sent) and not sent.refused:
-            return
         kind = sent.outcome.kind if isinstance(sent, Sent) and sent.outcome else RejectKind.OTHER
+        if isinstance(sent, Denial) or kind in NOT_A_TRY:
+            # the venue never judged it: an outage must not use up the tries
+            cover.take_profit_retry_at = self._clock.monotonic() + self._retry.cap_s / 2
+            return
+        cover.take_profit_tries += 1
+        if not sent.refused:
+            return
         if kind is RejectKind.WOULD_TRIGGER:
             self._emergency_exit(cover.instrument, f"take profit {cover.take_profit} reached before it could stand")
         elif kind is RejectKind.DUPLICATE_PROTECTION:
@@ -317,6 +344,8 @@ class Protection:
                 cover.take_profit_order = order.client_order_id
             self._recorder.commit((self._record(cover, "adopted"),))
             self.review(cover.instrument)
+            if purpose is Purpose.STOP and not self.is_covered(cover.instrument):
+                self._failed(cover, f"{why}; {order.client_order_id} stands, but had been taken for {order.status}")
             return
         self._failed(cover, f"{why}; none of ours stands")
 

@@ -33,6 +33,7 @@ class TradingState:
         self.prices: dict[InstrumentId, tuple[Decimal, float]] = {}
         self.instruments: dict[InstrumentId, Instrument] = {}
         self.owners: dict[InstrumentId, StrategyId] = {}
+        self.blocked: dict[InstrumentId, str] = {}
 
     def load(self, recovered: Recovered) -> None:
         """Take over what a start read from the journal."""

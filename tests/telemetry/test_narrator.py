@@ -36,6 +36,7 @@ from tradingd.telemetry.narrator import Narrator
 BTC = InstrumentId.parse("BTC/USDT:USDT@binance")
 BINANCE = VenueId("binance")
 TREND = StrategyId("trend")
+PART = OrderStatus.PARTIALLY_FILLED
 
 
 class FaultyHandler(Exception):
@@ -149,6 +150,34 @@ def test_every_order_event_has_its_words(bus, told) -> None:
     assert len({line["event"] for line in told()}) == len(OrderEvent)
 
 
+def test_a_part_that_was_filled_is_told_once_and_the_next_part_again(bus, told) -> None:
+    for filled, before in (("0.02", OrderStatus.TRIGGERED), ("0.02", PART), ("0.03", PART), ("0.02", PART)):
+        bus.publish(changed(before, OrderEvent.FILL_PART, PART, filled_quantity=Decimal(filled)))
+    assert [(line["filled"], line["level"]) for line in told()] == [
+        ("0.02", "info"),
+        ("0.02", "debug"),
+        ("0.03", "info"),
+        ("0.02", "debug"),
+    ]
+
+
+def test_on_a_screen_own_fills_are_debug_lines_and_those_of_nobody_are_warnings(set_up, sink, bus, clock) -> None:
+    set_up()
+    Narrator(bus, clock, own_fills=False)
+    book(bus, Position(BTC), fill("1", Side.BUY, "100", "1", "0.10"))
+    other = fill("2", Side.BUY, "100", "1", "0.1")
+    bus.publish(Filled(other, None, None, Position(BTC, Decimal(2), Decimal(100))))
+    levels = {line["event"]: line["level"] for line in sink.events}
+    assert levels == {"fill_booked": "debug", "position_opened": "info", "foreign_fill_booked": "warning"}
+    assert sink.events[0]["fee"] == "0.1 USDT"
+
+
+def test_a_stop_that_stood_before_the_start_is_found_and_not_placed(bus, told) -> None:
+    bus.publish(ProtectionChanged(BTC, True, Decimal("64500.0"), None, 0.0))
+    (line,) = told()
+    assert (line["event"], line["stop_loss"]) == ("protection_found", "64500") and "unprotected_s" not in line
+
+
 def test_a_denial_is_told_with_its_reason_and_repeats_are_thinned(bus, told, clock) -> None:
     intent = Enter(BTC, Side.BUY, quantity=1)
     for number in range(5):
@@ -217,6 +246,9 @@ def test_a_foreign_order_is_told_once_a_minute(bus, told) -> None:
 
 
 class Source:
+    def __init__(self, **not_ready: VenueState) -> None:
+        self.not_ready = {VenueId(name): state for name, state in not_ready.items()}
+
     def stream_ages_s(self) -> dict[str, float]:
         return {"binance/candles": 1.26, "binance/account": 0.5}
 
@@ -232,6 +264,9 @@ class Source:
     def entries_allowed(self) -> bool:
         return True
 
+    def venues_not_ready(self) -> dict[VenueId, VenueState]:
+        return self.not_ready
+
 
 def test_a_heartbeat_says_what_is_and_how_long_ago_the_last_one_was(bus, told, clock) -> None:
     driver = HeartbeatDriver(clock, Source(), bus.publish)
@@ -242,6 +277,16 @@ def test_a_heartbeat_says_what_is_and_how_long_ago_the_last_one_was(bus, told, c
     driver.tick()
     first, late = told()
     assert first["level"] == "info" and first["delta_s"] == 10.0 and first["time"] == "2026-11-22T18:03:11.123Z"
-    assert first["equity_usdt"] == "10000.50" and first["open_positions"] == 2 and first["unknown_orders"] == 1
+    assert first["equity_usdt"] == "10000.5" and first["open_positions"] == 2 and first["unknown_orders"] == 1
     assert first["stream_ages_s"] == {"binance/account": 0.5, "binance/candles": 1.3} and first["entries_allowed"]
     assert late["level"] == "warning" and late["delta_s"] == 25.0 and late["late"]
+
+
+def test_a_heartbeat_is_a_warning_that_names_each_venue_in_trouble(bus, told, clock) -> None:
+    HeartbeatDriver(clock, Source(binance=VenueState.STARTING), bus.publish).tick()
+    HeartbeatDriver(clock, Source(binance=VenueState.DOWN), bus.publish).tick()
+    HeartbeatDriver(clock, Source(), bus.publish).tick()
+    starting, down, ready = told()
+    assert starting["level"] == "info" and starting["venues_not_ready"] == {"binance": "starting"}
+    assert down["level"] == "warning" and down["venues_not_ready"] == {"binance": "down"}
+    assert ready["level"] == "info" and "venues_not_ready" not in ready

@@ -5,17 +5,18 @@ import signal
 import sys
 from collections.abc import Mapping
 
+import aiohttp
 import msgspec
 import structlog
 
 from tradingd.app import sim_venue
 from tradingd.app.daemon import Daemon
 from tradingd.app.machine import MachineClock, MachineRandom, environment
-from tradingd.app.sim_venue import SimVenue, SimVenueRefused
+from tradingd.app.sim_venue import Reading, SimVenue, SimVenueRefused
 from tradingd.app.venue_session import VenueRefused
 from tradingd.config import EXIT_STATUS, Settings
 from tradingd.config.credentials import Credentials, load_credentials
-from tradingd.domain.errors import JournalRefused, PluginError, TradingdError
+from tradingd.domain.errors import JournalRefused, PluginError, TradingdError, plain_failure
 from tradingd.domain.ids import VenueId
 from tradingd.domain.orders import Order
 from tradingd.domain.records import Recovered
@@ -79,7 +80,7 @@ async def _run(
         await _take_in_spool(spool, store)
         sims = await _sim_venues(settings, clock)
         for sim in sims.values():
-            reading = await sim.read_clock()
+            reading = await _first_reading(sim)
             clock.synchronise(reading.now_ms, reading.at)
         recovered = await store.recover(clock.now_ms())
         refuse_renamed(settings, recovered)
@@ -154,6 +155,18 @@ async def _sim_venues(settings: Settings, clock: MachineClock) -> dict[VenueId, 
             log.info("built_in_venue_attached", venue=venue, endpoint=endpoint)
         sims[venue] = SimVenue(venue, endpoint, clock)
     return sims
+
+
+async def _first_reading(sim: SimVenue) -> Reading:
+    """The venue's time, without which nothing can begin; raises SimVenueRefused."""
+    try:
+        return await sim.read_clock()
+    except (OSError, TimeoutError, aiohttp.ClientError, ValueError, KeyError) as error:
+        why = plain_failure(str(error)) or type(error).__name__
+        raise SimVenueRefused(
+            f"no built-in {sim.id} at {sim.endpoint}: {why}. Start it there (`tradingd venue {sim.id} --port N`), or "
+            f"remove venues.{sim.id}.endpoint."
+        ) from None
 
 
 async def _discard(settings: Settings) -> None:

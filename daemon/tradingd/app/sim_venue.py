@@ -17,6 +17,8 @@ from tradingd.ports import Clock
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
 NOTE_FILE = "venue.json"
+CANNOT_LISTEN = 69
+"""The exit status of `tradingd venue` when its port is taken."""
 
 
 class SimVenueRefused(TradingdError):
@@ -148,4 +150,7 @@ async def start(settings: Settings, venue: VenueId) -> str:
     with log.open("rb") as said:
         said.seek(begin)
         text = said.read().decode(errors="replace").strip()
-    raise SimVenueRefused(f"the built-in {venue} could not start: {text or f'exit status {process.returncode}'}")
+    text = text.removeprefix("tradingd venue: ") or f"it ended with exit status {process.returncode}"
+    if process.returncode == CANNOT_LISTEN:
+        text = text.partition(";")[0] + f"; set venues.{venue}.port to another, 0 takes any that is free"
+    raise SimVenueRefused(f"the built-in {venue} could not start: {text}")

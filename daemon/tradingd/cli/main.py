@@ -1,6 +1,7 @@
 """The way from the words on the command line to the module that does it."""
 
 import argparse
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -76,11 +77,20 @@ def _dispatch(argv: list[str]) -> int:
 
         return control_command.lift(argv[2:])
     name = argv[0] if argv and argv[0] in COMMANDS else None
+    if name is None and argv and not argv[0].startswith("-"):
+        return _no_such_command(argv[0])
     module = None if name is None else _load(COMMANDS[name][0])
     arguments = _parser(name, module).parse_args(argv)
     if module is None:
         raise AssertionError("argparse lets no unknown command pass")
     return module.run(arguments)
+
+
+def _no_such_command(word: str) -> int:
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"did you mean `tradingd {near[0]}`?" if near else "`tradingd --help` tells what each does."
+    print(f"tradingd: no command {word!r}; {hint} There are {', '.join(COMMANDS)}.", file=sys.stderr)
+    return exit_codes.USAGE
 
 
 def _parser(chosen: str | None, module: CommandModule | None) -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tradingd.cli.streams import Paint
+from tradingd.domain.numbers import plain_text
 
 _STATE_STYLES = {"ready": Paint.good, "starting": Paint.odd, "degraded": Paint.odd}
 _SEVERITY_STYLES = {"critical": Paint.bad, "warning": Paint.odd}
@@ -25,7 +26,7 @@ def number(value: object) -> str:
         rounded = round(exact, 8) if abs(exact) < 1_000_000_000_000 else exact
     except ArithmeticError:
         return safe(value)
-    return f"{rounded.normalize():f}" if rounded != exact else f"{exact:f}"
+    return plain_text(rounded) if exact.is_finite() else safe(value)
 
 
 def status(result: Mapping[str, Any], paint: Paint) -> str:
@@ -85,7 +86,11 @@ def outcome(command: str, result: Mapping[str, Any]) -> str:
         "stop": "stopping: protection stays on the venue",
     }.get(command, "done")
     told = ("flat", "paused", "halted", "stopping", "state")
-    rest = "".join(f"\n  {safe(name)}: {safe(_flat(value))}" for name, value in result.items() if name not in told)
+    rest = "".join(
+        f"\n  {safe(name).replace('_', ' ')}: {safe(_flat(value))}"
+        for name, value in result.items()
+        if name not in told and value is not None
+    )
     return done + rest
 
 

@@ -1,6 +1,7 @@
 """`tradingd venue binance`: a built-in venue by itself, for any client that can be given an endpoint."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
         if error.filename is not None:
             print(f"tradingd venue: {error.filename}: {error.strerror}", file=sys.stderr)
             return exit_codes.IO_ERROR
-        text = f"cannot listen on 127.0.0.1:{args.port}: {error.strerror or error}; is something else running there?"
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
+        text = f"cannot listen on 127.0.0.1:{args.port}: {why}; set --port to another, 0 takes any that is free"
         print(f"tradingd venue: {text}", file=sys.stderr)
         return exit_codes.UNREACHABLE
     return exit_codes.OK

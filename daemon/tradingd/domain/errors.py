@@ -1,6 +1,9 @@
 """The errors that the domain raises, and the incidents that an operator is told of."""
 
+import re
 from enum import StrEnum
+
+_NOT_CONNECTED = re.compile(r"Cannot connect to host (\S+) ssl:\S+ \[(.*)\]")
 
 
 class TradingdError(Exception):
@@ -53,6 +56,16 @@ class JournalRefused(JournalError):
 
 class PluginError(TradingdError):
     """A strategy plugin cannot be loaded or run; names the file, the line where known, and the remedy."""
+
+
+def plain_failure(text: str) -> str:
+    """A failed connection as people say it: aiohttp's text names the same host twice. Other texts stay as they are."""
+    return _NOT_CONNECTED.sub(_plain_connection, text)
+
+
+def _plain_connection(match: re.Match[str]) -> str:
+    host, why = match[1], match[2]
+    return f"{host} does not answer" if "Connect call failed" in why else f"{host} cannot be reached: {why}"
 
 
 class Severity(StrEnum):

@@ -145,7 +145,7 @@ class StrategyQuarantined(msgspec.Struct, frozen=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """The regular sign of life; ages in seconds of real time."""
+    """The regular sign of life; ages in seconds of real time. `venues_not_ready`: those and their states."""
 
     time_ms: int
     delta_s: float
@@ -154,6 +154,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     open_positions: int
     unknown_orders: int
     entries_allowed: bool
+    venues_not_ready: dict[VenueId, VenueState]
 
 
 Event = (

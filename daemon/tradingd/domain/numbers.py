@@ -34,6 +34,14 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 
+def plain_text(value: Decimal) -> str:
+    """A finite `value` in full, without exponent and without zeros at its end: 10000 for 1.000E+4, 0 for -0.000."""
+    text = f"{value:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
 def positive(value: object, what: str) -> Decimal:
     """`value` as a Decimal above zero; raises BadNumber."""
     number = exact(value, what)

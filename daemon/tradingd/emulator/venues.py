@@ -123,6 +123,15 @@ def _identity(options: VenueOptions, source: Source) -> str:
                                 "files": files}).decode()
 
 
+def _in_words(identity: str | None) -> str:
+    if identity is None:
+        return "one that it does not name"
+    told = msgspec.json.decode(identity)
+    symbols = told["files"] or dict.fromkeys(told["symbols"])
+    of = ", ".join(f"{symbol} from {file}" if file else symbol for symbol, file in symbols.items())
+    return f"{told['market']} candles, {of}, seed {told['seed']}"
+
+
 def _write_identity(options: VenueOptions, ledger: Ledger, source: Source) -> None:
     ledger.set_meta("start_ms", str(source.start_ms))
     ledger.set_meta("identity", _identity(options, source))
@@ -134,8 +143,8 @@ def _write_identity(options: VenueOptions, ledger: Ledger, source: Source) -> No
 def _check_identity(options: VenueOptions, ledger: Ledger, source: Source, path: Path | None) -> None:
     stored, wanted = ledger.meta("identity"), _identity(options, source)
     if stored != wanted:
-        raise LedgerFault(f"{path}: belongs to another market ({stored}), asked for is {wanted}; use another directory "
-                          "or start anew")
+        raise LedgerFault(f"{path}: belongs to another market: {_in_words(stored)}; asked for is {_in_words(wanted)}. "
+                          "`tradingd run --fresh` discards it, or give the former market")
 
 
 def _feed(ledger: Ledger, source: Source, instrument: Instrument, is_new: bool) -> Feed:

@@ -13,8 +13,15 @@ def chain_of(reader: Reader, name: str) -> list[Step]:
     for find in (_by_order, _by_intent, _by_decision, _by_trade):
         steps = find(reader, name)
         if steps:
-            return steps
+            return _each_protection_once(steps)
     return []
+
+
+def _each_protection_once(steps: list[Step]) -> list[Step]:
+    """An entry, its stop and its take profit share one row of protection: shown behind the last of them."""
+    return [
+        step for number, step in enumerate(steps) if step["step"] != "protection" or step not in steps[number + 1 :]
+    ]
 
 
 def chain_at(reader: Reader, strategy: str, venue: str, symbol: str, time_ms: int) -> list[Step]:
@@ -82,10 +89,12 @@ def _by_order(reader: Reader, name: str) -> list[Step]:
         " WHERE venue_order_id = :name OR child_venue_order_id = :name",
         {"name": name},
     )
-    steps: list[Step] = []
+    # with an entry its stop and its take profit: they come from one intent, and one ends the other
+    chains = {intent: _by_intent(reader, str(intent)) for intent, _ in found.rows if intent is not None}
+    steps = [step for chain in chains.values() for step in chain]
     for intent, order in found.rows:
-        above = _intent_and_above(reader, str(intent)) if intent is not None else []
-        steps += above + _down_from_order(reader, str(order))
+        if not chains.get(intent):
+            steps += _down_from_order(reader, str(order))
     return steps
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Protocol
 
-from tradingd.domain.events import Heartbeat
+from tradingd.domain.events import Heartbeat, VenueState
+from tradingd.domain.ids import VenueId
 from tradingd.ports import Clock
 
 
@@ -31,6 +32,10 @@ class StatusSource(Protocol):
         """Whether an entry could pass now, as far as daemon and venues are concerned."""
         ...
 
+    def venues_not_ready(self) -> dict[VenueId, VenueState]:
+        """The state of each venue that is not READY."""
+        ...
+
 
 class HeartbeatDriver:
     """Publishes one Heartbeat per `tick`; who calls it, and how often, is not its business.
@@ -55,6 +60,7 @@ class HeartbeatDriver:
             open_positions=self._source.open_positions(),
             unknown_orders=self._source.unknown_orders(),
             entries_allowed=self._source.entries_allowed(),
+            venues_not_ready=self._source.venues_not_ready(),
         )
         self._last_s = now_s
         self._publish(beat)

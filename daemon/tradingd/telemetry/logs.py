@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import structlog
 
 from tradingd.telemetry import render
+from tradingd.telemetry.console import ConsoleLine
 from tradingd.telemetry.scrub import MASK, Scrubber
 from tradingd.telemetry.sink import FdSink, Sink
 
@@ -43,7 +44,7 @@ class Logs:
         self._sink = sink
         self.scrubber = scrubber
         self._json = json
-        self._console = render.ConsoleLine(colour)
+        self._console = ConsoleLine(colour)
         self._iso = render.IsoTime()
         self._busy = threading.local()
         self._lock = threading.Lock()
@@ -71,6 +72,8 @@ class Logs:
         if self._sink.lost_lines:
             lost = self._sink.take_lost()
             self._emit(self._line("warning", "log_lines_lost", {"count": lost}, None))
+        if not self._json and (day := self._console.new_day(self._iso(self._clock.wall_ms()))):
+            self._emit(day)
         line = self._line(level, event, fields, exc_info)
         if len(line) > render.MAX_LINE:
             line = self._line(level, event[: render.MAX_VALUE], self._shortened(fields), exc_info, shorten=True)

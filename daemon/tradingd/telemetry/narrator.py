@@ -28,9 +28,10 @@ from tradingd.domain.events import (
     VenueState,
     VenueStateChanged,
 )
+from tradingd.domain.ids import ClientOrderId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import DenyReason
-from tradingd.domain.numbers import ZERO
+from tradingd.domain.numbers import ZERO, plain_text
 from tradingd.domain.orders import LATE, STALE, Order, OrderEvent, OrderStatus
 from tradingd.domain.positions import Position
 from tradingd.ports import Clock
@@ -72,7 +73,8 @@ class Narrator:
     """Subscribes to the bus and writes lines. Expects `Filled` before the `PositionChanged` that it causes.
 
     `candle_interval_s`: at most one candle line per instrument in that real time at info, the rest at debug; None
-    means all at debug. `heartbeat_s`: a beat later than twice that is a warning. `positions` are those recovered.
+    means all at debug. `own_fills`: a line per own fill at info; without, only at debug, since the lines of order and
+    position tell of it too. `heartbeat_s`: a beat later than twice that is a warning. `positions` are those recovered.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Narrator:
         clock: Clock,
         *,
         candle_interval_s: float | None = 2.0,
+        own_fills: bool = True,
         heartbeat_s: float = 10.0,
         positions: Iterable[Position] = (),
     ) -> None:
@@ -88,11 +91,13 @@ class Narrator:
         self._iso = IsoTime()
         self._clock = clock
         self._candle_interval_s = candle_interval_s
+        self._own_fills = own_fills
         self._heartbeat_s = heartbeat_s
         self._thin = _Thinner(clock)
         self._quantities: dict[InstrumentId, Decimal] = {held.instrument: held.quantity for held in positions}
         self._realized: dict[InstrumentId, Decimal] = {}
         self._fees: dict[InstrumentId, Decimal] = {}
+        self._part_filled: OrderedDict[ClientOrderId, Decimal] = OrderedDict()
         self._strategies: dict[InstrumentId, str | None] = {held.instrument: held.strategy for held in positions}
         bus.subscribe(CandleClosed, self._candle_closed)
         bus.subscribe(OrderChanged, self._order_changed)
@@ -129,7 +134,9 @@ class Narrator:
         order = event.order
         name = _ORDER_EVENTS[event.event]
         fields = {**_order_fields(order), "source": event.source, **_said(reason=order.reason)}
-        if (event.before, event.event) in STALE:
+        if order.strategy is not None:
+            self._strategies[order.instrument] = order.strategy
+        if (event.before, event.event) in STALE or self._part_is_known(event):
             self._log.debug(name, **fields, before=event.before)
         elif (event.before, event.event) in LATE:
             # A fill after the end is a fact that wins; it comes with an incident of its own.
@@ -141,12 +148,26 @@ class Narrator:
         else:
             self._log.info(name, **fields)
 
+    def _part_is_known(self, event: OrderChanged) -> bool:
+        """Whether that part was told already: a conditional order's fill comes by its own report and by its child's."""
+        key, filled = event.order.client_order_id, event.order.filled_quantity
+        if event.event is not OrderEvent.FILL_PART:
+            return False
+        known = self._part_filled.pop(key, ZERO)
+        self._part_filled[key] = max(known, filled)
+        if len(self._part_filled) > _MAX_KEYS:
+            self._part_filled.popitem(last=False)
+        return filled <= known
+
     def _filled(self, event: Filled) -> None:
         fill = event.fill
         self._fees[fill.instrument] = self._fees.get(fill.instrument, ZERO) + fill.fee
         if event.strategy is not None:
             self._strategies[fill.instrument] = event.strategy
-        write = self._log.info if event.order is not None else self._log.warning
+        if event.order is None:
+            write = self._log.warning
+        else:
+            write = self._log.info if self._own_fills else self._log.debug
         write(
             "fill_booked" if event.order is not None else "foreign_fill_booked",
             **_place(fill.instrument),
@@ -156,7 +177,7 @@ class Narrator:
             side=fill.side,
             quantity=fill.quantity,
             price=fill.price,
-            fee=f"{fill.fee:f} {fill.fee_currency}",
+            fee=f"{plain_text(fill.fee)} {fill.fee_currency}",
             position=event.position.quantity,
             **_said(maker=fill.maker, reason=fill.reason),
         )
@@ -232,7 +253,10 @@ class Narrator:
             "strategy": self._strategies.get(event.instrument),
             **_said(stop_loss=event.stop_loss, take_profit=event.take_profit),
         }
-        if event.covered:
+        if event.covered and event.unprotected_s == 0:
+            # nothing was missing for a moment: it stood at the venue before this daemon looked
+            self._log.info("protection_found", **fields)
+        elif event.covered:
             self._log.info("protection_placed", **fields, unprotected_s=round(event.unprotected_s, 3))
         elif self._quantities.get(event.instrument, ZERO) == 0:
             self._log.info("protection_ended", **fields)
@@ -276,7 +300,8 @@ class Narrator:
 
     def _heartbeat(self, event: Heartbeat) -> None:
         late = event.delta_s > 2 * self._heartbeat_s
-        write = self._log.warning if late else self._log.info
+        trouble = any(state != VenueState.STARTING for state in event.venues_not_ready.values())
+        write = self._log.warning if late or trouble else self._log.info
         write(
             "heartbeat",
             delta_s=round(event.delta_s, 3),
@@ -285,7 +310,7 @@ class Narrator:
             unknown_orders=event.unknown_orders,
             entries_allowed=event.entries_allowed,
             stream_ages_s={name: round(age_s, 1) for name, age_s in sorted(event.stream_ages_s.items())},
-            **_said(late=late),
+            **_said(late=late, venues_not_ready=dict(event.venues_not_ready)),
             **({} if self._clock.speed == 1 else {"venue_time": self._iso(self._clock.now_ms())}),
         )
 

@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 
 from tradingd.config.credentials import Credentials
+from tradingd.domain.errors import plain_failure
 from tradingd.ports import Clock, Priority, Random, call_context
 from tradingd.venues.clock import CcxtClock
 from tradingd.venues.reply import current_reply
@@ -193,7 +194,7 @@ def build_client(
             """Only for the client that is current: ccxt would drop its successor on the second call."""
             if self.clients.get(client.url) is client:
                 super().on_error(client, error)
-            hooks.ended(client, str(error))
+            hooks.ended(client, plain_failure(str(error)))
 
         def on_close(self, client: Any, error: Any) -> None:
             if self.clients.get(client.url) is client:

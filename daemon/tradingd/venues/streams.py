@@ -176,9 +176,9 @@ class Streams:
             waiter.set_result(None)
 
     def _fail(self, kind: str, reason: str) -> None:
-        for (waiting_kind, name), waiter in list(self._waiting.items()):
+        for (waiting_kind, _), waiter in list(self._waiting.items()):
             if waiting_kind == kind and not waiter.done():
-                waiter.set_exception(VenueUnreachable(f"{self._venue}: {name} ended: {reason}"))
+                waiter.set_exception(VenueUnreachable(reason))
 
     def _forget(self, kind: str, name: str, waiter: asyncio.Future[None]) -> None:
         if self._waiting.get((kind, name)) is waiter:

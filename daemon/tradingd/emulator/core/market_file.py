@@ -38,7 +38,7 @@ class FileMarket:
         for symbol, path in files.items():
             if len(self._rows[symbol]) < history + 2:
                 raise CandleFileFault(f"{path}: {len(self._rows[symbol])} candles; the first {history} are history for "
-                                      f"warm-up, so at least {history + 2} are needed (or a smaller history)")
+                                      f"warm-up, so at least {history + 2} are needed")
         starts = {rows[history].open_ms for rows in self._rows.values()}
         if len(starts) > 1:
             raise CandleFileFault("candle files of one market must begin at the same minute")

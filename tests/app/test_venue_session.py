@@ -1,0 +1,241 @@
+"""One venue from boot to READY, and back to READY after whatever broke: the same path each time (P10)."""
+
+import asyncio
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from tests.execution.fakes import BINANCE, BTC, ETH
+from tests.execution.virtual_time import in_virtual_time
+from tradingd.app.venue_session import VenueRefused, VenueSession
+from tradingd.domain.account import AccountMode
+from tradingd.domain.errors import JournalError, VenueBanned, VenueError
+from tradingd.domain.events import VenueState, VenueStateChanged
+from tradingd.domain.ids import TradeId, VenueId, VenueOrderId
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.intents import Side
+from tradingd.domain.orders import Fill
+from tradingd.feeds.account_feed import AccountFeed
+from tradingd.feeds.supervisor import Supervisor
+from tradingd.ports import StreamKey
+
+DOGE = InstrumentId(BINANCE, "DOGE/USDT:USDT")
+
+
+class Session:
+    """A world whose venue is brought up by a real session and a real supervisor."""
+
+    def __init__(self, world) -> None:
+        self.world = world
+        self.pinned: list[tuple[VenueId, str]] = []
+        self.first: list[VenueState] = []
+        execution = world.execution
+        self.session = VenueSession(
+            world.venue,
+            world.settings.venues[BINANCE],
+            execution,
+            {},
+            world.clock,
+            self.pin,
+            self.first_recovered,
+            world.recovered.flags,
+        )
+        streams = [StreamKey(BINANCE, "candles", BTC.symbol, "1m"), StreamKey(BINANCE, "account")]
+        self.supervisor = Supervisor(world.venue, streams, world.bus, world.clock, execution.retry, self.session, 10**6)
+        self.session.supervisor = self.supervisor
+        sink = AccountFeed(execution.recorder, {}, self.supervisor, world.bus, lambda candle: None)
+        self.task = asyncio.create_task(self.session.run(sink))
+
+    async def pin(self, venue: VenueId, account_id: str) -> None:
+        self.pinned.append((venue, account_id))
+
+    async def first_recovered(self, session: VenueSession) -> None:
+        self.first.append(self.state)
+
+    @property
+    def state(self) -> VenueState:
+        return self.world.execution.router.state(BINANCE)
+
+    def states(self) -> list[str]:
+        return [event.state.value for event in self.world.events if isinstance(event, VenueStateChanged)]
+
+    async def ready(self, limit_s: float = 30) -> float:
+        return await self.world.until(lambda: self.state is VenueState.READY, limit_s)
+
+
+@pytest.fixture
+def begin(make_world):
+    async def make(**options) -> Session:
+        return Session(await make_world(**options).boot(ready=False))
+
+    return make
+
+
+@in_virtual_time
+async def test_the_first_ready_comes_after_modes_streams_reconcile_and_strategies(begin):
+    session = await begin()
+    assert await session.ready() < 2
+    calls = session.world.venue.calls
+    order = [calls.index(name) for name in ("open", "preflight", "open_orders", "account")]
+    assert order == sorted(order)
+    assert session.pinned == [(BINANCE, "account-1")]
+    assert len(session.first) == 1
+    assert session.first[0] is not VenueState.READY
+    assert session.session.ready.is_set()
+    assert await session.world.outcome_of(session.world.enter()) == ("ordered", "")
+
+
+@in_virtual_time
+async def test_only_instruments_of_our_strategies_are_set_up_not_what_somebody_else_holds(begin):
+    session = await begin()
+    await session.ready()
+    world = session.world
+    world.execution.recorder.apply_fill(
+        Fill(
+            DOGE,
+            TradeId("9"),
+            VenueOrderId("9"),
+            None,
+            Side.BUY,
+            Decimal(1),
+            Decimal(5),
+            Decimal(0),
+            "USDT",
+            None,
+            False,
+            world.clock.now_ms(),
+        ),
+        "stream",
+    )
+    world.venue.instruments = {**world.venue.instruments, DOGE: msgspec.structs.replace(world.venue.instruments[BTC])}
+    world.venue.positions[DOGE] = Decimal(5)
+    await asyncio.sleep(0.1)
+    await world.crash()
+    world.venue.prepared.clear()
+    await world.boot(ready=False)
+    again = Session(world)
+    await again.ready()
+    assert sorted(world.venue.prepared) == [BTC, ETH]
+
+
+@in_virtual_time
+async def test_a_venue_that_cannot_be_reached_at_start_is_waited_for(begin):
+    session = await begin()
+    session.world.venue.unreachable = {"*"}
+    await asyncio.sleep(60)
+    assert session.state is VenueState.DOWN
+    assert not session.task.done()
+    session.world.venue.unreachable = set()
+    await session.ready()
+
+
+@pytest.mark.parametrize("kind", ["account", "candles"])
+@in_virtual_time
+async def test_a_broken_stream_denies_entries_until_the_venue_was_read_anew(begin, kind):
+    session = await begin()
+    await session.ready()
+    world = session.world
+    read = world.venue.calls.count("account")
+    session.supervisor.on_disconnect(kind, "1006")
+    assert session.state is VenueState.DEGRADED
+    assert not world.execution.sweeper.has_proof(BTC)
+    assert await world.outcome_of(world.enter()) == ("denied", "venue_not_ready")
+    await session.ready(5)
+    assert world.venue.calls.count("account") > read
+    assert len(session.first) == 1
+
+
+@pytest.mark.parametrize("what", ["open_orders", "fills", "account", "server_time_ms"])
+@in_virtual_time
+async def test_no_ready_while_any_part_of_the_reading_fails(begin, what):
+    session = await begin()
+    await session.ready()
+    session.world.venue.unreachable = {what}
+    session.session.ask_recovery("test")
+    await asyncio.sleep(30)
+    assert session.state is not VenueState.READY
+    session.world.venue.unreachable = set()
+    await session.ready()
+
+
+@in_virtual_time
+async def test_a_journal_that_cannot_be_read_delays_and_does_not_end_the_session(begin):
+    session = await begin()
+    await session.ready()
+    world = session.world
+    world.execution.recorder._recalled_ms.clear()
+    real = world.store.inner.seen_trades
+
+    async def fails(instrument, since_ms):
+        raise JournalError("disk I/O error")
+
+    world.store.inner.seen_trades = fails
+    session.session.ask_recovery("test")
+    await asyncio.sleep(5)
+    assert not session.task.done()
+    assert session.state is not VenueState.READY
+    world.store.inner.seen_trades = real
+    await session.ready()
+
+
+@in_virtual_time
+async def test_a_ban_is_waited_out_and_the_venue_is_read_anew_behind_it(begin):
+    session = await begin()
+    await session.ready()
+    world = session.world
+    until_ms = world.clock.now_ms() + 20_000
+    real = world.venue.server_time_ms
+
+    async def banned() -> int:
+        if world.clock.now_ms() < until_ms:
+            raise VenueBanned("418", until_ms=until_ms)
+        return await real()
+
+    world.venue.server_time_ms = banned
+    session.session.ask_recovery("418")
+    await asyncio.sleep(5)
+    assert session.state is VenueState.BANNED
+    assert await session.ready() < 18
+
+
+@pytest.mark.parametrize(
+    ("mode", "says"),
+    [
+        ({"hedge_mode": True}, "one-way"),
+        ({"can_trade": False}, "permission"),
+        ({"problems": ("multi-assets mode is on; switch it off",)}, "multi-assets"),
+    ],
+)
+@in_virtual_time
+async def test_an_account_that_does_not_fit_ends_the_session_with_what_to_change(begin, mode, says):
+    session = await begin()
+    fits = AccountMode(BINANCE, "account-1", hedge_mode=False, can_trade=True)
+
+    async def preflight() -> AccountMode:
+        return msgspec.structs.replace(fits, **mode)
+
+    session.world.venue.preflight = preflight
+    with pytest.raises(VenueRefused, match=says):
+        await session.task
+    assert session.world.venue.prepared == []
+
+
+@in_virtual_time
+async def test_a_key_that_is_refused_ends_the_start_with_what_to_check(begin):
+    session = await begin()
+
+    async def preflight() -> AccountMode:
+        raise VenueError("invalid key", code="-2015")
+
+    session.world.venue.preflight = preflight
+    with pytest.raises(VenueRefused, match="Check the key"):
+        await session.task
+
+
+@in_virtual_time
+async def test_an_instrument_that_the_venue_does_not_list_is_refused_with_the_nearest(begin):
+    session = await begin()
+    del session.world.venue.instruments[ETH]
+    with pytest.raises(VenueRefused, match="does not list ETH/USDT:USDT"):
+        await session.task

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 
 import structlog
 
-from tradingd.domain.errors import VenueError
+from tradingd.domain.errors import JournalError, VenueError
 from tradingd.ports import Clock
 
 log = structlog.get_logger(__name__)
@@ -26,14 +26,15 @@ class Tasks:
         task.add_done_callback(self._ended)
 
     def every(self, name: str, seconds: float, job: Callable[[], Awaitable[None]]) -> None:
-        """Run `job` each `seconds` of real time, never two at once. A venue that does not answer is no error here."""
+        """Run `job` each `seconds` of real time, never two at once. A venue that does not answer, or a journal that
+        cannot be read, is no error here: positions are still to be protected."""
 
         async def loop() -> None:
             while True:
                 await self._clock.sleep(seconds)
                 try:
                     await job()
-                except VenueError as error:
+                except (VenueError, JournalError) as error:
                     log.warning("job_failed", job=name, reason=str(error))
 
         self.start(name, loop())

@@ -213,7 +213,8 @@ class VenueSession:
 
         Protection and exits do not wait for candles or streams: the lanes open as soon as the account is known.
         """
-        self._degrade("recovering")
+        if self._execution.router.is_ready(self.id):
+            self._degrade("recovering")
         await self.synchronise()
         self._execution.router.note_answer(self.id)
         if not self._begun:
@@ -249,7 +250,8 @@ class VenueSession:
             raise VenueRefused(f"{self.id}: " + "; ".join(problems))
         await self._pin_account(self.id, mode.account_id)
         for instrument in self._wanted():
-            if instrument in self.venue.instruments:
+            # what somebody else holds on this account keeps the leverage that they chose
+            if instrument in self.venue.instruments and instrument in self._execution.state.owners:
                 await self._prepare_instrument(instrument)
 
     async def _prepare_instrument(self, instrument: InstrumentId) -> None:

@@ -92,8 +92,7 @@ async def test_a_correction_holds_after_the_next_restart(make_world):
         msgspec.structs.replace(shown, filled_quantity=Decimal("0.1"), status=S.FILLED), "stream"
     )
     world.venue.orders[entry] = msgspec.structs.replace(shown, status=S.CANCELED)
-    await asyncio.sleep(0.1)
-    await world.execution.reconciler.reconcile(BINANCE)
+    await world.reconcile()
     assert world.held() == Decimal("0.04")
     assert world.incidents().count("position_corrected") == 1
     world.events.clear()

@@ -155,7 +155,7 @@ class World:
         """What VenueSession does: reconcile, take crashed intents up, open the lanes, READY."""
         execution = self.execution
         execution.reconciler.begin_history(BINANCE, self.recovered.flags)
-        await self._reconcile()
+        await self.reconcile()
         records = execution.pipeline.resume_intents(self.recovered.open_intents)
         if records:
             execution.recorder.commit(records)
@@ -163,7 +163,7 @@ class World:
         execution.router.mark(BINANCE, VenueState.READY, "reconciled")
         await asyncio.sleep(0.2)
 
-    async def _reconcile(self) -> None:
+    async def reconcile(self) -> None:
         """As often as a session would: readings that contradict the journal must first be old enough to be believed."""
         for _ in range(20):
             try:

@@ -1,12 +1,13 @@
 """Each venue's own budget of requests, shared out in the order of P13, and closed while a ban lasts."""
 
 import asyncio
-import heapq
+from bisect import insort
 from collections.abc import Callable
+from math import inf
 
 import msgspec
 
-from tradingd.domain.errors import VenueBanned
+from tradingd.domain.errors import VenueBanned, VenueUnreachable
 from tradingd.domain.ids import VenueId
 from tradingd.domain.records import BanRecord
 from tradingd.ports import Clock, Priority
@@ -27,10 +28,15 @@ class Window(msgspec.Struct):
     used: int = 0
 
     def roll(self, now_ms: int) -> None:
-        """Begin a new window when the clock says so."""
+        """Begin a new window when the clock says so.
+
+        A clock that goes back gives no new budget; one that was far ahead must not keep the window for that long.
+        """
         start = now_ms - now_ms % self.length_ms
         if start > self.started_ms:
             self.started_ms, self.used = start, 0
+        elif start < self.started_ms - self.length_ms:
+            self.started_ms = start
 
 
 class RatePlan(msgspec.Struct, frozen=True):
@@ -56,14 +62,55 @@ RESERVED_FRACTION = {
 """The share of each window that a priority must leave to those before it."""
 
 
+class _Waiter(msgspec.Struct, frozen=True):
+    priority: Priority
+    turn: int
+    endpoint: str
+    future: "asyncio.Future[None]"
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return self.priority, self.turn
+
+
 class _VenueBudget:
     def __init__(self, plan: RatePlan) -> None:
         self.plan = plan
         self.windows = [Window(*window) for window in plan.windows]
-        self.waiting: list[tuple[int, int, str, asyncio.Future[None]]] = []
+        self.waiting: list[_Waiter] = []
         self.banned_until_ms = 0
         self.reason = ""
         self.waker: asyncio.Task[None] | None = None
+
+    def costs(self, endpoint: str) -> list[int]:
+        """What one request takes of each window."""
+        weight = self.plan.weights.get(endpoint, self.plan.default_weight)
+        orders = int(endpoint in self.plan.order_endpoints)
+        return [orders if window.counts_orders else weight for window in self.windows]
+
+    def check(self) -> None:
+        """A request that fits no empty window would wait for ever, and everybody behind it."""
+        least_share = 1 - max(RESERVED_FRACTION.values())
+        for endpoint in {*self.plan.weights, *self.plan.order_endpoints, "any other"}:
+            for window, cost in zip(self.windows, self.costs(endpoint), strict=True):
+                if cost > window.limit * least_share:
+                    raise ValueError(f"{endpoint} costs {cost}: too much for {window.name} of {window.limit}")
+
+    def take(self, waiter: _Waiter, set_aside: list[float]) -> bool:
+        """Spend what a request costs if it fits beside what is set aside for those before it; else set its own aside:
+        where it is short nobody passes it, and elsewhere nobody takes its share, or it would be short there next."""
+        share = 1 - RESERVED_FRACTION[waiter.priority]
+        costs = self.costs(waiter.endpoint)
+        short = [
+            cost > 0 and window.used + aside + cost > window.limit * share
+            for window, cost, aside in zip(self.windows, costs, set_aside, strict=True)
+        ]
+        for index, cost in enumerate(costs):
+            if not any(short):
+                self.windows[index].used += cost
+            elif cost:
+                set_aside[index] += inf if short[index] else cost
+        return not any(short)
 
 
 class RateLimiter:
@@ -76,8 +123,10 @@ class RateLimiter:
         self._turn = 0
 
     def add_venue(self, venue: VenueId, plan: RatePlan) -> None:
-        """Take over a venue's limits."""
-        self._venues[venue] = _VenueBudget(plan)
+        """Take over a venue's limits; raises ValueError where a request could never be let out."""
+        budget = _VenueBudget(plan)
+        budget.check()
+        self._venues[venue] = budget
 
     def restore(self, ban: BanRecord) -> None:
         """Obey a ban that an earlier run of the daemon met."""
@@ -87,17 +136,23 @@ class RateLimiter:
     async def acquire(self, venue: VenueId, endpoint: str, priority: Priority) -> None:
         """Wait until a request to `endpoint` fits; who comes first at the same priority goes first.
 
-        Raises VenueBanned while a ban lasts, so that a caller never sleeps through a ban with a stale purpose.
+        Raises VenueBanned while a ban lasts, so that a caller never sleeps through a ban with a stale purpose. Whoever
+        gives up after he was let out has spent his share: the venue's own count is never above ours.
         """
         budget = self._venues[venue]
         self._refuse_banned(venue, budget)
-        if not budget.waiting and self._take(budget, endpoint, priority):
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._turn += 1
-        heapq.heappush(budget.waiting, (priority, self._turn, endpoint, future))
+        waiter = _Waiter(priority, self._turn, endpoint, asyncio.get_running_loop().create_future())
+        insort(budget.waiting, waiter, key=lambda each: each.rank)
         self._serve(venue, budget)
-        await future
+        try:
+            if waiter.future.done():
+                await asyncio.sleep(0)  # behind those who were let out before and have not gone yet
+            await waiter.future
+        except asyncio.CancelledError:
+            self._serve(venue, budget)  # those whom he held up
+            raise
+        self._refuse_banned(venue, budget)  # one that came between the grant and this line
 
     def observe(self, venue: VenueId, status: int, headers: dict[str, str]) -> None:
         """Take the venue's own count where it is higher: other processes on the IP spend it too."""
@@ -118,9 +173,9 @@ class RateLimiter:
         budget.banned_until_ms, budget.reason = until_ms, reason
         self._save_ban(BanRecord(venue, until_ms, reason, self._clock.now_ms()))
         waiting, budget.waiting = budget.waiting, []
-        for *_, future in waiting:
-            if not future.done():
-                future.set_exception(VenueBanned(f"{venue} banned us: {reason}", until_ms=until_ms))
+        for waiter in waiting:
+            if not waiter.future.done():
+                waiter.future.set_exception(VenueBanned(f"{venue} banned us: {reason}", until_ms=until_ms))
 
     def banned_until_ms(self, venue: VenueId) -> int | None:
         """When the ban ends, in venue time; None when there is none."""
@@ -140,35 +195,28 @@ class RateLimiter:
         if budget.banned_until_ms > self._clock.now_ms():
             raise VenueBanned(f"{venue} banned us: {budget.reason}", until_ms=budget.banned_until_ms)
 
-    def _take(self, budget: _VenueBudget, endpoint: str, priority: Priority) -> bool:
-        now_ms = self._clock.now_ms()
-        weight = budget.plan.weights.get(endpoint, budget.plan.default_weight)
-        is_order = endpoint in budget.plan.order_endpoints
-        costs = [(window, int(is_order) if window.counts_orders else weight) for window in budget.windows]
-        for window in budget.windows:
-            # all of them, used or not: the waker sleeps until the next one ends, and one left behind ended long ago
-            window.roll(now_ms)
-        for window, cost in costs:
-            if cost and window.used + cost > window.limit * (1 - RESERVED_FRACTION[priority]):
-                return False
-        for window, cost in costs:
-            window.used += cost
-        return True
-
     def _serve(self, venue: VenueId, budget: _VenueBudget) -> None:
-        while budget.waiting:
-            priority, _, endpoint, future = budget.waiting[0]
-            if future.done():
-                heapq.heappop(budget.waiting)
-            elif self._take(budget, endpoint, Priority(priority)):
-                heapq.heappop(budget.waiting)
-                future.set_result(None)
+        """Let out everybody who fits, in the order of rank: who waits for one window holds up nobody who needs another.
+
+        Rolls all windows first: one left behind would have ended in the past, and the waker would not sleep.
+        """
+        now_ms = self._clock.now_ms()
+        for window in budget.windows:
+            window.roll(now_ms)
+        set_aside = [0.0] * len(budget.windows)
+        waiting, budget.waiting = budget.waiting, []
+        for waiter in waiting:
+            if waiter.future.done():
+                continue
+            if budget.take(waiter, set_aside):
+                waiter.future.set_result(None)
             else:
-                break
+                budget.waiting.append(waiter)
         if budget.waiting and (budget.waker is None or budget.waker.done()):
             budget.waker = asyncio.get_running_loop().create_task(
                 self._wake(venue, budget), name=f"rate budget of {venue}"
             )
+            budget.waker.add_done_callback(lambda task: self._woken(venue, budget, task))
 
     async def _wake(self, venue: VenueId, budget: _VenueBudget) -> None:
         """Serve the waiters each time a window begins anew."""
@@ -178,10 +226,20 @@ class RateLimiter:
             await self._clock.sleep(max(0.005, (ends_ms - now_ms + 1) / 1000 / self._clock.speed))
             self._serve(venue, budget)
 
+    def _woken(self, venue: VenueId, budget: _VenueBudget, task: "asyncio.Task[None]") -> None:
+        """Tell of a waker that died, and let nobody wait for it: the next one to wait starts another."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        task.get_loop().call_exception_handler({"message": f"{task.get_name()} died", "exception": error, "task": task})
+        waiting, budget.waiting = budget.waiting, []
+        for waiter in waiting:
+            if not waiter.future.done():
+                waiter.future.set_exception(VenueUnreachable(f"the rate budget of {venue} failed: {error!r}"))
+
     async def close(self) -> None:
         """End the wakers; waiters are cancelled."""
         for budget in self._venues.values():
             if budget.waker is not None:
                 budget.waker.cancel()
-            for *_, future in budget.waiting:
-                future.cancel()
+            for waiter in budget.waiting:
+                waiter.future.cancel()

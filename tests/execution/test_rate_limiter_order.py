@@ -1,0 +1,260 @@
+"""Who waits for one window holds up nobody who needs another, and no order of events breaks a promise (P5, P13)."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.execution.fakes import BINANCE, VirtualClock
+from tests.execution.virtual_time import in_virtual_time
+from tradingd.domain.errors import VenueBanned, VenueUnreachable
+from tradingd.execution.rate_limiter import RESERVED_FRACTION, RateLimiter, RatePlan
+from tradingd.ports import Priority
+
+MINUTE = 60_000
+WINDOWS = (
+    ("weight", MINUTE, 40, "x-weight", False),
+    ("orders 10 s", 10_000, 5, "x-orders", True),
+    ("orders 1 m", MINUTE, 15, "", True),
+)
+PLAN = RatePlan(WINDOWS, {"GET heavy": 10, "POST order": 0}, frozenset({"POST order"}))
+DEAR = msgspec.structs.replace(PLAN, weights={"GET heavy": 10, "POST order": 0, "POST dear": 10},
+                               order_endpoints=frozenset({"POST order", "POST dear"}))  # fmt: skip
+
+
+def limiter(plan: RatePlan = PLAN) -> tuple[RateLimiter, VirtualClock]:
+    clock = VirtualClock()
+    made = RateLimiter(clock, lambda ban: None)
+    made.add_venue(BINANCE, plan)
+    return made, clock
+
+
+def ask(made: RateLimiter, endpoint: str, priority: Priority) -> "asyncio.Task[None]":
+    return asyncio.create_task(made.acquire(BINANCE, endpoint, priority))
+
+
+async def settle() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+@in_virtual_time
+async def test_a_stop_that_costs_no_weight_passes_a_look_up_that_waits_for_weight():
+    made, clock = limiter()
+    made.observe(BINANCE, 200, {"x-weight": "40"})
+    look_up = ask(made, "GET light", Priority.PROTECT)
+    await asyncio.sleep(0.01)
+    began = clock.monotonic()
+    await made.acquire(BINANCE, "POST order", Priority.PROTECT)
+    assert clock.monotonic() == began and not look_up.done()
+    await look_up
+    assert clock.monotonic() - began > 50
+
+
+@in_virtual_time
+async def test_one_who_comes_late_and_small_does_not_overtake_one_who_waits_for_the_same_window():
+    made, _ = limiter()
+    made.observe(BINANCE, 200, {"x-weight": "20"})
+    large = ask(made, "GET heavy", Priority.DATA)
+    await settle()
+    small = ask(made, "GET light", Priority.DATA)
+    await settle()
+    assert not large.done() and not small.done()
+    more_urgent = ask(made, "GET light", Priority.PROTECT)
+    await settle()
+    assert more_urgent.done()
+    await asyncio.gather(large, small)
+
+
+@in_virtual_time
+async def test_one_who_is_short_in_one_window_keeps_his_share_of_the_others():
+    made, _ = limiter(DEAR)
+    for _ in range(5):
+        await made.acquire(BINANCE, "POST order", Priority.PROTECT)
+    made.observe(BINANCE, 200, {"x-weight": "25"})
+    dear = ask(made, "POST dear", Priority.PROTECT)  # no order left before ten seconds have passed
+    await settle()
+    look_ups = [ask(made, "GET light", Priority.PROTECT) for _ in range(10)]
+    await settle()
+    assert [each.done() for each in look_ups] == [True] * 5 + [False] * 5
+    await asyncio.sleep(10.1)
+    assert dear.done()
+    await asyncio.gather(*look_ups)
+
+
+@in_virtual_time
+async def test_who_waited_behind_one_that_gave_up_is_served_at_once():
+    made, clock = limiter()
+    made.observe(BINANCE, 200, {"x-weight": "20"})
+    large = ask(made, "GET heavy", Priority.DATA)
+    await settle()
+    small = ask(made, "GET light", Priority.DATA)
+    await settle()
+    began = clock.monotonic()
+    large.cancel()
+    await small
+    assert clock.monotonic() == began
+
+
+@in_virtual_time
+async def test_a_clock_that_ran_an_hour_ahead_does_not_stop_the_windows_for_an_hour():
+    made, clock = limiter()
+    clock.step_ms = 60 * MINUTE
+    for _ in range(4):
+        await made.acquire(BINANCE, "GET heavy", Priority.PROTECT)
+    clock.step_ms = 0
+    began = clock.monotonic()
+    await made.acquire(BINANCE, "GET heavy", Priority.PROTECT)
+    assert 0 < clock.monotonic() - began <= 61
+
+
+@in_virtual_time
+async def test_the_death_of_the_waker_is_told_and_leaves_nobody_waiting():
+    made, clock = limiter()
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    real = clock.sleep
+
+    async def broken(seconds: float) -> None:
+        raise RuntimeError("no timers")
+
+    clock.sleep = broken  # type: ignore[method-assign]
+    made.observe(BINANCE, 200, {"x-weight": "40"})
+    with pytest.raises(VenueUnreachable):
+        await made.acquire(BINANCE, "GET light", Priority.PROTECT)
+    assert [str(each["exception"]) for each in told] == ["no timers"]
+    clock.sleep = real  # type: ignore[method-assign]
+    await made.acquire(BINANCE, "GET light", Priority.PROTECT)
+
+
+def test_a_plan_with_a_request_that_fits_no_empty_window_is_refused():
+    with pytest.raises(ValueError, match="GET heavy"):
+        RateLimiter(None, lambda ban: None).add_venue(  # type: ignore[arg-type]
+            BINANCE, RatePlan((("weight", MINUTE, 12, "", False),), {"GET heavy": 10}, frozenset())
+        )
+
+
+@in_virtual_time
+async def test_a_ban_that_lands_between_the_grant_and_its_request_still_stops_it():
+    made, clock = limiter()
+    made.observe(BINANCE, 200, {"x-weight": "40"})
+    asked = ask(made, "GET light", Priority.PROTECT)
+    await settle()
+    real = clock.sleep
+
+    async def sleep(seconds: float) -> None:
+        await real(seconds)
+        if clock.now_ms() % MINUTE < 1_000:  # the window begins anew: the grant comes in this very step
+            asyncio.get_running_loop().call_soon(made.ban, BINANCE, clock.now_ms() + MINUTE, "HTTP 418")
+
+    clock.sleep = sleep  # type: ignore[method-assign]
+    with pytest.raises(VenueBanned):
+        await asked
+
+
+# --- any order of events --------------------------------------------------------------------------------------------
+
+ENDPOINTS = ["GET light", "GET heavy", "POST order"]
+ASK = st.tuples(st.just("ask"), st.sampled_from(ENDPOINTS), st.sampled_from(list(Priority)))
+STEP = st.one_of(
+    *[ASK] * 9,
+    *[st.tuples(st.just("pass"), st.sampled_from([0.5, 3.0, 9.0, 30.0]))] * 2,
+    *[st.tuples(st.just("header"), st.sampled_from(["x-weight", "x-orders"]), st.integers(0, 45))] * 2,
+    st.tuples(st.just("give up"), st.integers(0, 50)),
+    st.tuples(st.just("ban"), st.sampled_from([500, 5_000, 70_000])),
+)
+
+
+class Model:
+    """What the windows hold by what was let out and told; checks each request as it leaves."""
+
+    def __init__(self) -> None:
+        self.limiter, self.clock = limiter()
+        self.waiting: list[tuple[Priority, int, str]] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        self.used: dict[tuple[str, int], int] = {}
+        self.banned_until_ms = 0
+        self.turn = 0
+
+    def windows(self, endpoint: str) -> list[tuple[tuple[str, int], int, int]]:
+        """Each window that a request needs: its key, its limit, the cost."""
+        now_ms = self.clock.now_ms()
+        found = []
+        for name, length_ms, limit, _, counts_orders in WINDOWS:
+            is_order = endpoint in PLAN.order_endpoints
+            cost = int(is_order) if counts_orders else PLAN.weights.get(endpoint, 1)
+            if cost:
+                found.append(((name, now_ms // length_ms), limit, cost))
+        return found
+
+    def fits(self, endpoint: str, priority: Priority) -> bool:
+        share = 1 - RESERVED_FRACTION[priority]
+        return all(self.used.get(key, 0) + cost <= limit * share + 1e-9 for key, limit, cost in self.windows(endpoint))
+
+    def share_a_window(self, one: str, other: str) -> bool:
+        return bool({key for key, *_ in self.windows(one)} & {key for key, *_ in self.windows(other)})
+
+    async def ask(self, endpoint: str, priority: Priority) -> None:
+        self.turn += 1
+        me = (priority, self.turn, endpoint)
+        self.waiting.append(me)
+        try:
+            await self.limiter.acquire(BINANCE, endpoint, priority)
+        except VenueBanned:
+            assert self.clock.now_ms() < self.banned_until_ms
+            return
+        finally:
+            self.waiting.remove(me)
+        assert self.clock.now_ms() >= self.banned_until_ms, "left during a ban"
+        assert self.fits(endpoint, priority), "a window or what is kept of it for the urgent is exceeded"
+        for other in self.waiting:
+            passed = other < me and self.fits(other[2], other[0]) and self.share_a_window(other[2], endpoint)
+            assert not passed, f"{me} passed {other}"
+        for key, _, cost in self.windows(endpoint):
+            self.used[key] = self.used.get(key, 0) + cost
+
+    def check_nobody_waits_in_vain(self) -> None:
+        for me in self.waiting:
+            before = [other for other in self.waiting if other < me and self.share_a_window(other[2], me[2])]
+            assert before or not self.fits(me[2], me[0]), f"{me} waits though it fits"
+
+    async def step(self, what: str, *how: Any) -> None:
+        if what == "ask":
+            self.tasks.append(asyncio.create_task(self.ask(*how)))
+        elif what == "pass":
+            await asyncio.sleep(how[0])
+        elif what == "give up" and self.tasks:
+            self.tasks[how[0] % len(self.tasks)].cancel()
+        elif what == "header":
+            name, length_ms = next((window[0], window[1]) for window in WINDOWS if window[3] == how[0])
+            key = (name, self.clock.now_ms() // length_ms)
+            self.used[key] = max(self.used.get(key, 0), how[1])
+            self.limiter.observe(BINANCE, 200, {how[0]: str(how[1])})
+        elif what == "ban":
+            self.banned_until_ms = max(self.banned_until_ms, self.clock.now_ms() + how[0])
+            self.limiter.ban(BINANCE, self.clock.now_ms() + how[0], "HTTP 418")
+        await asyncio.sleep(0.01)
+        self.check_nobody_waits_in_vain()
+
+    async def finish(self) -> None:
+        results = await asyncio.wait_for(asyncio.gather(*self.tasks, return_exceptions=True), 3_600)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+                raise result
+        await self.limiter.close()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(STEP, min_size=10, max_size=50))
+def test_in_any_order_of_events_no_promise_of_the_budget_is_broken(steps):
+    @in_virtual_time
+    async def run() -> None:
+        model = Model()
+        for step in steps:
+            await model.step(*step)
+        await model.finish()
+
+    run()

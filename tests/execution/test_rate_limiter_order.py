@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.execution.fakes import BINANCE, VirtualClock
+from tests.execution.fakes import BINANCE, BTC, VirtualClock
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueBanned, VenueUnreachable
+from tradingd.domain.ids import Purpose
+from tradingd.domain.intents import DenyReason
 from tradingd.execution.rate_limiter import RESERVED_FRACTION, RateLimiter, RatePlan
 from tradingd.ports import Priority
 
@@ -153,6 +155,50 @@ async def test_a_ban_that_lands_between_the_grant_and_its_request_still_stops_it
     clock.sleep = sleep  # type: ignore[method-assign]
     with pytest.raises(VenueBanned):
         await asked
+
+
+# --- the budget of one order ---
+
+ORDERS = RatePlan((("orders", MINUTE, 4, "x-orders", True),), {}, frozenset({"POST order", "POST algo"}))
+
+
+@in_virtual_time
+async def test_an_exit_that_finds_no_budget_is_told_so_in_time_and_closes_once_there_is_some(make_world):
+    world = await make_world(plan=ORDERS).boot()
+    await world.open_position()
+    world.limiter.observe(BINANCE, 200, {"x-orders": "4"})
+    world.exit()
+    await asyncio.sleep(10)
+    goal = world.execution.exits.goals[BTC]
+    assert goal.tries >= 3 and not world.sent(Purpose.EXIT)
+    await world.until(lambda: world.held() == 0, 70)
+
+
+@pytest.mark.parametrize(("timeout_s", "waited_s"), [(None, 2.0), (0.5, 0.5)])
+@in_virtual_time
+async def test_the_wait_for_the_budget_of_a_stop_is_bounded(make_world, timeout_s, waited_s):
+    world = await make_world(plan=ORDERS).boot()
+    await world.open_position()
+    world.limiter.observe(BINANCE, 200, {"x-orders": "4"})
+    request = world.sent(Purpose.STOP)[0]
+    began = world.clock.monotonic()
+    sender = world.execution.protection._sender
+    denial = await sender.reserve(request, Priority.PROTECT, timeout_s)
+    assert denial is not None and denial.reason is DenyReason.RATE_BUDGET
+    assert world.clock.monotonic() - began == pytest.approx(waited_s)
+
+
+@in_virtual_time
+async def test_a_budget_that_fails_denies_and_does_not_end_the_step(make_world):
+    world = await make_world(plan=ORDERS).boot()
+    await world.open_position()
+
+    async def broken(venue: Any, endpoint: str, priority: Priority) -> None:
+        raise VenueUnreachable("the rate budget failed")
+
+    world.limiter.acquire = broken
+    denial = await world.execution.protection._sender.reserve(world.sent(Purpose.STOP)[0], Priority.PROTECT)
+    assert denial is not None and denial.reason is DenyReason.RATE_BUDGET
 
 
 # --- any order of events --------------------------------------------------------------------------------------------

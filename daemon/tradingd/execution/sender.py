@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from tradingd.domain.account import SubmitOutcome, SubmitVerdict
-from tradingd.domain.errors import JournalError, VenueBanned
+from tradingd.domain.errors import JournalError, VenueBanned, VenueError
 from tradingd.domain.ids import IntentId, StrategyId
 from tradingd.domain.intents import Denial, DenyReason
 from tradingd.domain.orders import Order, OrderRequest
@@ -65,17 +65,24 @@ class Sender:
         """The request under a new client order id."""
         return msgspec.structs.replace(request, client_order_id=self._idempotency.next_id(request.purpose))
 
-    async def reserve(self, request: OrderRequest, priority: Priority) -> Denial | None:
-        """Take the rate budget of one submit, before anything is signed; an entry does not wait long for it."""
+    async def reserve(self, request: OrderRequest, priority: Priority, timeout_s: float | None = None) -> Denial | None:
+        """Take the rate budget of one submit, before anything is signed; waits `timeout_s` real seconds at most.
+
+        Without one an entry does not wait long, and nobody longer than for an answer: whoever holds the lane must come
+        back to see that the position is naked for too long, or that what it wanted is out of date.
+        """
         venue = self._router.venue(request.instrument)
-        wait_s = self._limits.budget_wait_s if priority >= Priority.ENTRY else None
+        usual_s = self._limits.budget_wait_s if priority >= Priority.ENTRY else self._limits.submit_timeout_s
+        wait_s = usual_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(wait_s):
                 await self._limiter.acquire(venue.id, venue.submit_endpoint(request), priority)
         except TimeoutError:
-            return Denial(DenyReason.RATE_BUDGET, f"no rate budget at {venue.id} within {wait_s} s")
+            return Denial(DenyReason.RATE_BUDGET, f"no rate budget at {venue.id} within {wait_s:g} s")
         except VenueBanned as error:
             return Denial(DenyReason.BANNED, str(error))
+        except VenueError as error:
+            return Denial(DenyReason.RATE_BUDGET, str(error))
         return None
 
     async def send(

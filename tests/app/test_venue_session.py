@@ -54,13 +54,13 @@ class Session:
         self.first.append(self.state)
 
     @property
-    def state(self) -> VenueState:
+    def state(self):
         return self.world.execution.router.state(BINANCE)
 
     def states(self) -> list[str]:
         return [event.state.value for event in self.world.events if isinstance(event, VenueStateChanged)]
 
-    async def ready(self, limit_s: float = 30) -> float:
+    async def ready(self, limit_s: float = 30):
         return await self.world.until(lambda: self.state is VenueState.READY, limit_s)
 
 
@@ -187,7 +187,7 @@ async def test_a_ban_is_waited_out_and_the_venue_is_read_anew_behind_it(begin):
     until_ms = world.clock.now_ms() + 20_000
     real = world.venue.server_time_ms
 
-    async def banned() -> int:
+    async def banned():
         if world.clock.now_ms() < until_ms:
             raise VenueBanned("418", until_ms=until_ms)
         return await real()

@@ -85,7 +85,8 @@ def test_quantities_are_cut_to_the_lot_and_prices_go_to_the_nearest_tick():
 
 @pytest.mark.parametrize("timeframe", TIMEFRAMES)
 def test_a_candle_closes_one_timeframe_after_it_opens(timeframe):
-    candle = Candle(RULES.id, timeframe, 1_700_000_000_000, *[Decimal(1)] * 5)
+    one = Decimal(1)
+    candle = Candle(RULES.id, timeframe, 1_700_000_000_000, one, one, one, one, one)
     assert candle.close_time_ms == candle.open_time_ms + timeframe_ms(timeframe)
     assert timeframe_ms(timeframe) % 60_000 == 0
     assert 86_400_000 % timeframe_ms(timeframe) == 0

@@ -63,7 +63,7 @@ class Reference:
 
 
 def close_to(number: Decimal, exact: Fraction) -> bool:
-    return abs(Fraction(number) - exact) <= Fraction(1, 10**12) * max(1, abs(exact))
+    return abs(Fraction(number) - exact) <= Fraction(1, 10**12) * (1 + abs(exact))
 
 
 @given(STEPS, SIZES)

@@ -1,4 +1,4 @@
-"""A venue in memory, behind the `Venue` port, that answers as the test says; and clock and chance in virtual time."""
+"""A venue in memory, behind the `Venue` port, that answers as the test says."""
 
 import asyncio
 from collections import deque
@@ -8,6 +8,9 @@ from typing import Any
 
 import msgspec
 
+from tests.execution.virtual_time import START_MS as START_MS
+from tests.execution.virtual_time import MiddleRandom as MiddleRandom
+from tests.execution.virtual_time import VirtualClock as VirtualClock
 from tradingd.domain.account import (
     AccountMode,
     AccountSnapshot,
@@ -31,8 +34,6 @@ from tradingd.ports import Approved, Priority, StreamKey, VenueLimits, VenueSink
 BINANCE = VenueId("binance")
 BTC = InstrumentId(BINANCE, "BTC/USDT:USDT")
 ETH = InstrumentId(BINANCE, "ETH/USDT:USDT")
-START_MS = 1_767_225_600_000
-"""2026-01-01T00:00:00Z"""
 MARK = Decimal(50_000)
 FEE_FRACTION = Decimal("0.0005")
 
@@ -50,42 +51,6 @@ def rules_of(instrument: InstrumentId, **changes: Any) -> Instrument:
         max_leverage=Decimal(125),
     )
     return msgspec.structs.replace(rules, **changes)
-
-
-class VirtualClock:
-    """Both times on the loop's; `step_ms` moves venue time alone, as a wrong or corrected clock does."""
-
-    speed = 1.0
-    error_ms = 0
-
-    def __init__(self, start_ms: int = START_MS) -> None:
-        self.step_ms = 0
-        self._start_ms = start_ms
-        self._began = asyncio.get_running_loop().time()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def now_ms(self) -> int:
-        return self._start_ms + self.step_ms + round((self.monotonic() - self._began) * 1000)
-
-    wall_ms = now_ms
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-    def synchronise(self, venue_ms: float, at: float, error_s: float = 0.0) -> float:
-        return 0.0
-
-
-class MiddleRandom:
-    """No chance: the middle of every range."""
-
-    def uniform(self, low: float, high: float) -> float:
-        return (low + high) / 2
-
-    def token(self, length: int) -> str:
-        return "0" * length
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from tradingd.domain.orders import OrderStatus
 S = OrderStatus
 
 
-async def naked(world) -> float:
+async def naked(world):
     """Wait for a position; when it began to be so."""
     await world.until(lambda: world.venue.positions.get(BTC))
     return world.clock.monotonic()

@@ -6,6 +6,9 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+START_MS = 1_767_225_600_000
+"""2026-01-01T00:00:00Z"""
+
 
 class Deadlock(RuntimeError):
     """Everybody waits and nobody will come: the test would hang."""
@@ -49,3 +52,39 @@ def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
             runner.run(test(*args, **kwargs))
 
     return run
+
+
+class VirtualClock:
+    """Both times on the loop's; `step_ms` moves venue time alone, as a wrong or corrected clock does."""
+
+    speed = 1.0
+    error_ms = 0
+
+    def __init__(self, start_ms: int = START_MS) -> None:
+        self.step_ms = 0
+        self._start_ms = start_ms
+        self._began = asyncio.get_running_loop().time()
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def now_ms(self) -> int:
+        return self._start_ms + self.step_ms + round((self.monotonic() - self._began) * 1000)
+
+    wall_ms = now_ms
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def synchronise(self, venue_ms: float, at: float, error_s: float = 0.0) -> float:
+        return 0.0
+
+
+class MiddleRandom:
+    """No chance: the middle of every range."""
+
+    def uniform(self, low: float, high: float) -> float:
+        return (low + high) / 2
+
+    def token(self, length: int) -> str:
+        return "0" * length

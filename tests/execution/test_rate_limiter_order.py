@@ -13,6 +13,7 @@ from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueBanned, VenueUnreachable
 from tradingd.domain.ids import Purpose
 from tradingd.domain.intents import DenyReason
+from tradingd.domain.records import BanRecord
 from tradingd.execution.rate_limiter import RESERVED_FRACTION, RateLimiter, RatePlan
 from tradingd.ports import Priority
 
@@ -155,6 +156,50 @@ async def test_a_ban_that_lands_between_the_grant_and_its_request_still_stops_it
     clock.sleep = sleep  # type: ignore[method-assign]
     with pytest.raises(VenueBanned):
         await asked
+
+
+# --- bans ---
+
+
+@in_virtual_time
+async def test_each_new_or_longer_ban_is_told_once_when_nothing_can_leave_any_more():
+    made, clock = limiter()
+    heard: list[tuple[int, str, int | None]] = []
+    made.on_ban = lambda venue, until_ms, reason: heard.append((until_ms, reason, made.banned_until_ms(venue)))
+    until_ms = clock.now_ms() + MINUTE
+    made.ban(BINANCE, until_ms, "HTTP 429")
+    made.ban(BINANCE, until_ms, "HTTP 429")
+    made.ban(BINANCE, until_ms - 5_000, "HTTP 429")
+    made.ban(BINANCE, until_ms + MINUTE, "HTTP 418")
+    assert heard == [(until_ms, "HTTP 429", until_ms), (until_ms + MINUTE, "HTTP 418", until_ms + MINUTE)]
+
+
+@in_virtual_time
+async def test_a_ban_stands_though_whoever_hears_of_it_or_writes_it_down_fails():
+    made, clock = limiter()
+    until_ms = clock.now_ms() + MINUTE
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("disk full")
+
+    made.on_ban = fail
+    made.observe(BINANCE, 200, {"x-weight": "40"})
+    waiting = ask(made, "GET light", Priority.PROTECT)
+    await settle()
+    with pytest.raises(RuntimeError):
+        made.ban(BINANCE, until_ms, "HTTP 418")
+    with pytest.raises(VenueBanned):
+        await waiting
+    assert made.banned_until_ms(BINANCE) == until_ms
+
+
+@in_virtual_time
+async def test_an_earlier_runs_ban_does_not_shorten_the_one_that_stands():
+    made, clock = limiter()
+    now_ms = clock.now_ms()
+    made.ban(BINANCE, now_ms + 2 * MINUTE, "HTTP 418")
+    made.restore(BanRecord(BINANCE, now_ms + MINUTE, "before", now_ms))
+    assert made.banned_until_ms(BINANCE) == now_ms + 2 * MINUTE
 
 
 # --- the budget of one order ---

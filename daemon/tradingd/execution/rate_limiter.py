@@ -121,6 +121,7 @@ class RateLimiter:
         self._save_ban = save_ban
         self._venues: dict[VenueId, _VenueBudget] = {}
         self._turn = 0
+        self.on_ban: Callable[[VenueId, int, str], None] = lambda venue, until_ms, reason: None
 
     def add_venue(self, venue: VenueId, plan: RatePlan) -> None:
         """Take over a venue's limits; raises ValueError where a request could never be let out."""
@@ -130,7 +131,8 @@ class RateLimiter:
 
     def restore(self, ban: BanRecord) -> None:
         """Obey a ban that an earlier run of the daemon met."""
-        if (budget := self._venues.get(ban.venue)) is not None:
+        budget = self._venues.get(ban.venue)
+        if budget is not None and ban.until_ms > budget.banned_until_ms:
             budget.banned_until_ms, budget.reason = ban.until_ms, ban.reason
 
     async def acquire(self, venue: VenueId, endpoint: str, priority: Priority) -> None:
@@ -166,16 +168,20 @@ class RateLimiter:
                 window.used = max(window.used, int(text))
 
     def ban(self, venue: VenueId, until_ms: int, reason: str) -> None:
-        """Close the venue until `until_ms`, remember it across restarts, and send every waiter home."""
+        """Close the venue until `until_ms`, send every waiter home, remember it across restarts, tell `on_ban`.
+
+        A ban that ends no later than the one that stands changes nothing.
+        """
         budget = self._venues[venue]
         if until_ms <= budget.banned_until_ms:
             return
         budget.banned_until_ms, budget.reason = until_ms, reason
-        self._save_ban(BanRecord(venue, until_ms, reason, self._clock.now_ms()))
         waiting, budget.waiting = budget.waiting, []
         for waiter in waiting:
             if not waiter.future.done():
                 waiter.future.set_exception(VenueBanned(f"{venue} banned us: {reason}", until_ms=until_ms))
+        self._save_ban(BanRecord(venue, until_ms, reason, self._clock.now_ms()))
+        self.on_ban(venue, until_ms, reason)
 
     def banned_until_ms(self, venue: VenueId) -> int | None:
         """When the ban ends, in venue time; None when there is none."""

@@ -131,6 +131,10 @@ class RateBudget(Protocol):
         """Wait for the budget of one request to `endpoint` ("POST fapi/v1/order"); raises VenueBanned."""
         ...
 
+    def refuse_banned(self, venue: VenueId, endpoint: str) -> None:
+        """Raise VenueBanned while a request to `endpoint` may not leave, whatever was taken for it before."""
+        ...
+
     def observe(self, venue: VenueId, status: int, headers: dict[str, str]) -> None:
         """Learn from an answer's headers: used weight, order counts, other processes on the IP."""
         ...

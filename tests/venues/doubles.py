@@ -83,9 +83,12 @@ class Budget:
         self.banned = False
 
     async def acquire(self, venue: VenueId, endpoint: str, priority: Priority) -> None:
+        self.refuse_banned(venue, endpoint)
+        self.acquired.append((endpoint, priority))
+
+    def refuse_banned(self, venue: VenueId, endpoint: str) -> None:
         if self.banned:
             raise VenueBanned("banned", until_ms=1)
-        self.acquired.append((endpoint, priority))
 
     def observe(self, venue: VenueId, status: int, headers: dict[str, str]) -> None:
         self.observed.append((status, headers))

@@ -25,6 +25,7 @@ from tradingd.domain.ids import ClientOrderId, Purpose
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Side, TimeInForce
 from tradingd.domain.orders import OrderKind, OrderRequest, OrderStatus
+from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.ports import Approved, Priority, call_context
 from tradingd.venues.ccxt_venue import CcxtVenue
 
@@ -273,6 +274,22 @@ async def test_while_the_budget_is_closed_nothing_leaves(bench: Bench) -> None:
     assert (await venue.cancel(accepted.order, Priority.CANCEL)).verdict is CancelVerdict.FAILED
     with pytest.raises(VenueBanned):
         await venue.find_order(request(), Priority.RECONCILE)
+    assert bench.proxy.seen == []
+
+
+async def test_an_order_whose_budget_was_taken_before_the_ban_does_not_leave_during_it(bench: Bench) -> None:
+    venue = await bench.open()
+    limiter = RateLimiter(bench.clock, lambda ban: None)
+    limiter.add_venue(venue.id, venue.quirks.rate_plan())
+    venue._budget = limiter
+    await limiter.acquire(venue.id, venue.submit_endpoint(request()), Priority.ENTRY)
+    bench.proxy.faults["GET /fapi/v1/openAlgoOrders"] = answer(418, "{}", headers={"Retry-After": "120"})
+    with pytest.raises(VenueBanned):  # while the leg is committed, another request hears of the ban
+        await venue.open_orders(BTC, Priority.CANCEL)
+    bench.proxy.seen.clear()
+    outcome = await send(bench, venue, request())
+    assert (outcome.verdict, outcome.kind) == (SubmitVerdict.NOT_EXECUTED, RejectKind.BANNED)
+    assert not outcome.sent and "HTTP 418" in outcome.message
     assert bench.proxy.seen == []
 
 

@@ -142,7 +142,7 @@ class RateLimiter:
         gives up after he was let out has spent his share: the venue's own count is never above ours.
         """
         budget = self._venues[venue]
-        self._refuse_banned(venue, budget)
+        self.refuse_banned(venue, endpoint)
         self._turn += 1
         waiter = _Waiter(priority, self._turn, endpoint, asyncio.get_running_loop().create_future())
         insort(budget.waiting, waiter, key=lambda each: each.rank)
@@ -154,7 +154,13 @@ class RateLimiter:
         except asyncio.CancelledError:
             self._serve(venue, budget)  # those whom he held up
             raise
-        self._refuse_banned(venue, budget)  # one that came between the grant and this line
+        self.refuse_banned(venue, endpoint)  # one that came between the grant and this line
+
+    def refuse_banned(self, venue: VenueId, endpoint: str) -> None:
+        """Raise VenueBanned while a ban lasts: for a request whose budget was taken before."""
+        budget = self._venues[venue]
+        if budget.banned_until_ms > self._clock.now_ms():
+            raise VenueBanned(f"{venue} banned us: {budget.reason}", until_ms=budget.banned_until_ms)
 
     def observe(self, venue: VenueId, status: int, headers: dict[str, str]) -> None:
         """Take the venue's own count where it is higher: other processes on the IP spend it too."""
@@ -196,10 +202,6 @@ class RateLimiter:
             window.roll(now_ms)
             fullest = max(fullest, window.used / window.limit)
         return fullest
-
-    def _refuse_banned(self, venue: VenueId, budget: _VenueBudget) -> None:
-        if budget.banned_until_ms > self._clock.now_ms():
-            raise VenueBanned(f"{venue} banned us: {budget.reason}", until_ms=budget.banned_until_ms)
 
     def _serve(self, venue: VenueId, budget: _VenueBudget) -> None:
         """Let out everybody who fits, in the order of rank: who waits for one window holds up nobody who needs another.

@@ -20,7 +20,7 @@ from tradingd.domain.account import (
     VenueOrder,
 )
 from tradingd.domain.candles import Candle
-from tradingd.domain.errors import TradingdError, VenueError, VenueUnreachable
+from tradingd.domain.errors import TradingdError, VenueBanned, VenueError, VenueUnreachable
 from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.orders import Fill, Order, OrderRequest
@@ -268,9 +268,8 @@ class CcxtVenue:
             endpoint, params = self._dialect.submit_call(request, self._book.rules(request.instrument))
             reply = await self._within(context, self.call(endpoint, params))
         except TradingdError as error:  # raised before the wire: no such instrument, a number missing, banned, closed
-            return SubmitOutcome(
-                SubmitVerdict.NOT_EXECUTED, kind=RejectKind.NOT_SENT, message=str(error), sent=context.posted
-            )
+            kind = RejectKind.BANNED if isinstance(error, VenueBanned) else RejectKind.NOT_SENT
+            return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=kind, message=str(error), sent=context.posted)
         order = self._dialect.accepted(reply, request) if reply.ok else None
         return classify_submit(self._dialect.errors, reply, order)
 
@@ -343,6 +342,10 @@ class CcxtVenue:
         """Wait for the budget of one request."""
         await self._budget.acquire(self.id, endpoint, priority)
 
+    def refuse_banned(self, endpoint: str) -> None:
+        """Raise VenueBanned while no request to `endpoint` may leave."""
+        self._budget.refuse_banned(self.id, endpoint)
+
     async def _at(self, priority: Priority, work: Coroutine[Any, Any, T]) -> T:
         return await self._within(CallContext(priority), work)
 
@@ -373,6 +376,7 @@ class _Hooks:
 
     def __init__(self, venue: CcxtVenue, streams: Streams) -> None:
         self.acquire = venue.acquire
+        self.refuse_banned = venue.refuse_banned
         self.answered = venue.answered
         self.connected = streams.connected
         self.ended = streams.ended

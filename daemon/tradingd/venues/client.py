@@ -26,6 +26,9 @@ class Hooks(Protocol):
     async def acquire(self, endpoint: str, priority: Priority) -> None:
         """Wait for the budget of one request."""
 
+    def refuse_banned(self, endpoint: str) -> None:
+        """Raise while no request may leave."""
+
     def answered(self, status: int, headers: dict[str, str], body: str) -> None:
         """An answer came, whatever it says."""
 
@@ -121,6 +124,7 @@ def build_client(
             context = call_context.get()
             if context is not None and context.prepaid:
                 context.prepaid = False
+                hooks.refuse_banned(cost.endpoint)  # the ban may have come after the budget was taken
                 return
             priority = Priority.DATA if context is None else context.priority
             await hooks.acquire(cost.endpoint, priority)

@@ -323,6 +323,10 @@ class Store(Protocol):
         """Prove that a commit succeeds; raises JournalError."""
         ...
 
+    def set_aside(self, records: Sequence[Record], reason: str) -> str:
+        """Keep a unit that was refused (JournalUnitRefused) in a file beside the journal; returns where. OSError."""
+        ...
+
     async def close(self) -> None:
         """Drain the queue, then close."""
         ...

@@ -182,15 +182,16 @@ CREATE TABLE order_events (
     source TEXT NOT NULL,
     raw_code TEXT,
     detail TEXT NOT NULL,
+    trade_id TEXT NOT NULL,
     PRIMARY KEY (sequence),
     CHECK (event IN ('submit', 'deny', 'accept', 'reject', 'time_out', 'not_found', 'trigger', 'fill_part',
         'fill_all', 'cancel', 'expire')),
     CHECK (before IN ('INITIALIZED', 'DENIED', 'SUBMITTED', 'IN_DOUBT', 'ACCEPTED', 'TRIGGERED',
         'PARTIALLY_FILLED', 'FILLED', 'CANCELED', 'EXPIRED', 'REJECTED')),
     CHECK (after IN ('INITIALIZED', 'DENIED', 'SUBMITTED', 'IN_DOUBT', 'ACCEPTED', 'TRIGGERED',
-        'PARTIALLY_FILLED', 'FILLED', 'CANCELED', 'EXPIRED', 'REJECTED'))
+        'PARTIALLY_FILLED', 'FILLED', 'CANCELED', 'EXPIRED', 'REJECTED')),
+    UNIQUE (client_order_id, time_ms, event, "before", "after", source, trade_id)
 ) STRICT;
-CREATE INDEX order_events_order ON order_events (client_order_id);
 CREATE INDEX order_events_time ON order_events (time_ms);
 
 CREATE TABLE fills (
@@ -284,9 +285,9 @@ CREATE TABLE balances (
     available REAL NOT NULL,
     time_ms INTEGER NOT NULL,
     time_iso TEXT time_ms_AS_ISO,
-    PRIMARY KEY (sequence)
+    PRIMARY KEY (sequence),
+    UNIQUE (venue, time_ms, currency)
 ) STRICT;
-CREATE INDEX balances_time ON balances (venue, time_ms);
 
 CREATE TABLE day_equity (
     venue TEXT NOT NULL,

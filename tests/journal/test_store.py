@@ -9,14 +9,16 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.journal.making import BTC, ETH, NOON, inline, make_fill, make_order
-from tradingd.domain.errors import JournalError, JournalRefused, Severity
+from tradingd.domain.errors import JournalError, JournalRefused, JournalUnitRefused, Severity
 from tradingd.domain.ids import ClientOrderId, DecisionKey, Epoch, IntentId, Purpose, StrategyId, TradeId, VenueId
-from tradingd.domain.orders import Fill, OrderStatus
+from tradingd.domain.orders import Fill, OrderEvent, OrderStatus
 from tradingd.domain.positions import Position
 from tradingd.domain.records import (
+    BalanceRecord,
     BanRecord,
     BootRecord,
     DayEquityRecord,
@@ -25,9 +27,12 @@ from tradingd.domain.records import (
     IncidentRecord,
     IntentRecord,
     LastCloseRecord,
+    LedgerRecord,
     NoteRecord,
+    OrderEventRecord,
     ProtectionRecord,
     Record,
+    SignalRecord,
     StrategyStateRecord,
     StreamRecord,
 )
@@ -67,12 +72,60 @@ async def test_an_order_is_replaced_by_its_client_order_id(store: Store) -> None
     assert await store.find_order(ClientOrderId("nobody")) is None
 
 
-async def test_a_fill_seen_twice_fails_its_own_unit_and_no_other(store: Store, path: Path) -> None:
-    units: list[list[Record]] = [[make_fill(1)], [make_order(1), make_fill(1)], [make_fill(2)]]
+async def test_another_fill_under_a_known_trade_id_fails_its_own_unit_and_no_other(store: Store, path: Path) -> None:
+    other = make_fill(1, quantity=Decimal("0.6"))
+    units: list[list[Record]] = [[make_fill(1)], [make_order(1), other], [make_fill(2)]]
     results = await asyncio.gather(*[store.submit(unit) for unit in units], return_exceptions=True)
-    assert [type(result) for result in results] == [type(None), JournalError, type(None)]
-    assert "UNIQUE" in str(results[1])
+    assert [type(result) for result in results] == [type(None), JournalUnitRefused, type(None)]
+    assert "quantity" in str(results[1])
     assert (count(path, "fills"), count(path, "orders")) == (2, 0)
+
+
+async def test_another_decision_under_a_known_key_takes_its_intents_down_with_it(store: Store, path: Path) -> None:
+    first = DecisionRecord(DecisionKey("d"), StrategyId("trend"), "candle", BTC, NOON, "nothing", 1, "0")
+    again = msgspec.structs.replace(first, outcome="intents")
+    intent = IntentRecord(IntentId("i"), DecisionKey("d"), StrategyId("trend"), BTC, "enter", "{}", NOON)
+    await store.submit([first])
+    with pytest.raises(JournalUnitRefused):
+        await store.submit([again, intent])
+    assert (count(path, "decisions"), count(path, "intents")) == (1, 0)
+
+
+async def test_a_unit_that_is_written_twice_is_there_once(store: Store, path: Path) -> None:
+    key, step = DecisionKey("d"), make_order(1).client_order_id
+    unit: list[Record] = [
+        make_order(1),
+        make_fill(1),
+        DecisionRecord(key, StrategyId("trend"), "candle", BTC, NOON, "note", 1, "0"),
+        NoteRecord(key, 1, BTC, "quiet", "{}"),
+        OrderEventRecord(step, OrderEvent.SUBMIT, OrderStatus.INITIALIZED, OrderStatus.SUBMITTED, NOON, "local"),
+        LedgerRecord(VenueId("binance"), "fee", "1", BTC, Decimal(-1), "USDT", NOON),
+        BalanceRecord(VenueId("binance"), "USDT", Decimal(1), Decimal(1), Decimal(1), NOON),
+        SignalRecord("s", "webhook", StrategyId("trend"), "{}", NOON),
+    ]
+    await store.submit(unit)
+    await store.submit(unit)
+    tables = ("orders", "fills", "decisions", "notes", "order_events", "ledger", "balances", "signals")
+    assert [count(path, table) for table in tables] == [1] * 8
+
+
+async def test_two_fills_of_an_order_in_one_millisecond_are_two_steps(store: Store, path: Path) -> None:
+    key, part = make_order(1).client_order_id, OrderStatus.PARTIALLY_FILLED
+    steps = [
+        OrderEventRecord(key, OrderEvent.FILL_PART, part, part, NOON, "stream", trade_id=TradeId(trade))
+        for trade in ("1", "2")
+    ]
+    await store.submit(steps)
+    assert count(path, "order_events") == 2
+
+
+async def test_a_fill_whose_owner_becomes_known_gets_it_and_never_loses_it(store: Store, path: Path) -> None:
+    owned = make_fill(1, client_order_id=make_order(1).client_order_id)
+    for fill in (make_fill(1), owned, make_fill(1)):
+        await store.submit([fill])
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT client_order_id FROM fills").fetchall() == [(owned.client_order_id,)]
+    connection.close()
 
 
 async def test_what_cannot_be_stored_fails_its_own_unit_and_no_other(store: Store, path: Path) -> None:

@@ -50,6 +50,10 @@ class JournalError(TradingdError):
     """The journal could not commit or read; entries stop until it can (P2)."""
 
 
+class JournalUnitRefused(JournalError):
+    """The journal works and cannot store this very unit (a constraint, a value it cannot hold), however often tried."""
+
+
 class JournalRefused(JournalError):
     """The journal at this path must not be opened: other mode, newer schema, corrupt, read-only (exit 78)."""
 

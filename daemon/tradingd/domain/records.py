@@ -91,7 +91,9 @@ class IntentRecord(msgspec.Struct, frozen=True):
 
 
 class OrderEventRecord(msgspec.Struct, frozen=True):
-    """One step in an order's life; append. `source`: reply, stream, lookup, local. Raw code and text kept."""
+    """One step in an order's life; append, the same step once. `source`: reply, stream, lookup, local. Raw code and
+    text kept; `trade_id` is the fill that made the step, empty where none did.
+    """
 
     client_order_id: ClientOrderId
     event: OrderEvent
@@ -101,6 +103,7 @@ class OrderEventRecord(msgspec.Struct, frozen=True):
     source: str
     raw_code: str | None = None
     detail: str = ""
+    trade_id: TradeId = TradeId("")
 
 
 class LedgerRecord(msgspec.Struct, frozen=True):
@@ -140,7 +143,7 @@ class LastCloseRecord(msgspec.Struct, frozen=True):
 
 
 class BalanceRecord(msgspec.Struct, frozen=True):
-    """A reading of the balance; append."""
+    """A reading of the balance; append, unique by (venue, time, currency)."""
 
     venue: VenueId
     currency: str

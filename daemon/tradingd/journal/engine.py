@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tradingd.domain.errors import JournalError, JournalRefused
+from tradingd.domain.errors import JournalError, JournalRefused, JournalUnitRefused
 from tradingd.domain.ids import ClientOrderId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import Order
@@ -50,6 +50,7 @@ class Engine:
     def __init__(self, connection: sqlite3.Connection) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves: the driver's own begins and commits split units
         self._connection = connection
+        self.path = Path(name) if (name := connection.execute("PRAGMA database_list").fetchone()[2]) else None
         self._full = True
         self._since_checkpoint = 0
         for pragma in (
@@ -64,14 +65,15 @@ class Engine:
     def commit(self, units: Sequence[Unit]) -> list[JournalError | None]:
         """Commit a batch: one transaction, a savepoint per unit. Returns each unit's error, or None for committed.
 
-        A unit that fails is undone alone. When the transaction itself fails, every unit of the batch has that error.
+        A unit that cannot be stored is undone alone (JournalUnitRefused). When the transaction itself fails (disk full,
+        locked, I/O), every unit of the batch has that error, and may be written again.
         """
         try:
             self._synchronize(any(unit.durable for unit in units))
             self._connection.execute("BEGIN IMMEDIATE")
             errors = [self._apply(unit) for unit in units]
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, MemoryError) as error:
             self._roll_back()
             return [JournalError(f"the journal could not commit: {describe(error)}")] * len(units)
         self._since_checkpoint += sum(len(unit.statements) for unit in units)
@@ -88,12 +90,12 @@ class Engine:
         try:
             for sql, parameters in unit.statements:
                 execute(sql, parameters)
-        except (sqlite3.Error, ArithmeticError, UnicodeError, ValueError) as error:
-            if not self._connection.in_transaction:
-                raise  # SQLite gave up the whole transaction (disk full, I/O): no unit of the batch is stored
+        except (sqlite3.Error, ArithmeticError, ValueError) as error:
+            if not self._connection.in_transaction or not _is_of_the_unit(error):
+                raise  # disk full, locked, I/O, whether or not SQLite gave up the transaction: no unit is stored
             execute("ROLLBACK TO unit")
             execute("RELEASE unit")
-            return JournalError(f"the journal could not store a unit: {describe(error)}")
+            return JournalUnitRefused(f"the journal could not store a unit: {describe(error)}")
         execute("RELEASE unit")
         return None
 
@@ -167,8 +169,7 @@ class Engine:
         The last connection to close deletes both files, and a reader who may not write into the directory could then
         not open a WAL database at all. A read-only connection that closes last cannot delete them.
         """
-        path = self._connection.execute("PRAGMA database_list").fetchone()[2]
-        keeper = sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True) if path else None
+        keeper = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True) if self.path else None
         try:
             if keeper is not None:
                 keeper.execute("SELECT count(*) FROM meta").fetchone()
@@ -185,6 +186,14 @@ class Engine:
             return read()
         except sqlite3.Error as error:
             raise JournalError(f"the journal could not be read: {describe(error)}") from error
+
+
+def _is_of_the_unit(error: Exception) -> bool:
+    """Whether what failed is in the unit's own rows (a constraint, a value), not in the disk or the database."""
+    own = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+    if isinstance(error, own) or not isinstance(error, sqlite3.Error):
+        return True
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
 
 
 def describe(error: Exception) -> str:

@@ -218,7 +218,7 @@ def discard_journal(path: Path) -> None:
     """Forget the journal at `path` and everything beside it; for a fresh start in simulation only."""
     release = _lock(path) if path.parent.exists() else None
     try:
-        for suffix in ("", "-wal", "-shm", ".spool"):
+        for suffix in ("", "-wal", "-shm", ".spool", ".spool.bad", ".refused"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     finally:
         if release is not None:

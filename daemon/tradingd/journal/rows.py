@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from tradingd.domain.errors import JournalError
+from tradingd.domain.errors import JournalUnitRefused
 from tradingd.domain.ids import Purpose
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import Fill, Order, OrderRequest
@@ -131,7 +131,21 @@ def _instrument_cell(owns_venue: bool) -> _Cell:
 class Codec:
     """One record type: the statement that writes it and the reader of its rows."""
 
-    def __init__(self, record: type, table: sa.Table, *, key: Sequence[str] = (), keep_first: bool = False) -> None:
+    def __init__(
+        self,
+        record: type,
+        table: sa.Table,
+        *,
+        key: Sequence[str] = (),
+        keep_first: bool = False,
+        same: Sequence[str] = (),
+        late: Sequence[str] = (),
+    ) -> None:
+        """`key`: the row of that key is replaced; with `keep_first` it stands.
+
+        With `same` it stands where the named columns are alike, and another row under its key is refused: the first of
+        them would become NULL. `late` are columns that may become known later.
+        """
         self.record, self.table = record, table
         hints = get_type_hints(record)
         self._owns_venue = "venue" in hints and "instrument" in hints
@@ -148,7 +162,12 @@ class Codec:
         self._request_cells = [_cell(name, annotation, False) for name, annotation in request_hints.items()]
         self.columns = [column for cell in (*self._request_cells, *self._cells) for column in cell.columns]
         insert = sqlite.insert(table).values({name: sa.bindparam(name) for name in self.columns})
-        if keep_first:
+        if same:
+            alike = sa.and_(*(table.c[name].is_not_distinct_from(insert.excluded[name]) for name in same))
+            known: dict[str, Any] = {name: sa.func.coalesce(insert.excluded[name], table.c[name]) for name in late}
+            known[same[0]] = sa.case((alike, table.c[same[0]]))
+            insert = insert.on_conflict_do_update(index_elements=list(key), set_=known)
+        elif keep_first:
             insert = insert.on_conflict_do_nothing(index_elements=list(key))
         elif key:
             changed = {name: insert.excluded[name] for name in self.columns if name not in key}
@@ -200,22 +219,34 @@ CODECS: Mapping[type, Codec] = {
     codec.record: codec
     for codec in (
         Codec(Order, schema.orders, key=("client_order_id",)),
-        Codec(Fill, schema.fills),
+        Codec(
+            Fill,
+            schema.fills,
+            key=(*_INSTRUMENT, "trade_id"),
+            same=("quantity", "price", "side"),
+            late=("client_order_id",),
+        ),
         Codec(Position, schema.positions, key=_INSTRUMENT),
         Codec(BootRecord, schema.boots, key=("epoch",)),
         Codec(StreamRecord, schema.streams, key=(*_INSTRUMENT, "timeframe")),
-        Codec(DecisionRecord, schema.decisions),
-        Codec(NoteRecord, schema.notes),
+        # a second, other decision under a key would trade twice: its unit is refused with everything in it
+        Codec(DecisionRecord, schema.decisions, key=("key",), same=("outcome", "time_ms", "duration_us")),
+        Codec(NoteRecord, schema.notes, key=("decision", "sequence"), same=("reason", "values_json")),
         Codec(StrategyStateRecord, schema.strategy_state, key=("strategy", *_INSTRUMENT)),
         Codec(IntentRecord, schema.intents, key=("intent_id",)),
-        Codec(OrderEventRecord, schema.order_events),
+        Codec(
+            OrderEventRecord,
+            schema.order_events,
+            key=("client_order_id", "time_ms", "event", "before", "after", "source", "trade_id"),
+            keep_first=True,
+        ),
         # the venue shows the same movement at each reading of its history: the first row stands
         Codec(LedgerRecord, schema.ledger, key=("venue", "kind", "reference"), keep_first=True),
         Codec(ProtectionRecord, schema.protection, key=_INSTRUMENT),
         Codec(LastCloseRecord, schema.last_closes, key=_INSTRUMENT),
-        Codec(BalanceRecord, schema.balances),
+        Codec(BalanceRecord, schema.balances, key=("venue", "time_ms", "currency"), keep_first=True),
         Codec(DayEquityRecord, schema.day_equity, key=("venue", "day")),
-        Codec(SignalRecord, schema.signals),
+        Codec(SignalRecord, schema.signals, key=("key",), same=("payload_json", "source", "strategy")),
         Codec(CommandRecord, schema.commands),
         Codec(IncidentRecord, schema.incidents, key=("incident_id",)),
         Codec(BanRecord, schema.bans, key=("venue",)),
@@ -227,9 +258,9 @@ CODECS: Mapping[type, Codec] = {
 
 
 def statement_of(record: Record) -> Statement:
-    """The statement that stores `record`; raises JournalError when a value in it cannot be stored."""
+    """The statement that stores `record`; raises JournalUnitRefused when a value in it cannot be stored."""
     codec = CODECS[type(record)]
     try:
         return codec.sql, codec.row(record)
     except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
-        raise JournalError(f"the journal cannot store this {type(record).__name__}: {error}") from error
+        raise JournalUnitRefused(f"the journal cannot store this {type(record).__name__}: {error}") from error

@@ -201,7 +201,9 @@ order_events = table(
     text("source"),
     text("raw_code", optional=True),
     text("detail"),
-    sa.Index("order_events_order", "client_order_id"),
+    text("trade_id"),
+    # a step that is written again after a commit that failed is one row; the fill tells apart what else is alike
+    sa.UniqueConstraint("client_order_id", "time_ms", "event", "before", "after", "source", "trade_id"),
     sa.Index("order_events_time", "time_ms"),
 )
 
@@ -284,7 +286,7 @@ balances = table(
     money("equity"),
     money("available"),
     moment("time_ms"),
-    sa.Index("balances_time", "venue", "time_ms"),
+    sa.UniqueConstraint("venue", "time_ms", "currency"),
 )
 
 day_equity = table(

@@ -12,6 +12,7 @@ from tradingd.domain.ids import ClientOrderId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import Order
 from tradingd.domain.records import Record, Recovered
+from tradingd.journal import refused
 from tradingd.journal.engine import Engine, Unit
 from tradingd.journal.rows import statement_of
 from tradingd.journal.writer import OnConnection, Writer
@@ -70,6 +71,11 @@ class SqliteStore:
     async def check_writable(self) -> None:
         """Prove that a commit succeeds; raises JournalError."""
         await self._writer.call(self._engine.check_writable)
+
+    def set_aside(self, records: Sequence[Record], reason: str) -> str:
+        """Keep a unit that was refused in a file beside the journal, on the disk when this returns; raises OSError.
+        Returns the file's name."""
+        return refused.keep(self._engine.path, records, reason)
 
     async def pin(self, pins: Mapping[str, str], now_ms: int) -> None:
         """Pin `account.<venue>` and the like once they are known; raises JournalRefused on a mismatch."""
@@ -137,6 +143,10 @@ class InlineStore:
         """Prove that a commit succeeds; raises JournalError."""
         self._check_open()
         self._engine.check_writable()
+
+    def set_aside(self, records: Sequence[Record], reason: str) -> str:
+        """Keep a unit that was refused in a file beside the journal; raises OSError. Returns the file's name."""
+        return refused.keep(self._engine.path, records, reason)
 
     async def pin(self, pins: Mapping[str, str], now_ms: int) -> None:
         """Pin names to values; raises JournalRefused on a mismatch."""

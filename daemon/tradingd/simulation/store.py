@@ -61,6 +61,11 @@ class SimStore:
             raise JournalError("the journal could not commit: database or disk is full")
         await self.inner.check_writable()
 
+    def set_aside(self, records: Sequence[Record], reason: str) -> str:
+        """Keep a refused unit beside the journal."""
+        self._fence()
+        return self.inner.set_aside(records, reason)
+
     async def pin(self, pins: Mapping[str, str], now_ms: int) -> None:
         """Pin names to values."""
         self._fence()

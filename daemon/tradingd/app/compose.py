@@ -113,6 +113,7 @@ def build_execution(
         late["pipeline"].on_fact(instrument)
 
     recorder = Recorder(state, store, bus, clock, limits.order_prefix, on_fact)
+    recorder.remember_unowned(recovered.recent_fills)
     router = ExchangeRouter(venues, recorder, bus, clock)
     idempotency = IdempotencyManager(
         limits.order_prefix, epoch, state, recorder, clock, spool, limits.visibility_margin_ms
@@ -245,11 +246,13 @@ def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
 
     bus.subscribe(StrategyQuarantined, on_quarantined)
 
-    def on_stranger(why: str) -> None:
-        execution.switches.halted = why
-        execution.recorder.commit((FlagRecord("halted", "1", why, clock.now_ms()),))
+    def halt(why: str) -> None:
+        if not execution.switches.halted:  # the first reason stands, and a flag that is refused halts nothing anew
+            execution.switches.halted = why
+            execution.recorder.commit((FlagRecord("halted", "1", why, clock.now_ms()),))
 
-    sweeper.on_stranger = on_stranger
+    sweeper.on_stranger = halt
+    execution.recorder.queue.on_halt = halt
 
 
 def ban_saver(store: Store) -> Callable[[BanRecord], None]:

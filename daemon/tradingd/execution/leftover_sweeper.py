@@ -166,7 +166,7 @@ class LeftoverSweeper:
             return True
         key = ClientOrderId(shown.client_order_id or "")
         parsed = parse_client_order_id(key, self._limits.order_prefix)
-        order = await self._store.find_order(key)
+        order = await self._recorder.find_order(key)
         if order is not None:
             self._state.put_order(order)
             self._recorder.apply_shown(shown, "lookup")

@@ -259,8 +259,7 @@ class Pipeline:
 
     async def tick(self) -> None:
         """Called a few times a second: overdue protection, exits to retry, legs in doubt, entries to expire."""
-        if not self._recorder.journal_writable:
-            await self._recorder.save_held()
+        self._recorder.queue.save_soon()
         now = self._clock.monotonic()
         for instrument in list(self._lanes):
             if instrument.venue not in self._opened:

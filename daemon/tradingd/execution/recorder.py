@@ -14,6 +14,7 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import LATE, Fill, Order, OrderEvent, OrderStatus, next_status
 from tradingd.domain.positions import Position, PositionChange, apply_fill
 from tradingd.domain.records import LastCloseRecord, LedgerRecord, OrderEventRecord, Record
+from tradingd.execution.fact_queue import FactQueue
 from tradingd.execution.state import TradingState
 from tradingd.ports import Clock, Store
 
@@ -26,8 +27,8 @@ _EVENT_OF = {
     OrderStatus.EXPIRED: OrderEvent.EXPIRE,
     OrderStatus.REJECTED: OrderEvent.REJECT,
 }
-MAX_UNSAVED_UNITS = 10_000
-"""Order facts held in memory while the journal cannot commit; past this the daemon halts entries for good."""
+UNOWNED_FILLS = 1_000
+"""Fills remembered that nobody here ordered: a child's fill may come before anybody knows its parent."""
 
 
 class Recorder:
@@ -51,86 +52,41 @@ class Recorder:
         self._prefix = order_prefix
         self._on_fact = on_fact
         self._evidence: dict[ClientOrderId, asyncio.Event] = {}
-        self._unsaved: list[tuple[tuple[Record, ...], tuple[Event, ...]]] = []
+        self.queue = FactQueue(store, bus)
+        self._unowned: dict[tuple[InstrumentId, TradeId], Fill] = {}
         self._recalled_ms: dict[InstrumentId, int] = {}
-        self.journal_writable = True
         self.on_unknown: Callable[[VenueOrder], None] = lambda shown: None
         self.on_fill: Callable[[Fill], None] = lambda fill: None
 
     # --- commit and publish ---------------------------------------------------------------------------------------
 
+    @property
+    def journal_writable(self) -> bool:
+        """Whether the last commit succeeded and no fact is held in memory."""
+        return self.queue.writable
+
     def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
         """Queue one unit for those who have nothing to tell: what the journal cannot take now is held, as order facts
         are, and written once it can."""
-        return self.commit(records, (), durable=durable)
+        return self.queue.submit(records, durable=durable)
 
     def commit(
         self, records: Sequence[Record], events: Sequence[Event] = (), *, durable: bool = True
     ) -> "asyncio.Future[None]":
         """Queue one unit; `events` are published once it is committed. The future fails with JournalError."""
-        unit = (tuple(records), tuple(events))
-        if self._unsaved:
-            # order is kept: nothing overtakes the facts that could not be written yet
-            self._hold(unit)
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            future.set_exception(JournalError("the journal cannot commit; the fact is held in memory"))
-            future.exception()
-            return future
-        future = self._store.submit(unit[0], durable=durable)
-        future.add_done_callback(lambda done: self._committed(done, unit))
-        return future
-
-    def _committed(self, done: "asyncio.Future[None]", unit: tuple[tuple[Record, ...], tuple[Event, ...]]) -> None:
-        error = asyncio.CancelledError() if done.cancelled() else done.exception()
-        if error is None:
-            for event in unit[1]:
-                self._bus.publish(event)
-            return
-        self._hold(unit)
-        if self.journal_writable:
-            self.journal_writable = False
-            self._bus.publish(
-                IncidentRaised("journal_not_writable", Severity.CRITICAL, f"the journal could not commit: {error}")
-            )
-
-    def _hold(self, unit: tuple[tuple[Record, ...], tuple[Event, ...]]) -> None:
-        if len(self._unsaved) < MAX_UNSAVED_UNITS:
-            self._unsaved.append(unit)
-        elif len(self._unsaved) == MAX_UNSAVED_UNITS:
-            self._unsaved.append(((), ()))
-            self._bus.publish(
-                IncidentRaised("order_facts_overflow", Severity.CRITICAL, "too many order facts wait for the journal")
-            )
+        return self.queue.submit(records, events, durable=durable)
 
     async def save_held(self) -> bool:
-        """Try to commit what is held, in order; True when the journal is whole again."""
-        if not self._unsaved:
-            self.journal_writable = True
-            return True
-        try:
-            await self._store.check_writable()
-            while self._unsaved:
-                records, events = self._unsaved[0]
-                if records:
-                    await self._store.submit([self._newest(record) for record in records], durable=True)
-                self._unsaved.pop(0)
-                for event in events:
-                    self._bus.publish(event)
-        except JournalError:
-            return False
-        self.journal_writable = True
-        return True
+        """Try to write what is held, in order; True when the journal is whole again."""
+        return await self.queue.save()
 
-    def _newest(self, record: Record) -> Record:
-        """A snapshot row as it stands now: a unit that was on its way already when this one failed may have been
-        committed before it, and an older row must not undo it."""
-        if isinstance(record, Order):
-            return self._state.orders.get(record.client_order_id, record)
-        if isinstance(record, Position):
-            return self._state.positions.get(record.instrument, record)
-        if isinstance(record, LastCloseRecord):
-            return self._state.last_closes.get(record.instrument, record)
-        return record
+    async def find_order(self, client_order_id: ClientOrderId) -> Order | None:
+        """An order by our id, from the journal. Raises VenueError when that cannot be read: who compares with the venue
+        then learned nothing, and tries again."""
+        try:
+            return await self._store.find_order(client_order_id)
+        except JournalError as error:
+            raise VenueError(f"{client_order_id} cannot be looked up: {error}", transient=True) from error
 
     # --- evidence -------------------------------------------------------------------------------------------------
 
@@ -215,6 +171,7 @@ class Recorder:
             elif not shown.status.is_final:
                 self._bus.publish(ForeignOrderSeen(shown))
             return None
+        order = self._own_fills(order, shown, source)
         event = _EVENT_OF.get(shown.status)
         if event is None:
             return order
@@ -242,18 +199,23 @@ class Recorder:
     def apply_fill(self, fill: Fill, source: str) -> bool:
         """Book one execution, once; False when its trade id is known."""
         seen = self._state.seen_trades.setdefault(fill.instrument, set())
+        order = self._state.order_by_any_id(fill.instrument, fill.client_order_id, fill.venue_order_id)
         if fill.trade_id in seen:
+            if order is not None and (unowned := self._unowned.get((fill.instrument, fill.trade_id))) is not None:
+                self._own(order, unowned, source)
+                self._on_fact(fill.instrument)
             return False
         seen.add(fill.trade_id)
-        order = self._state.order_by_any_id(fill.instrument, fill.client_order_id, fill.venue_order_id)
         if order is not None and fill.client_order_id != order.client_order_id:
             fill = msgspec.structs.replace(fill, client_order_id=order.client_order_id)
         change = self._change_position(fill, order)
         records: list[Record] = [fill, change.position]
         events: list[Event] = []
         if order is not None:
-            order = self._book(order, fill, change, source, records, events)
-        elif change.opened:
+            order = self._book(order, fill, change.position, source, records, events)
+        else:
+            self.remember_unowned((fill,))
+        if order is None and change.opened:
             self._bus.publish(
                 IncidentRaised(
                     "foreign_position",
@@ -280,6 +242,45 @@ class Recorder:
         self._on_fact(fill.instrument)
         return True
 
+    def remember_unowned(self, fills: Sequence[Fill]) -> None:
+        """Booked fills whose order is not known: the newest of them wait for it to show itself."""
+        for fill in fills:
+            if fill.client_order_id is None or ClientOrderId(fill.client_order_id) not in self._state.orders:
+                self._unowned[(fill.instrument, fill.trade_id)] = fill
+        while len(self._unowned) > UNOWNED_FILLS:
+            del self._unowned[next(iter(self._unowned))]
+
+    def _own_fills(self, order: Order, shown: VenueOrder, source: str) -> Order:
+        """Give an order the fills that came before the venue told that they are of it; before its own filled quantity
+        is believed, or they would be expected a second time."""
+        learned = _learn(order, shown)
+        ids = {learned.venue_order_id, learned.child_venue_order_id, shown.venue_order_id} - {None}
+        for fill in list(self._unowned.values()):
+            if fill.instrument == order.instrument and (
+                fill.venue_order_id in ids or fill.client_order_id == order.client_order_id
+            ):
+                self._own(self._state.orders[order.client_order_id], fill, source)
+        return self._state.orders[order.client_order_id]
+
+    def _own(self, order: Order, fill: Fill, source: str) -> None:
+        """Book a known fill on its order. The position has it already, and so has who listens to fills."""
+        del self._unowned[(fill.instrument, fill.trade_id)]
+        fill = msgspec.structs.replace(fill, client_order_id=order.client_order_id)
+        position = self._state.position(fill.instrument)
+        records: list[Record] = [fill]
+        events: list[Event] = []
+        self._book(order, fill, position, source, records, events)
+        if order.request.purpose is Purpose.ENTRY and position.opened_ms == fill.time_ms and position.strategy is None:
+            position = msgspec.structs.replace(position, strategy=order.strategy)
+            self._state.positions[fill.instrument] = position
+            records.append(position)
+        close = self._state.last_closes.get(fill.instrument)
+        if close is not None and close.trade_id == fill.trade_id:
+            close = msgspec.structs.replace(close, cause=_cause(fill, order), strategy=order.strategy)
+            self._state.last_closes[fill.instrument] = close
+            records.append(close)
+        self.commit(records, events)
+
     def _change_position(self, fill: Fill, order: Order | None) -> PositionChange:
         rules = self._state.instruments.get(fill.instrument)
         strategy = order.strategy if order is not None and order.request.purpose is Purpose.ENTRY else None
@@ -297,14 +298,14 @@ class Recorder:
         self,
         order: Order,
         fill: Fill,
-        change: PositionChange,
+        position: Position,
         source: str,
         records: list[Record],
         events: list[Event],
     ) -> Order:
         booked = order.booked_quantity + fill.quantity
         wanted = order.request.quantity
-        whole = booked >= wanted if wanted is not None else change.position.is_flat
+        whole = booked >= wanted if wanted is not None else position.is_flat
         event = OrderEvent.FILL_ALL if whole else OrderEvent.FILL_PART
         if (order.status.is_final and booked > order.filled_quantity) or (wanted is not None and booked > wanted):
             self.incident(
@@ -327,17 +328,18 @@ class Recorder:
         # a reply may have told the whole before its parts are booked: then they change nothing about the order's status
         if status is not order.status or status is OrderStatus.PARTIALLY_FILLED:
             records.append(
-                OrderEventRecord(order.client_order_id, event, order.status, status, fill.time_ms, source, None, "")
+                OrderEventRecord(
+                    order.client_order_id, event, order.status, status, fill.time_ms, source, trade_id=fill.trade_id
+                )
             )
             events.append(OrderChanged(changed, order.status, event, source, fill.time_ms))
         return changed
 
     def _close(self, fill: Fill, order: Order | None, change: PositionChange) -> LastCloseRecord:
-        cause = fill.reason or (order.request.purpose.name.lower() if order is not None else "foreign")
         before = self._state.last_closes.get(fill.instrument)
         close_ms = max(change.position.updated_ms, before.close_ms if before else 0)
         strategy = order.strategy if order is not None else None
-        return LastCloseRecord(fill.instrument, close_ms, cause, fill.trade_id, strategy)
+        return LastCloseRecord(fill.instrument, close_ms, _cause(fill, order), fill.trade_id, strategy)
 
     def incident_at(self, kind: str, severity: Severity, detail: str, venue: VenueId) -> None:
         """Tell the operator something about a venue."""
@@ -375,6 +377,11 @@ def _learn(order: Order, shown: VenueOrder | None) -> Order:
         filled_quantity=max(order.filled_quantity, shown.filled_quantity),
         average_price=order.average_price if order.booked_quantity else shown.average_price or order.average_price,
     )
+
+
+def _cause(fill: Fill, order: Order | None) -> str:
+    """Whose fill it was, in a word."""
+    return fill.reason or (order.request.purpose.name.lower() if order is not None else "foreign")
 
 
 def _fee(fill: Fill) -> LedgerRecord:

@@ -14,6 +14,9 @@ from tradingd.execution.recorder import Recorder
 from tradingd.execution.state import TradingState
 from tradingd.ports import Clock, Priority, Venue
 
+COMMIT_WAIT_S = 0.3
+"""What closes or protects waits no longer for the journal than this (real time), then goes out by the spool (P5)."""
+
 
 class IdempotencyManager:
     """Makes each client order id once, writes it ahead of its request, and settles the legs whose answer was lost."""
@@ -46,7 +49,8 @@ class IdempotencyManager:
         """Commit the leg before its request may leave; returns it as SUBMITTED, signed now.
 
         Raises JournalError when the journal cannot commit an entry. An exit or a protective order goes out all the
-        same, its id fsynced to the spool file first (P2), as SUBMITTED, so that a later start looks for it.
+        same when it cannot, or not soon, its id fsynced to the spool file first (P2), as SUBMITTED, so that a later
+        start looks for it. What is committed after all is then in both, which is harmless.
         """
         signed_ms = self._clock.now_ms()
         order = msgspec.structs.replace(
@@ -54,8 +58,13 @@ class IdempotencyManager:
         )
         future = self._recorder.add_order(order, records)
         try:
-            # shielded: a step that is cut off here must not cancel the future that tells whether the leg was committed
-            await asyncio.shield(future)
+            # never cancelled, whatever cuts this step off: the future tells whether the leg was committed
+            if order.request.purpose.may_increase_exposure:
+                await asyncio.shield(future)
+            elif not (await asyncio.wait({future}, timeout=COMMIT_WAIT_S))[0]:
+                raise JournalError(f"no commit within {COMMIT_WAIT_S} s")
+            else:
+                future.result()
         except JournalError as error:
             if order.request.purpose.may_increase_exposure:
                 self.void(order, str(error))
@@ -70,7 +79,7 @@ class IdempotencyManager:
         )
 
     def _spool_id(self, order: Order) -> None:
-        line = msgspec.json.encode(order).decode()
+        line = msgspec.json.encode(msgspec.structs.replace(order, status=OrderStatus.SUBMITTED)).decode()
         try:
             self._spool(line)
         except OSError as error:

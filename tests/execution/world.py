@@ -8,8 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from tests.execution.fakes import BINANCE, BTC, FakeVenue, MiddleRandom, VirtualClock
 from tradingd.app.compose import Execution, ban_saver, build_execution
 from tradingd.bus import Bus
@@ -115,10 +113,7 @@ class World:
         """Read the journal, put everything together as the daemon does, recover, open the lanes."""
         self.boots += 1
         inner = open_inline(self.path, mode="sim", now_ms=self.clock.now_ms())
-        for line in self.spool.lines():
-            order = msgspec.json.decode(line, type=Order)
-            if await inner.find_order(order.client_order_id) is None:
-                await inner.submit((order,))
+        await self.spool.take_in(inner, self.clock.now_ms())
         self.store = BreakableStore(inner)
         self.recovered = await inner.recover(self.clock.now_ms())
         self.bus = Bus(lambda event, error: self.faults.append(error))

@@ -16,7 +16,7 @@ from tradingd.bus import Bus
 from tradingd.config import Settings
 from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.candles import Candle
-from tradingd.domain.errors import JournalError, Severity, VenueError
+from tradingd.domain.errors import JournalError, JournalRefused, Severity, VenueError
 from tradingd.domain.events import Event, IncidentRaised, IntentDenied
 from tradingd.domain.ids import Epoch, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
@@ -40,6 +40,7 @@ SETTLE_LIMIT_S = 4.0
 STEPS_LIMIT_S = 1.0
 CANCEL_AGAIN_S = 1.0
 VENUE_CLOSE_LIMIT_S = 1.5
+SAVE_LIMIT_S = 1.0
 
 
 class PinnedStore(Store, Protocol):
@@ -198,7 +199,12 @@ class Core:
             self.execution.recorder.commit(records)
 
     async def _pin_account(self, venue: VenueId, account_id: str) -> None:
-        await self._store.pin({f"account.{venue}": account_id}, self._clock.wall_ms())
+        try:
+            await self._store.pin({f"account.{venue}": account_id}, self._clock.wall_ms())
+        except JournalRefused:
+            raise
+        except JournalError as error:
+            raise VenueError(f"the account cannot be compared with the journal's: {error}", transient=True) from error
 
     # --- jobs -----------------------------------------------------------------------------------------------------
 
@@ -262,6 +268,7 @@ class Core:
             await self._close_session(session)
         await self.execution.router.close()
         await self.limiter.close()
+        await self.execution.recorder.queue.close(SAVE_LIMIT_S)
 
     async def _settle(self) -> None:
         """Cancel what rests, wait for answers on the way and for the stop of a position that has just opened; what

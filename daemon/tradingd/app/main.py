@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 
 import aiohttp
-import msgspec
 import structlog
 
 from tradingd.app import sim_venue
@@ -16,14 +15,12 @@ from tradingd.app.sim_venue import Reading, SimVenue, SimVenueRefused
 from tradingd.app.venue_session import VenueRefused
 from tradingd.config import EXIT_STATUS, Settings
 from tradingd.config.credentials import Credentials, load_credentials
-from tradingd.domain.errors import JournalRefused, PluginError, TradingdError, plain_failure
+from tradingd.domain.errors import JournalRefused, PluginError, plain_failure
 from tradingd.domain.ids import VenueId
-from tradingd.domain.orders import Order
 from tradingd.domain.records import Recovered
 from tradingd.gateway.control import ControlSocketBusy
 from tradingd.journal.opening import discard_journal, open_journal
 from tradingd.journal.spool import Spool
-from tradingd.journal.store import SqliteStore
 from tradingd.sd_notify import Notifier
 from tradingd.strategy.loader import LoadedStrategy, load_strategies
 from tradingd.strategy.timer import SignalTimer
@@ -77,7 +74,8 @@ async def _run(
     sims: dict[VenueId, SimVenue] = {}
     try:
         spool = Spool(settings.journal_path.with_name(settings.journal_path.name + ".spool"))
-        await _take_in_spool(spool, store)
+        for bad in await spool.take_in(store, clock.wall_ms()):
+            log.error("spool_line_bad", reason=bad, kept_in=str(spool.bad_path))
         sims = await _sim_venues(settings, clock)
         for sim in sims.values():
             reading = await _first_reading(sim)
@@ -179,15 +177,3 @@ async def _discard(settings: Settings) -> None:
     for name in settings.enabled_venues:
         await sim_venue.stop_living(settings, VenueId(name))
         sim_venue.discard(settings, VenueId(name))
-
-
-async def _take_in_spool(spool: Spool, store: SqliteStore) -> None:
-    """Orders that went out while the journal could not commit: journalled now, in doubt until the venue shows them."""
-    for line in spool.lines():
-        try:
-            order = msgspec.json.decode(line, type=Order)
-        except msgspec.DecodeError as error:
-            raise TradingdError(f"{spool.path} has a line that is no order: {error}") from None
-        if await store.find_order(order.client_order_id) is None:
-            await store.submit((order,), durable=True)
-    spool.clear()

@@ -146,6 +146,19 @@ async def test_a_broken_stream_denies_entries_until_the_venue_was_read_anew(begi
     assert len(session.first) == 1
 
 
+@in_virtual_time
+async def test_a_venue_that_is_gone_is_down_within_seconds_and_asked_again_until_it_answers(begin):
+    session = await begin()
+    await session.ready()
+    session.world.venue.unreachable = {"*"}
+    session.supervisor.on_disconnect("account", "1006")
+    await session.world.until(lambda: session.state is VenueState.DOWN, 10)
+    await asyncio.sleep(60)
+    assert session.state is VenueState.DOWN
+    session.world.venue.unreachable = set()
+    await session.ready(90)
+
+
 @pytest.mark.parametrize("what", ["open_orders", "fills", "account", "server_time_ms"])
 @in_virtual_time
 async def test_no_ready_while_any_part_of_the_reading_fails(begin, what):

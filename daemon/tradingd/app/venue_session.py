@@ -119,12 +119,14 @@ class VenueSession:
             await self._try_recover()
 
     async def _wait_for_cause(self) -> None:
-        ready = self._execution.router.is_ready(self.id)
-        try:
-            async with asyncio.timeout(None if ready else POLL_S):
-                await self._restored.wait()
-        except TimeoutError:
-            return
+        """Until a recovery is asked for, or the venue is found not READY: streams that break ask for none."""
+        while not self._restored.is_set():
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._restored.wait()
+            except TimeoutError:
+                if not self._execution.router.is_ready(self.id):
+                    return
 
     async def _open(self, sink: VenueSink) -> None:
         attempt = 0

@@ -93,6 +93,14 @@ def test_status_tells_people_what_runs_what_is_held_and_what_is_wrong(daemon) ->
         assert piece in done.stdout, f"{piece!r} is not in\n{done.stdout}"
 
 
+def test_status_of_a_venue_that_is_gone_says_so_in_four_words(daemon) -> None:
+    reason = "recovering: binance fapiPublicGetTime: 127.0.0.1:18080 does not answer"
+    venue = {"venue": "binance", "state": "down", "reason": reason}
+    daemon.answers["status"] = {"name": "tradingd", "venues": [venue]}
+    told = tradingd("status", "--socket", str(daemon.path)).stdout
+    assert "binance   down (127.0.0.1:18080 does not answer), equity" in told
+
+
 def test_status_as_json_is_one_array_with_everything(daemon) -> None:
     daemon.answers["status"] = STATUS
     done = tradingd("status", "--json", "--socket", str(daemon.path))
@@ -165,6 +173,23 @@ def test_a_flatten_says_whether_it_is_flat(daemon) -> None:
     assert tradingd("flatten", "--socket", str(daemon.path)).stdout.startswith("flat; entries stay paused")
     daemon.answers["flatten"] = {"flat": False}
     assert tradingd("flatten", "--socket", str(daemon.path)).stdout.startswith("not flat yet")
+
+
+def test_a_resume_tells_of_a_halt_only_if_there_was_one(daemon) -> None:
+    allowed = "resumed: entries are allowed again\n"
+    daemon.answers["resume"] = {"paused": None, "halted": None, "was_halted": None}
+    assert tradingd("resume", "--socket", str(daemon.path)).stdout == allowed
+    daemon.answers["resume"] = {"paused": None, "halted": None, "was_halted": "the journal is full"}
+    assert tradingd("resume", "--socket", str(daemon.path)).stdout == f"{allowed}  was halted: the journal is full\n"
+
+
+@pytest.mark.parametrize(
+    ("exact", "text"),
+    [("10000.00000000", "10000"), ("0.000", "0"), ("65809.30000", "65809.3"), ("1E-7", "0.0000001"),
+     ("65905.11428571428571", "65905.11428571"), ("1E+13", "10000000000000"), (None, "-"), ("NaN", "NaN")],
+)  # fmt: skip
+def test_numbers_are_shown_plain(exact: str | None, text: str) -> None:
+    assert status_text.number(exact) == text
 
 
 def test_an_ack_of_nothing_is_wrong_usage(daemon) -> None:

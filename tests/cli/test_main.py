@@ -33,7 +33,15 @@ def test_nothing_at_all_is_wrong_usage() -> None:
 
 def test_an_unknown_command_is_answered_with_those_that_exist() -> None:
     done = tradingd("strat")
-    assert done.returncode == 2 and "'strategies'" in done.stderr
+    assert done.returncode == 2 and "did you mean `tradingd strategies`?" in done.stderr
+
+
+@pytest.mark.parametrize(("word", "near"), [("stauts", "status"), ("flaten", "flatten"), ("jounral", "journal")])
+def test_a_misspelt_command_is_answered_with_the_nearest(word: str, near: str) -> None:
+    done = tradingd(word, "--json")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"tradingd: no command {word!r}; did you mean `tradingd {near}`? There are run, ")
+    assert "did you mean" not in tradingd("xyzzy").stderr
 
 
 def test_an_unknown_option_is_wrong_usage() -> None:
@@ -138,7 +146,8 @@ def test_a_built_in_venue_serves_until_it_is_told_to_stop(tmp_path: Path) -> Non
             assert {row["symbol"] for row in json.load(answer)["symbols"]} >= {"BTCUSDT", "ETHUSDT"}
         port = url.rpartition(":")[2]
         taken = tradingd("venue", "binance", "--port", port)
-        assert taken.returncode == 69 and f"127.0.0.1:{port}" in taken.stderr
+        told = f"cannot listen on 127.0.0.1:{port}: address already in use; set --port to another, 0 takes any"
+        assert taken.returncode == 69 and told in taken.stderr
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0

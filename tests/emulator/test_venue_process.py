@@ -150,8 +150,10 @@ def test_a_stop_that_was_firing_when_the_venue_died_still_fires(tmp_path: Path) 
 
 def test_another_market_on_the_same_ledger_is_refused(tmp_path: Path) -> None:
     open_venue(VenueOptions(state_dir=tmp_path, seed=1), START_MS).close()
-    with pytest.raises(LedgerFault, match="belongs to another market"):
+    with pytest.raises(LedgerFault, match=r"belongs to another market: synthetic candles, BTCUSDT.* seed 1") as fault:
         open_venue(VenueOptions(state_dir=tmp_path, seed=2), START_MS)
+    assert "asked for is synthetic" in str(fault.value) and "{" not in str(fault.value)
+    assert str(fault.value).endswith("`tradingd run --fresh` discards it, or give the former market")
     (tmp_path / "ledger.db").write_bytes(b"this is not a database, and it never was one, whatever it says" * 40)
     for leftover in tmp_path.glob("ledger.db-*"):
         leftover.unlink()

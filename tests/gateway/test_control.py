@@ -28,6 +28,7 @@ SECRET = "Kz7qT9vWm2Xc4Yb8Nd1Ef6Gh3Jl5Pr0S"
 
 class Clock:
     speed = 1.0
+    error_ms = 0
 
     def now_ms(self) -> int:
         return 1_000

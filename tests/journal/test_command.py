@@ -9,12 +9,19 @@ from typing import Any
 
 import pytest
 
-from tests.journal.making import BTC, ETH, NOON, inline, write
+from tests.journal.making import BTC, ETH, NOON, inline, make_order, write
 from tests.journal.test_views import TREND, a_traded_world
 from tradingd.cli import exit_codes
 from tradingd.cli.main import main
-from tradingd.domain.ids import DecisionKey, Epoch
-from tradingd.domain.records import BootRecord, DecisionRecord, FlagRecord, NoteRecord, StreamRecord
+from tradingd.domain.ids import ClientOrderId, DecisionKey, Epoch, IntentId, Purpose
+from tradingd.domain.records import (
+    BootRecord,
+    DecisionRecord,
+    FlagRecord,
+    NoteRecord,
+    ProtectionRecord,
+    StreamRecord,
+)
 
 MINUTE = 60_000
 
@@ -126,11 +133,30 @@ def test_why_of_a_decision_or_an_intent_is_the_whole_chain(
 @pytest.mark.parametrize(
     "name", ["td-lp1abcdef-2s", "algo1", "child1", "3"], ids=["client order id", "venue's id", "child's id", "trade id"]
 )
-def test_why_of_an_order_leads_from_the_decision_to_its_fills(
+def test_why_of_an_order_is_the_chain_of_its_intent_with_entry_stop_and_take_profit(
     traded: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    steps = [step["step"] for step in asked_json(capsys, traded, "why", name)]
-    assert steps == ["decision", "note", "intent", "order", "fill", "fill", "close"]
+    assert [step["step"] for step in asked_json(capsys, traded, "why", name)] == CHAIN
+
+
+def test_why_of_an_entry_shows_its_stop_and_its_protection_once(
+    traded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry, stop = ClientOrderId("td-lp1abcdef-1e"), ClientOrderId("td-lp1abcdef-2s")
+    connection = sqlite3.connect(traded)
+    write(connection, ProtectionRecord(BTC, TREND, IntentId("d1#1"), None, None, stop, None, "covered", NOON))
+    connection.close()
+    steps = asked_json(capsys, traded, "why", entry)
+    assert [step["client_order_id"] for step in steps if step["step"] == "order"] == [entry, stop]
+    assert [step["step"] for step in steps].count("protection") == 1
+
+
+def test_why_of_an_order_without_an_intent_shows_that_order(traded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    connection = sqlite3.connect(traded)
+    write(connection, make_order(9, Purpose.EXIT, intent_id=None))
+    connection.close()
+    (step,) = asked_json(capsys, traded, "why", "td-lp1abcdef-9x")
+    assert step["step"] == "order"
 
 
 def test_why_of_a_foreign_fill_shows_the_fill(traded: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,8 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _no_such_command(word: str) -> int:
-    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    begun = [name for name in COMMANDS if name.startswith(word)]
+    near = begun or difflib.get_close_matches(word, COMMANDS, n=1)
     hint = f"did you mean `tradingd {near[0]}`?" if near else "`tradingd --help` tells what each does."
     print(f"tradingd: no command {word!r}; {hint} There are {', '.join(COMMANDS)}.", file=sys.stderr)
     return exit_codes.USAGE

@@ -148,11 +148,16 @@ def _section(title: str, rows: Any, show: Any) -> list[str]:
 def _venue(row: Mapping[str, Any], paint: Paint) -> str:
     state = safe(row.get("state"))
     style = _STATE_STYLES.get(state, Paint.bad)
-    reason = f" ({safe(row['reason'])})" if row.get("reason") and state != "ready" else ""
+    reason = f" ({_brief(safe(row['reason']))})" if row.get("reason") and state != "ready" else ""
     return (
         f"{safe(row.get('venue')):<10}{style(paint, state)}{reason}, equity {number(row.get('equity_usdt'))} USDT, "
         f"available {number(row.get('available_usdt'))} USDT"
     )
+
+
+def _brief(reason: str) -> str:
+    """What failed with a host that does not answer is of no interest: everything does."""
+    return reason.rpartition(": ")[2] if reason.endswith(" does not answer") else reason
 
 
 def _strategy(row: Mapping[str, Any], paint: Paint) -> str:

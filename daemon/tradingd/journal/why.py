@@ -90,10 +90,10 @@ def _by_order(reader: Reader, name: str) -> list[Step]:
         {"name": name},
     )
     # with an entry its stop and its take profit: they come from one intent, and one ends the other
-    chains = {intent: _by_intent(reader, str(intent)) for intent, _ in found.rows if intent is not None}
+    chains = {str(intent): _by_intent(reader, str(intent)) for intent, _ in found.rows if intent is not None}
     steps = [step for chain in chains.values() for step in chain]
     for intent, order in found.rows:
-        if not chains.get(intent):
+        if not chains.get(str(intent)):
             steps += _down_from_order(reader, str(order))
     return steps
 

@@ -264,6 +264,15 @@ async def test_reads_queue_at_the_priority_of_their_caller(bench: Bench) -> None
     ]  # fmt: skip
 
 
+async def test_a_host_where_nothing_listens_is_told_in_plain_words_and_without_a_url(bench: Bench) -> None:
+    venue = await bench.open()
+    await bench.proxy.stop()
+    for _ in range(2):  # the first finds the connection closed that stood
+        with pytest.raises(VenueUnreachable) as raised:
+            await venue.server_time_ms()
+    assert str(raised.value) == f"binance fapiPublicGetTime: 127.0.0.1:{bench.proxy.port} does not answer"
+
+
 async def test_a_venue_that_is_not_open_says_so(bench: Bench) -> None:
     with pytest.raises(VenueUnreachable):
         await bench.build().server_time_ms()

@@ -20,7 +20,7 @@ from tradingd.domain.account import (
     VenueOrder,
 )
 from tradingd.domain.candles import Candle
-from tradingd.domain.errors import TradingdError, VenueBanned, VenueError, VenueUnreachable
+from tradingd.domain.errors import TradingdError, VenueBanned, VenueError, VenueUnreachable, plain_failure
 from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.orders import Fill, Order, OrderRequest
@@ -325,7 +325,7 @@ class CcxtVenue:
         except TradingdError:
             raise
         except Exception as error:
-            reply.failure = type(error).__name__
+            reply.failure = _why_not(error)
         finally:
             current_reply.reset(token)
         reply.body = redact(reply.body, self._credentials.secrets())
@@ -369,6 +369,12 @@ class CcxtVenue:
         if self._streams is None:
             raise VenueUnreachable(f"{self.id} is not open")
         return self._streams
+
+
+def _why_not(error: Exception) -> str:
+    """Why a call failed. Of ccxt's errors only the class: their texts are urls with signatures; aiohttp names hosts."""
+    cause = error.__cause__
+    return plain_failure(str(cause)) if isinstance(cause, aiohttp.ClientConnectorError) else type(error).__name__
 
 
 class _Hooks:

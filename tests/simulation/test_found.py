@@ -53,3 +53,15 @@ def test_a_daemon_that_starts_on_a_full_disk_still_names_its_epoch(tmp_path: Pat
         assert not world.daemon.core.execution.switches.halted
     finally:
         world.close()
+
+
+def test_a_close_that_only_its_reply_told_of_begins_the_hold_period_and_must_converge(tmp_path: Path) -> None:
+    world = scripted(tmp_path, "1 buy 0.02 0.02; 3 exit; 4 buy 0.02 0.02", hold=3)
+    try:
+        world.start()
+        world.run_for(2.9 * 60)
+        world.network.mute(account=True, for_us=5 * MINUTE_US, half_open=False)
+        world.run_for(3 * 60)
+        assert not verdict(world)
+    finally:
+        world.close()

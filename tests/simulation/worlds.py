@@ -1,6 +1,5 @@
 """Worlds for tests: a scripted strategy on one instrument, run, healed and judged."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from tradingd.simulation.faults import FaultPlan
@@ -36,15 +35,15 @@ def scripted(
     return World(directory, options, plan)
 
 
-def verdict(world: World, *, healed: bool = True) -> list[Violation]:
-    """Let the world heal, and judge it."""
-    found = heal(world) if healed else []
-    return found + judge(evidence_of(world))
+def verdict(world: World, *, entries: int | None = None) -> list[Violation]:
+    """Let the world heal, and judge it; `entries`: so many must have been accepted, or the daemon did not work."""
+    found = heal(world)
+    evidence = evidence_of(world)
+    if entries is not None and len(evidence.entries()) != entries:
+        found.append(Violation("done", f"{len(evidence.entries())} entries instead of {entries}"))
+    return found + judge(evidence)
 
 
 def broken(violations: list[Violation]) -> set[str]:
     """The invariants that were broken."""
     return {violation.invariant for violation in violations}
-
-
-Sabotage = Callable[[World], None]

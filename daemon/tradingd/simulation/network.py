@@ -155,7 +155,11 @@ class Network:
 
     def dial(self, path: str, query: str, incarnation: int, deliver: Deliver, done: Callable[[object], None]) -> None:
         """Open a websocket: `done` gets a Pipe, a Refusal, or text that names the trouble."""
-        fate = self.plan.fate(self.timeline.now_us, "DIAL", path).kind
+        now_us = self.timeline.now_us
+        fate = self.plan.fate(now_us, "DIAL", path).kind
+        entry = Exchanged(len(self.log.requests), incarnation, "DIAL", path, query, "", now_us, fate)
+        self.log.requests.append(entry)
+        self.log.note(now_us, "dial", path, fate)
         if fate in ("lose_request", "lose_reply"):
             return
         if fate in ("refuse", "reset_before", "reset_after", "banned"):

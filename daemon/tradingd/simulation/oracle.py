@@ -9,6 +9,7 @@ import msgspec
 
 from tradingd.emulator.core.instruments import INSTRUMENTS
 from tradingd.simulation.evidence import Evidence, letter_of, market_id, venue_ms
+from tradingd.simulation.loop import SECOND_US
 from tradingd.simulation.oracle_time import check_hold, check_leftovers, check_protection, check_readings
 
 _FILTER_CODES = {
@@ -30,6 +31,7 @@ _FILTER_CODES = {
 }
 _FILTER_CODES |= {-4164, -4136, -4137, -4138, -2027, -4028, -4015}
 _MONEY = Decimal("0.00000001")
+MAX_UNANSWERED_PER_SECOND = 30
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -54,6 +56,7 @@ def judge(evidence: Evidence, *, is_quiet: bool = True) -> list[Violation]:
         "P9": check_reducing(evidence),
         "P10/P17": check_readings(evidence),
         "P13": check_ban(evidence),
+        "hammering": check_hammering(evidence),
         "I9": check_order_steps(evidence),
         "I15": check_foreign(evidence),
         "I18": check_candles(evidence),
@@ -191,6 +194,16 @@ def check_ban(evidence: Evidence) -> Iterator[str]:
         for each in evidence.requests:
             if (ban.answered_us or 0) < each.sent_us < (ban.ban_ends_us or 0):
                 yield f"{each.method} {each.path} left at {each.sent_us} µs, banned until {ban.ban_ends_us} µs"
+
+
+def check_hammering(evidence: Evidence) -> Iterator[str]:
+    """A venue that does not answer is not asked over and over: backoff with a cap."""
+    unanswered = [each.sent_us for each in evidence.requests if each.fate in ("refuse", "lose_request")]
+    for index in range(len(unanswered) - MAX_UNANSWERED_PER_SECOND):
+        first, last = unanswered[index], unanswered[index + MAX_UNANSWERED_PER_SECOND]
+        if last - first < SECOND_US:
+            yield f"more than {MAX_UNANSWERED_PER_SECOND} requests within a second of {venue_ms(first)}, unanswered all"
+            return
 
 
 # --- what must agree when all is quiet --------------------------------------------------------------------------------

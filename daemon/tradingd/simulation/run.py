@@ -1,6 +1,7 @@
 """Runs seeds: a world each, with or without faults, given time to heal, then judged."""
 
 import argparse
+import hashlib
 import multiprocessing
 import os
 import sys
@@ -210,7 +211,8 @@ def _print(outcomes: list[Outcome], wall_s: float) -> None:
             print(f"seed {outcome.seed}: {violation}")
     virtual_s = sum(outcome.virtual_s for outcome in outcomes)
     first, last = outcomes[0].seed, outcomes[-1].seed
-    print(f"worlds {len(outcomes)}, seeds {first} to {last}")
+    digest = hashlib.sha256("".join(outcome.digest for outcome in outcomes).encode()).hexdigest()
+    print(f"worlds {len(outcomes)}, seeds {first} to {last}, digest {digest[:32]}")
     print("sample: " + ", ".join(f"{count} {name}" for name, count in totals.items()))
     print("faults: " + (", ".join(f"{count} {name}" for name, count in sorted(faults.items())) or "none"))
     broken = Counter(violation.invariant for outcome in outcomes for violation in outcome.violations)

@@ -1,5 +1,6 @@
 """A world: one built-in venue, one network, one journal, and the daemons that live and die on them, in virtual time."""
 
+import asyncio
 import ctypes
 import gc
 import hashlib
@@ -18,7 +19,6 @@ from tradingd.app.core import Core
 from tradingd.config import Settings, load_settings
 from tradingd.config.credentials import SIM_CREDENTIALS
 from tradingd.domain.ids import VenueId, make_epoch
-from tradingd.domain.orders import Order
 from tradingd.domain.records import BootRecord
 from tradingd.emulator.binance.model import BinanceVenue
 from tradingd.emulator.venues import LEDGER_FILE, VenueOptions, open_venue
@@ -68,6 +68,7 @@ class Generation:
         self.loop.set_exception_handler(self._on_loop_exception)
         self.clock = SimClock(world.timeline, skew_ms)
         self.is_dead = False
+        self.boot: asyncio.Task[None] | None = None
         self.core: Core | None = None
         self.store: SimStore | None = None
         self.venues: list[CcxtVenue] = []
@@ -172,7 +173,7 @@ enabled = true
         generation = Generation(self, len(self.generations) + 1, skew_ms)
         self.generations.append(generation)
         self.daemon = generation
-        generation.loop.create_task(self._boot(generation), name="boot")
+        generation.boot = generation.loop.create_task(self._boot(generation), name="boot")
         return generation
 
     async def _boot(self, generation: Generation) -> None:
@@ -183,7 +184,7 @@ enabled = true
         store = SimStore(inner, self._on_boundary, self._is_disk_full, generation.fence)
         generation.store = store
         spool = Spool(self.settings.journal_path.with_name(self.settings.journal_path.name + ".spool"))
-        await self._take_in_spool(spool, store)
+        await spool.take_in(store, clock.now_ms())
         recovered = await store.recover(clock.now_ms())
         epoch = make_epoch(clock.wall_ms(), random.token(3))
         limiter = RateLimiter(clock, ban_saver(store))
@@ -224,13 +225,6 @@ enabled = true
         await core.wait_ready()
         core.start_jobs(CLOCK_PROBE_S)
 
-    async def _take_in_spool(self, spool: Spool, store: SimStore) -> None:
-        for line in spool.lines():
-            order = msgspec.json.decode(line, type=Order)
-            if await store.find_order(order.client_order_id) is None:
-                await store.submit((order,), durable=True)
-        spool.clear()
-
     def run_for(self, seconds: float) -> bool:
         """Let the world run; False when the daemon was killed on the way (at `crash_at`)."""
         return self.run_to(self.now_us + round(seconds * SECOND_US))
@@ -246,6 +240,8 @@ enabled = true
         except Crash:
             self._bury(generation)
             return False
+        if generation.boot is not None and generation.boot.done():
+            generation.boot.result()
         failed = generation.core.tasks.failed if generation.core else None
         if failed is not None and failed.done():
             raise RuntimeError(f"the daemon ended by an error at {self.now_us / SECOND_US} s") from failed.result()

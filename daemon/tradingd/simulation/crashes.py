@@ -1,0 +1,78 @@
+"""The canonical scenario, killed at one boundary after the other: entry, stop, take profit, close, sweep, and again."""
+
+from pathlib import Path
+
+import msgspec
+
+from tradingd.simulation.loop import SECOND_US
+from tradingd.simulation.oracle import Violation, judge
+from tradingd.simulation.run import evidence_of, heal
+from tradingd.simulation.world import World, WorldOptions
+
+CANONICAL = """
+[strategies.script]
+plugin = "script"
+instruments = ["BTC/USDT:USDT@binance"]
+timeframe = "1m"
+hold_candles = 1
+lines = "1 sell 0.02 0.0012; 5 buy 0.02 0.02; 6 exit; 8 buy 0.02 0.02 0.9985"
+"""
+"""A short that its take profit ends, a long that the strategy ends, and a limit entry that rests and expires."""
+
+SCENARIO_S = 12 * 60
+FROM_US = 55 * SECOND_US
+DEAD_S = 3.0
+_DULL = ("/fapi/v1/time", "/fapi/v1/klines", "/fapi/v1/listenKey")
+
+
+class Killed(msgspec.Struct, frozen=True):
+    """One run: at which boundaries the daemon was killed (names), and what the oracle says."""
+
+    at: tuple[str, ...]
+    violations: tuple[Violation, ...]
+
+
+def _counts(world: World, name: str) -> bool:
+    return world.now_us >= FROM_US and not name.endswith(_DULL)
+
+
+def _world(directory: Path) -> World:
+    world = World(directory, WorldOptions(seed=7, symbols=("BTCUSDT",), strategies=CANONICAL))
+    world.counts = lambda name: _counts(world, name)
+    return world
+
+
+def boundaries(directory: Path) -> list[str]:
+    """The names of all boundaries of the scenario, in order; nobody is killed."""
+    world = _world(directory)
+    try:
+        world.crash_at = -1
+        world.start()
+        world.run_for(SCENARIO_S)
+        return list(world.names)
+    finally:
+        world.close()
+
+
+def killed_at(directory: Path, *numbers: int) -> Killed:
+    """Kill the daemon at boundary `numbers[0]`, the next one at its `numbers[1]`, and so on; heal and judge."""
+    world = _world(directory)
+    at: list[str] = []
+    until_us = SCENARIO_S * SECOND_US
+    try:
+        for number in numbers:
+            world.boundaries, world.crash_at = 0, number
+            world.start()
+            if world.run_to(until_us):
+                break
+            at.append(world.names[-1])
+            world.crash_at = None
+            world.run_for(DEAD_S)
+        world.crash_at = None
+        if world.daemon is None:
+            world.start()
+        world.run_to(max(until_us, world.now_us))
+        violations = heal(world) + judge(evidence_of(world))
+        return Killed(tuple(at), tuple(violations))
+    finally:
+        world.close()

@@ -1,0 +1,58 @@
+"""Whole worlds from a seed: with a perfect network, and with a swarm of faults. More of them: `make simulation`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tradingd.simulation.run import Outcome, run_seed
+
+CANDLES = 10
+
+
+def run(seed: int, directory: Path, *, with_faults: bool, candles: int = CANDLES) -> Outcome:
+    directory.mkdir()
+    return run_seed(seed, candles, directory, with_faults=with_faults)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_a_world_without_faults_keeps_every_promise(tmp_path: Path, seed: int) -> None:
+    outcome = run(seed, tmp_path / "world", with_faults=False)
+    assert [str(violation) for violation in outcome.violations] == []
+    assert outcome.counts["entries"] >= 3
+    assert outcome.counts["fills"] >= 3
+    assert outcome.counts["incidents"] == 0
+
+
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_a_world_full_of_faults_keeps_every_promise(tmp_path: Path, seed: int) -> None:
+    outcome = run(seed, tmp_path / "world", with_faults=True)
+    assert [str(violation) for violation in outcome.violations] == []
+    assert sum(outcome.faults.values()) > 0
+
+
+def test_the_same_seed_gives_the_same_bytes_on_the_wire_and_in_the_journal(tmp_path: Path) -> None:
+    digests = [run(seed, tmp_path / name, with_faults=True, candles=6).digest for name, seed in (("a", 3), ("b", 3))]
+    assert digests[0] == digests[1]
+    assert run(4, tmp_path / "c", with_faults=True, candles=6).digest != digests[0]
+
+
+def test_the_command_prints_sample_seed_and_digest_and_hash_order_changes_nothing() -> None:
+    command = [sys.executable, "-m", "tradingd.simulation", "--seeds", "2", "--seed", "11", "--candles", "4"]
+    running = [
+        subprocess.Popen(
+            [*command, "--workers", "1"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": hashes},
+        )
+        for hashes in ("1", "2")
+    ]
+    first, second = (each.communicate(timeout=60)[0].splitlines() for each in running)
+    assert [each.returncode for each in running] == [0, 0]
+    assert first[:-1] == second[:-1]
+    assert first[0].startswith("worlds 2, seeds 11 to 12, digest ")
+    assert first[1].startswith("sample: ") and first[3] == "violations: 0 in 0 worlds"
+    assert first[-1].startswith("speed: ")

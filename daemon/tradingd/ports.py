@@ -212,7 +212,8 @@ class VenueLimits(msgspec.Struct, frozen=True):
 class Venue(Protocol):
     """One venue in domain types. Reads raise VenueError (VenueUnreachable, VenueBanned); submit and cancel never raise.
 
-    A method that takes `priority` waits for the rate budget at that priority.
+    A method that takes `priority` waits for the rate budget at that priority; `open`, `preflight` and `prepare`, which
+    a recovery needs, wait at RECONCILE, `watch` too; rules read anew and candles at DATA.
     """
 
     id: VenueId
@@ -235,7 +236,7 @@ class Venue(Protocol):
         """The rules as last read."""
         ...
 
-    async def server_time_ms(self) -> int:
+    async def server_time_ms(self, priority: Priority = Priority.RECONCILE) -> int:
         """The venue's clock."""
         ...
 
@@ -259,7 +260,7 @@ class Venue(Protocol):
         """Candles from `since_ms` on, ascending; the last one may still be forming (closed=False)."""
         ...
 
-    async def mark_price(self, instrument: InstrumentId) -> Decimal:
+    async def mark_price(self, instrument: InstrumentId, priority: Priority = Priority.ENTRY) -> Decimal:
         """The price that triggers protective orders and liquidations."""
         ...
 

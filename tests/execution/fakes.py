@@ -140,7 +140,7 @@ class FakeVenue:
     async def load_instruments(self) -> dict[InstrumentId, Instrument]:
         return self.instruments
 
-    async def server_time_ms(self) -> int:
+    async def server_time_ms(self, priority: Priority = Priority.RECONCILE) -> int:
         await self._io("server_time_ms")
         return self.clock.now_ms()
 
@@ -162,7 +162,7 @@ class FakeVenue:
         await self._io("candles")
         return []
 
-    async def mark_price(self, instrument: InstrumentId) -> Decimal:
+    async def mark_price(self, instrument: InstrumentId, priority: Priority = Priority.ENTRY) -> Decimal:
         await self._io("mark_price")
         return self.mark
 

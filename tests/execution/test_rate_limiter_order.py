@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.execution.fakes import BINANCE, BTC, VirtualClock
+from tests.execution.fakes import BINANCE, BTC, Silence, VirtualClock
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueBanned, VenueUnreachable
 from tradingd.domain.ids import Purpose
@@ -231,6 +231,26 @@ async def test_the_wait_for_the_budget_of_a_stop_is_bounded(make_world, timeout_
     denial = await sender.reserve(request, Priority.PROTECT, timeout_s)
     assert denial is not None and denial.reason is DenyReason.RATE_BUDGET
     assert world.clock.monotonic() - began == pytest.approx(waited_s)
+
+
+@in_virtual_time
+async def test_the_clock_of_the_fence_is_read_as_urgently_as_the_look_up_behind_it(make_world):
+    world = await make_world().boot()
+    world.venue.answers[Purpose.ENTRY].append(Silence())
+    world.enter()
+    await world.until(lambda: world.sent(Purpose.ENTRY))
+    order = world.last(Purpose.ENTRY)
+    asked: list[Priority] = []
+    real = world.venue.server_time_ms
+
+    async def server_time_ms(priority: Priority = Priority.RECONCILE) -> int:
+        asked.append(priority)
+        return int(await real(priority))
+
+    world.venue.server_time_ms = server_time_ms
+    world.clock.step_ms += MINUTE
+    await world.execution.idempotency.settle(order, world.venue, Priority.PROTECT)
+    assert asked[0] is Priority.PROTECT
 
 
 @in_virtual_time

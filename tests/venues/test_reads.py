@@ -1,5 +1,6 @@
 """What is read over REST: complete, or an error."""
 
+from collections.abc import Awaitable
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -15,7 +16,7 @@ from tradingd.domain.errors import BadInstrument, VenueError, VenueUnreachable
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.numbers import ZERO
 from tradingd.domain.orders import OrderKind
-from tradingd.ports import CallContext, Priority, StreamKey, call_context
+from tradingd.ports import Priority, StreamKey
 from tradingd.venues.binance import BINANCE, BinanceDialect
 from tradingd.venues.dialect import Params
 from tradingd.venues.reply import Reply
@@ -255,13 +256,29 @@ async def test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls(bench: 
 async def test_reads_queue_at_the_priority_of_their_caller(bench: Bench) -> None:
     venue = await bench.open()
     await venue.account(Priority.EXIT)
-    token = call_context.set(CallContext(Priority.PROTECT))
-    await venue.mark_price(BTC)
-    call_context.reset(token)
-    await venue.mark_price(BTC)
+    await venue.server_time_ms(Priority.PROTECT)
+    await venue.mark_price(BTC, Priority.CANCEL)
     assert [priority for _, priority in bench.budget.acquired] == [
-        Priority.EXIT, Priority.EXIT, Priority.PROTECT, Priority.DATA,
+        Priority.EXIT, Priority.EXIT, Priority.PROTECT, Priority.CANCEL,
     ]  # fmt: skip
+
+
+async def test_recovery_and_the_price_of_an_entry_do_not_queue_behind_a_backfill_of_candles(bench: Bench) -> None:
+    venue = bench.build()
+
+    async def asked(work: Awaitable[Any]) -> set[Priority]:
+        bench.budget.acquired.clear()
+        await work
+        return {priority for _, priority in bench.budget.acquired}
+
+    assert await asked(venue.open(bench.sink)) == {Priority.RECONCILE}
+    assert await asked(venue.server_time_ms()) == {Priority.RECONCILE}
+    bench.clock.offset_ms += await venue.server_time_ms() - bench.clock.now_ms()
+    assert await asked(venue.preflight()) == {Priority.RECONCILE}
+    assert await asked(venue.prepare(BTC, 5, "cross")) == {Priority.RECONCILE}
+    assert await asked(venue.mark_price(BTC)) == {Priority.ENTRY}
+    assert await asked(venue.candles(BTC, "1m", bench.clock.now_ms() - 5 * MINUTE_MS, 5)) == {Priority.DATA}
+    assert await asked(venue.load_instruments()) == {Priority.DATA}
 
 
 async def test_a_host_where_nothing_listens_is_told_in_plain_words_and_without_a_url(bench: Bench) -> None:

@@ -113,7 +113,7 @@ class IdempotencyManager:
         id in every book, and the fills) were *started* past the fence in venue time, and neither knew the order.
         """
         key = order.client_order_id
-        past_fence = await self._is_past_fence(order, venue)
+        past_fence = await self._is_past_fence(order, venue, priority)
         shown = await venue.find_order(order.request, priority)
         if shown is not None:
             self._recorder.apply_shown(shown, "lookup")
@@ -136,10 +136,10 @@ class IdempotencyManager:
         )
         return True
 
-    async def _is_past_fence(self, order: Order, venue: Venue) -> bool:
+    async def _is_past_fence(self, order: Order, venue: Venue, priority: Priority) -> bool:
         """Whether the venue's own clock, asked now, is past the fence; ours only says when asking is worth it."""
         fence_ms = self.fence_ms(order, venue)
-        return self._clock.now_ms() > fence_ms and await venue.server_time_ms() > fence_ms
+        return self._clock.now_ms() > fence_ms and await venue.server_time_ms(priority) > fence_ms
 
     @staticmethod
     def _is_of(fill: Fill, order: Order) -> bool:

@@ -145,7 +145,7 @@ class CcxtVenue:
         )
         self._streams.use(self._exchange)
         try:
-            await self.load_instruments()
+            await self._at(Priority.RECONCILE, self.load_instruments())
         except BaseException:
             await self.close()
             raise
@@ -188,20 +188,22 @@ class CcxtVenue:
         self._book.replace(rules)
         return self._book.instruments
 
-    async def server_time_ms(self) -> int:
+    async def server_time_ms(self, priority: Priority = Priority.RECONCILE) -> int:
         """The venue's clock."""
-        return await self._dialect.server_time_ms(self)
+        return await self._at(priority, self._dialect.server_time_ms(self))
 
     async def preflight(self) -> AccountMode:
         """Who the account is and whether its modes fit; from now on the rules include what only an account is shown."""
-        mode = await self._dialect.preflight(self)
-        self._book.replace(await self._dialect.complete_rules(self, self._book.instruments))
+        mode = await self._at(Priority.RECONCILE, self._dialect.preflight(self))
+        rules = self._dialect.complete_rules(self, self._book.instruments)
+        self._book.replace(await self._at(Priority.RECONCILE, rules))
         self._account_known = True
         return mode
 
     async def prepare(self, instrument: InstrumentId, leverage: int, margin_mode: str) -> None:
         """Set leverage and margin mode; "already so" is success."""
-        await self._dialect.prepare(self, self._book.rules(instrument), leverage, margin_mode)
+        work = self._dialect.prepare(self, self._book.rules(instrument), leverage, margin_mode)
+        await self._at(Priority.RECONCILE, work)
 
     # streams
 
@@ -250,9 +252,9 @@ class CcxtVenue:
         """Candles from `since_ms` on, ascending; the last may still be forming."""
         return await self._dialect.candles(self, self._book.rules(instrument), timeframe, since_ms, limit)
 
-    async def mark_price(self, instrument: InstrumentId) -> Decimal:
+    async def mark_price(self, instrument: InstrumentId, priority: Priority = Priority.ENTRY) -> Decimal:
         """The price that triggers protective orders."""
-        return await self._dialect.mark_price(self, self._book.rules(instrument))
+        return await self._at(priority, self._dialect.mark_price(self, self._book.rules(instrument)))
 
     # orders
 

@@ -135,8 +135,9 @@ class RateBudget(Protocol):
         """Raise VenueBanned while a request to `endpoint` may not leave, whatever was taken for it before."""
         ...
 
-    def observe(self, venue: VenueId, status: int, headers: dict[str, str]) -> None:
-        """Learn from an answer's headers: used weight, order counts, other processes on the IP."""
+    def observe(self, venue: VenueId, status: int, headers: dict[str, str], sent_ms: int) -> None:
+        """Learn from the headers of the answer to a request that left at `sent_ms` (venue time): used weight, order
+        counts, other processes on the IP."""
         ...
 
     def ban(self, venue: VenueId, until_ms: int, reason: str) -> None:

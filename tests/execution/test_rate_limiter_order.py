@@ -158,6 +158,43 @@ async def test_a_ban_that_lands_between_the_grant_and_its_request_still_stops_it
         await asked
 
 
+# --- what the venue counts ---
+
+
+@in_virtual_time
+async def test_a_count_of_the_minute_before_does_not_fill_the_one_that_has_begun():
+    made, clock = limiter()
+    await asyncio.sleep(59.9)
+    sent_ms = clock.now_ms()
+    await asyncio.sleep(0.2)
+    made.observe(BINANCE, 200, {"x-weight": "39"}, sent_ms)
+    assert made.used_fraction(BINANCE) == 0
+    made.observe(BINANCE, 200, {"x-weight": "4"}, clock.now_ms())
+    assert made.used_fraction(BINANCE) == 0.1
+
+
+@in_virtual_time
+async def test_each_count_belongs_to_its_own_window():
+    made, clock = limiter()
+    await asyncio.sleep(9.9)
+    sent_ms = clock.now_ms()
+    await asyncio.sleep(0.2)
+    made.observe(BINANCE, 200, {"x-weight": "20", "x-orders": "5"}, sent_ms)
+    assert made.used_fraction(BINANCE) == 0.5  # the minute goes on, the ten seconds are new
+
+
+@in_virtual_time
+async def test_in_the_first_moments_a_count_is_believed_only_beyond_the_error_of_the_clock():
+    made, clock = limiter()
+    clock.error_ms = 40
+    await asyncio.sleep(60.03)
+    made.observe(BINANCE, 200, {"x-weight": "39"}, clock.now_ms())
+    assert made.used_fraction(BINANCE) == 0
+    await asyncio.sleep(0.02)
+    made.observe(BINANCE, 200, {"x-weight": "8"}, clock.now_ms())
+    assert made.used_fraction(BINANCE) == 0.2
+
+
 # --- bans ---
 
 

@@ -79,6 +79,7 @@ class Budget:
     def __init__(self) -> None:
         self.acquired: list[tuple[str, Priority]] = []
         self.observed: list[tuple[int, dict[str, str]]] = []
+        self.sent_ms: list[int] = []
         self.bans: list[tuple[int, str]] = []
         self.banned = False
 
@@ -90,8 +91,9 @@ class Budget:
         if self.banned:
             raise VenueBanned("banned", until_ms=1)
 
-    def observe(self, venue: VenueId, status: int, headers: dict[str, str]) -> None:
+    def observe(self, venue: VenueId, status: int, headers: dict[str, str], sent_ms: int) -> None:
         self.observed.append((status, headers))
+        self.sent_ms.append(sent_ms)
 
     def ban(self, venue: VenueId, until_ms: int, reason: str) -> None:
         self.bans.append((until_ms, reason))

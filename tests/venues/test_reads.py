@@ -9,7 +9,7 @@ import pytest
 
 from tests.venues.conftest import Bench
 from tests.venues.doubles import BINANCE_ID, BTC, CREDENTIALS, until
-from tests.venues.faulty_proxy import answer, cut_body, gone
+from tests.venues.faulty_proxy import Exchange, answer, cut_body, gone
 from tests.venues.test_orders import mark, request, send, stop
 from tradingd.domain.account import AccountSnapshot
 from tradingd.domain.errors import BadInstrument, VenueError, VenueUnreachable
@@ -251,6 +251,20 @@ async def test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls(bench: 
     assert {venue.submit_endpoint(order) for order in (entry, stop(3, ZERO))} == plan.order_endpoints
     orders = [int(headers.get("X-MBX-ORDER-COUNT-1M", "0")) for _, headers in bench.budget.observed]
     assert max(orders) == 3 and not set(endpoints) & plan.order_endpoints
+
+
+async def test_the_budget_hears_when_a_request_left_beside_what_its_answer_counts(bench: Bench) -> None:
+    venue = await bench.open()
+
+    async def slow(exchange: Exchange) -> None:
+        bench.clock.offset_ms += 5_000
+        exchange.writer.write(await exchange.forward())
+
+    bench.proxy.faults["GET /fapi/v1/premiumIndex"] = slow
+    before_ms = bench.clock.now_ms()
+    await venue.mark_price(BTC)
+    assert "X-MBX-USED-WEIGHT-1M" in bench.budget.observed[-1][1]
+    assert before_ms <= bench.budget.sent_ms[-1] <= bench.clock.now_ms() - 5_000
 
 
 async def test_reads_queue_at_the_priority_of_their_caller(bench: Bench) -> None:

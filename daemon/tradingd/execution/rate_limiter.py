@@ -162,16 +162,23 @@ class RateLimiter:
         if budget.banned_until_ms > self._clock.now_ms():
             raise VenueBanned(f"{venue} banned us: {budget.reason}", until_ms=budget.banned_until_ms)
 
-    def observe(self, venue: VenueId, status: int, headers: dict[str, str]) -> None:
-        """Take the venue's own count where it is higher: other processes on the IP spend it too."""
+    def observe(self, venue: VenueId, status: int, headers: dict[str, str], sent_ms: int | None = None) -> None:
+        """Take the venue's own count where it is higher: other processes on the IP spend it too.
+
+        Only in the window in which the request surely arrived: one that left before the window began, or at its
+        beginning within the error of our clock, may have been counted in the one before, and that count would close a
+        window in which nothing was spent yet. The next answer tells what is lost. `sent_ms` None: it left just now.
+        """
         budget = self._venues[venue]
         lower = {name.lower(): value for name, value in headers.items()}
         now_ms = self._clock.now_ms()
+        counted_ms = (now_ms if sent_ms is None else sent_ms) - self._clock.error_ms
         for window in budget.windows:
             text = lower.get(window.header.lower(), "") if window.header else ""
             if text.isascii() and text.isdigit():
                 window.roll(now_ms)
-                window.used = max(window.used, int(text))
+                if counted_ms >= window.started_ms:
+                    window.used = max(window.used, int(text))
 
     def ban(self, venue: VenueId, until_ms: int, reason: str) -> None:
         """Close the venue until `until_ms`, send every waiter home, remember it across restarts, tell `on_ban`.

@@ -333,9 +333,9 @@ class CcxtVenue:
         reply.body = redact(reply.body, self._credentials.secrets())
         return reply
 
-    def answered(self, status: int, headers: dict[str, str], body: str) -> None:
+    def answered(self, status: int, headers: dict[str, str], body: str, sent_ms: int) -> None:
         """Tell the budget what an answer says of our use, and of a ban."""
-        self._budget.observe(self.id, status, headers)
+        self._budget.observe(self.id, status, headers, sent_ms)
         until_ms = ban_until_ms(self._dialect.errors, status, headers, body, self.now_ms())
         if until_ms is not None:
             self._budget.ban(self.id, until_ms, f"HTTP {status}")

@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import aiohttp
@@ -29,8 +30,8 @@ class Hooks(Protocol):
     def refuse_banned(self, endpoint: str) -> None:
         """Raise while no request may leave."""
 
-    def answered(self, status: int, headers: dict[str, str], body: str) -> None:
-        """An answer came, whatever it says."""
+    def answered(self, status: int, headers: dict[str, str], body: str, sent_ms: int) -> None:
+        """An answer came, whatever it says, to a request that left at `sent_ms` (venue time)."""
 
     def connected(self, client: Any) -> None:
         """A websocket stands."""
@@ -59,6 +60,10 @@ class ClientSetup(msgspec.Struct, frozen=True):
     ping_interval_ms: int
     ws_message_interval_s: float
     options: dict[str, object]
+
+
+sent_ms: ContextVar[int] = ContextVar("sent_ms")
+"""When the request of this task left, venue time: ccxt hands it to nobody."""
 
 
 class EndpointCost(float):
@@ -131,6 +136,7 @@ def build_client(
 
         async def fetch(self, url: Any, method: Any = "GET", headers: Any = None, body: Any = None) -> Any:
             """Note that the request may reach the wire, unless no connection came about."""
+            sent_ms.set(clock.now_ms())
             reply, context = current_reply.get(), call_context.get()
             noted = context is not None and not context.posted and method == "POST"
             if reply is not None:
@@ -154,7 +160,7 @@ def build_client(
             body = super().on_rest_response(code, reason, url, method, response_headers, response_body, *rest)
             if (reply := current_reply.get()) is not None:
                 reply.status, reply.headers, reply.body = code, response_headers, body
-            hooks.answered(code, response_headers, body)
+            hooks.answered(code, response_headers, body, sent_ms.get())
             return body
 
         def delay(self, timeout: Any, method: Any, *args: Any) -> Any:

@@ -118,6 +118,30 @@ def test_a_round_trip_is_told_with_its_profit_after_fees(bus, told) -> None:
     assert float(told()[-1]["pnl_usdt"]) == pytest.approx(-0.6), "the next trip starts from nothing"
 
 
+def test_a_trip_that_a_restart_cut_is_told_whole(set_up, sink, bus, clock) -> None:
+    opening = msgspec.structs.replace(fill("2", Side.BUY, "100", "2", "0.1"), time_ms=5)
+    partial = msgspec.structs.replace(fill("3", Side.SELL, "110", "1", "0.2"), time_ms=6, realized_pnl=Decimal(10))
+    earlier = msgspec.structs.replace(fill("1", Side.SELL, "90", "1", "7"), time_ms=4, realized_pnl=Decimal(-50))
+    held = Position(BTC, Decimal(1), Decimal(100), opened_ms=5, updated_ms=6, strategy=TREND)
+    set_up()
+    Narrator(bus, clock, positions=(held,), fills=(earlier, opening, partial))
+    book(bus, held, fill("4", Side.SELL, "120", "1", "0.3"))
+    closed = sink.events[-1]
+    assert closed["event"] == "position_closed" and closed["strategy"] == "trend"
+    assert (closed["before_fees_usdt"], closed["fees_usdt"], closed["pnl_usdt"]) == ("30", "0.6", "29.4")
+
+
+def test_a_trip_whose_first_fills_are_not_known_is_told_without_a_figure(set_up, sink, bus, clock) -> None:
+    held = Position(BTC, Decimal(1), Decimal(100), opened_ms=5, updated_ms=6, strategy=TREND)
+    set_up()
+    Narrator(bus, clock, positions=(held,), fills=())
+    flat = book(bus, held, fill("4", Side.SELL, "120", "1", "0.3"))
+    book(bus, book(bus, flat, fill("5", Side.BUY, "100", "1", "0.1")), fill("6", Side.SELL, "101", "1", "0.1"))
+    first, second = [event for event in sink.events if event["event"] == "position_closed"]
+    assert "pnl_usdt" not in first and "tradingd journal trades" in first["detail"]
+    assert second["pnl_usdt"] == "0.8" and "detail" not in second
+
+
 def test_a_sign_change_is_an_error(bus, told) -> None:
     position = book(bus, Position(BTC), fill("1", Side.BUY, "100", "1", "0"))
     book(bus, position, fill("2", Side.SELL, "100", "2", "0"))

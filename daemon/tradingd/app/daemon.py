@@ -90,7 +90,6 @@ class Daemon:
             self.request_stop,
         )
         beat_s = settings.log.heartbeat_s
-        positions = self.core.execution.state.positions.values()
         # a person at a terminal wants to see the market move; a log file does not need each candle
         candles_s = None if logs.is_json else CANDLE_LINE_S
         Narrator(
@@ -99,7 +98,8 @@ class Daemon:
             candle_interval_s=candles_s,
             own_fills=logs.is_json,
             heartbeat_s=beat_s,
-            positions=positions,
+            positions=recovered.positions,
+            fills=recovered.recent_fills,
         )
         self.core.bus.subscribe(Heartbeat, self._tell_systemd)
         self._heartbeat = HeartbeatDriver(clock, self.core.operator, self.core.bus.publish)

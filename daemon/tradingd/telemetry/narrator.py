@@ -5,7 +5,7 @@ the next line that passes says how many were left out. The journal has them all.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -32,10 +32,11 @@ from tradingd.domain.ids import ClientOrderId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import DenyReason
 from tradingd.domain.numbers import ZERO, plain_text
-from tradingd.domain.orders import LATE, STALE, Order, OrderEvent, OrderStatus
+from tradingd.domain.orders import LATE, STALE, Fill, Order, OrderEvent, OrderStatus
 from tradingd.domain.positions import Position
 from tradingd.ports import Clock
 from tradingd.telemetry.render import IsoTime
+from tradingd.telemetry.trips import Trip, Trips
 
 EXPECTED_DENIALS = frozenset(
     {
@@ -74,7 +75,8 @@ class Narrator:
 
     `candle_interval_s`: at most one candle line per instrument in that real time at info, the rest at debug; None
     means all at debug. `own_fills`: a line per own fill at info; without, only at debug, since the lines of order and
-    position tell of it too. `heartbeat_s`: a beat later than twice that is a warning. `positions` are those recovered.
+    position tell of it too. `heartbeat_s`: a beat later than twice that is a warning. `positions` are those
+    recovered, `fills` recent ones: a trip that began before this start is told whole.
     """
 
     def __init__(
@@ -85,7 +87,8 @@ class Narrator:
         candle_interval_s: float | None = 2.0,
         own_fills: bool = True,
         heartbeat_s: float = 10.0,
-        positions: Iterable[Position] = (),
+        positions: Sequence[Position] = (),
+        fills: Iterable[Fill] = (),
     ) -> None:
         self._log: Any = structlog.get_logger()
         self._iso = IsoTime()
@@ -94,9 +97,7 @@ class Narrator:
         self._own_fills = own_fills
         self._heartbeat_s = heartbeat_s
         self._thin = _Thinner(clock)
-        self._quantities: dict[InstrumentId, Decimal] = {held.instrument: held.quantity for held in positions}
-        self._realized: dict[InstrumentId, Decimal] = {}
-        self._fees: dict[InstrumentId, Decimal] = {}
+        self._trips = Trips(positions, fills)
         self._part_filled: OrderedDict[ClientOrderId, Decimal] = OrderedDict()
         self._strategies: dict[InstrumentId, str | None] = {held.instrument: held.strategy for held in positions}
         bus.subscribe(CandleClosed, self._candle_closed)
@@ -161,7 +162,7 @@ class Narrator:
 
     def _filled(self, event: Filled) -> None:
         fill = event.fill
-        self._fees[fill.instrument] = self._fees.get(fill.instrument, ZERO) + fill.fee
+        self._trips.paid(fill)
         if event.strategy is not None:
             self._strategies[fill.instrument] = event.strategy
         if event.order is None:
@@ -185,10 +186,8 @@ class Narrator:
     def _position_changed(self, event: PositionChanged) -> None:
         position = event.position
         instrument = position.instrument
-        before = self._quantities.get(instrument, ZERO)
-        self._quantities[instrument] = position.quantity
-        realized = self._realized.get(instrument, ZERO) + event.realized_pnl
-        self._realized[instrument] = realized
+        before = self._trips.quantity(instrument)
+        trip = self._trips.moved(instrument, position.quantity, event.realized_pnl)
         if position.strategy is not None:
             self._strategies[instrument] = position.strategy
         fields: dict[str, Any] = {
@@ -198,16 +197,9 @@ class Narrator:
             "quantity": position.quantity,
         }
         if position.is_flat or event.closed:
-            fees = self._fees.pop(instrument, ZERO)
-            del self._realized[instrument]
+            self._trips.end(instrument, position.quantity)
             write = self._log.info if position.is_flat else self._log.error
-            write(
-                "position_closed" if position.is_flat else "position_flipped",
-                **fields,
-                pnl_usdt=_short(realized - fees),
-                before_fees_usdt=_short(realized),
-                fees_usdt=_short(fees),
-            )
+            write("position_closed" if position.is_flat else "position_flipped", **fields, **_result(trip))
         elif before == 0:
             self._log.info("position_opened", **fields, entry_price=_short(position.entry_price))
         else:
@@ -258,7 +250,7 @@ class Narrator:
             self._log.info("protection_found", **fields)
         elif event.covered:
             self._log.info("protection_placed", **fields, unprotected_s=round(event.unprotected_s, 3))
-        elif self._quantities.get(event.instrument, ZERO) == 0:
+        elif self._trips.quantity(event.instrument) == 0:
             self._log.info("protection_ended", **fields)
         else:
             self._log.warning("protection_missing", **fields, unprotected_s=round(event.unprotected_s, 3))
@@ -342,6 +334,16 @@ def _short(value: Decimal | None) -> Decimal | None:
         return None
     rounded = round(value, 8)
     return value if rounded == value else rounded.normalize()
+
+
+def _result(trip: Trip) -> dict[str, Any]:
+    if not trip.known:
+        return {"detail": "it began before what a start reads: its result is in `tradingd journal trades`"}
+    return {
+        "pnl_usdt": _short(trip.realized - trip.fees),
+        "before_fees_usdt": _short(trip.realized),
+        "fees_usdt": _short(trip.fees),
+    }
 
 
 def _place(instrument: InstrumentId) -> dict[str, Any]:

@@ -84,6 +84,11 @@ class Core:
         )
         for ban in recovered.bans:
             limiter.restore(ban)
+        self._started: set[StrategyId] = set()
+        self._resumable = {
+            venue: tuple(each for each in recovered.open_intents if each.instrument.venue == venue) for venue in venues
+        }
+        self.execution.reconciler.on_reconciled = self._resume_intents
         self.incidents = Incidents(self.execution.recorder, clock, epoch, recovered.incidents)
         self.host = StrategyHost(
             strategies=strategies,
@@ -182,18 +187,22 @@ class Core:
         self.tasks.every("candle check", CANDLE_CHECK_S, self._check_candles)
 
     async def _first_recovered(self, session: VenueSession) -> None:
-        """The venue agrees with the journal for the first time: warm strategies up, take crashed intents up again."""
+        """The venue agrees with the journal for the first time: load the candles and start the strategies on them."""
         streams = {(each.instrument, each.timeframe): each.last_open_ms for each in self._recovered.streams}
         for strategy in self._strategies:
             mine = [instrument for instrument in strategy.instruments if instrument.venue == session.id]
-            if not mine:
+            if not mine or strategy.id in self._started:
                 continue
             history = {}
             for instrument in mine:
                 feed = session.feeds[(instrument, strategy.timeframe)]
                 history[instrument] = await feed.start(streams.get((instrument, strategy.timeframe)))
-            self.host.start(StrategyId(strategy.id), history)
-        intents = tuple(each for each in self._recovered.open_intents if each.instrument.venue == session.id)
+            self._started.add(strategy.id)
+            self.host.start(strategy.id, history)
+
+    def _resume_intents(self, venue: VenueId) -> None:
+        """After the first reconcile: what a crash left undecided gets its outcome, exits before any candle is read."""
+        intents = self._resumable.pop(venue, ())
         records = self.execution.pipeline.resume_intents(intents)
         if records:
             self.execution.recorder.commit(records)

@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import gc
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
@@ -139,6 +140,9 @@ class VenueSession:
                 self._execution.router.mark(self.id, VenueState.DOWN, str(error))
                 log.warning("venue_not_reached", venue=self.id, attempt=attempt, reason=str(error))
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
+        # thousands of market records that live for ever: a full collection over them would stall the loop
+        gc.collect()
+        gc.freeze()
         self._check_symbols()
         self._execution.state.instruments.update(
             {each: rules for each, rules in self.venue.instruments.items() if each in self._wanted()}

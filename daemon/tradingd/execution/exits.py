@@ -92,7 +92,10 @@ class Exits:
     def retry_due(self, instrument: InstrumentId) -> bool:
         """Whether there is a goal whose next try may begin."""
         goal = self.goals.get(instrument)
-        return goal is not None and self._clock.monotonic() >= goal.retry_at
+        if goal is None:
+            return False
+        done = self._state.expected_quantity(instrument) == 0 and not any(self._state.entries(instrument))
+        return (done and not goal.ask_venue) or self._clock.monotonic() >= goal.retry_at
 
     async def step(self, instrument: InstrumentId) -> None:
         """Do what is next: cancel resting entries, close what is held, or find that all is done."""

@@ -16,6 +16,8 @@ from tradingd.ports import Clock, Priority, Venue
 
 COMMIT_WAIT_S = 0.3
 """What closes or protects waits no longer for the journal than this (real time), then goes out by the spool (P5)."""
+UNSEEN_AGAIN_MS = 10_000
+"""An accepted order is taken for ended when two looks this far apart find it nowhere; venue time at speed 1."""
 
 
 class IdempotencyManager:
@@ -38,6 +40,7 @@ class IdempotencyManager:
         self._clock = clock
         self._spool = spool
         self._visibility_margin_ms = visibility_margin_ms
+        self._unseen_since: dict[ClientOrderId, int] = {}
         self._sequence = 0
 
     def next_id(self, purpose: Purpose) -> ClientOrderId:
@@ -153,16 +156,22 @@ class IdempotencyManager:
     async def refresh(self, order: Order, venue: Venue) -> None:
         """Bring an order that the venue accepted up to date; raises VenueError.
 
-        The venue forgets ended orders after days (Binance: 3): an accepted order that is in no book any more, and not
-        among the open ones, has ended unseen; what it filled is in the fills.
+        The venue forgets ended orders after days (Binance: 3): an accepted order that no book knows, twice and a while
+        apart since one look may lag, has ended unseen; what it filled is read before that is written down.
         """
         shown: VenueOrder | None = await venue.find_order(order.request, Priority.RECONCILE)
         if shown is not None:
+            self._unseen_since.pop(order.client_order_id, None)
             self._recorder.apply_shown(shown, "lookup")
             return
         if order.status.is_unknown:
             raise VenueError(f"{order.client_order_id} is in doubt and not found; the fence decides")
-        if self._clock.now_ms() > self.fence_ms(order, venue):
-            self._recorder.apply_event(
-                order.client_order_id, OrderEvent.EXPIRE, "lookup", detail="the venue no longer knows the order"
-            )
+        key, now_ms = order.client_order_id, self._clock.now_ms()
+        first_ms = self._unseen_since.setdefault(key, now_ms)
+        if now_ms - first_ms < UNSEEN_AGAIN_MS * self._clock.speed or now_ms <= self.fence_ms(order, venue):
+            return
+        for fill in await venue.fills(order.instrument, order.signed_ms - 60_000, Priority.RECONCILE):
+            if self._is_of(fill, order):
+                self._recorder.apply_fill(fill, "lookup")
+        if not self._state.orders[key].status.is_final:
+            self._recorder.apply_event(key, OrderEvent.EXPIRE, "lookup", detail="the venue no longer knows the order")

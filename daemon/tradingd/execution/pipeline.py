@@ -6,7 +6,7 @@ import msgspec
 
 from tradingd.bus import Bus
 from tradingd.domain.account import VenueOrder
-from tradingd.domain.errors import Severity, VenueError
+from tradingd.domain.errors import Severity, VenueError, VenueUnreachable
 from tradingd.domain.events import IncidentRaised, IntentDenied
 from tradingd.domain.ids import StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
@@ -230,11 +230,13 @@ class Pipeline:
             clean = await self._sweeper.sweep(instrument, Priority.CANCEL)
         except VenueError as error:
             clean = False
-            self._bus.publish(
-                IncidentRaised(
-                    "sweep_failed", Severity.WARNING, str(error), venue=instrument.venue, instrument=instrument
+            if not isinstance(error, VenueUnreachable):
+                # that a venue is out of reach is told once, for the venue
+                self._bus.publish(
+                    IncidentRaised(
+                        "sweep_failed", Severity.WARNING, str(error), venue=instrument.venue, instrument=instrument
+                    )
                 )
-            )
         flat = self._state.expected_quantity(instrument) == 0
         if clean and flat and not list(self._state.entries(instrument)):
             record = self._protection.end(instrument)

@@ -144,6 +144,10 @@ class RateBudget(Protocol):
         """Let nothing out to `venue` before `until_ms` (venue time)."""
         ...
 
+    def close_orders(self, venue: VenueId, until_ms: int, reason: str) -> None:
+        """Let no new order out to `venue` before `until_ms`; everything else goes on."""
+        ...
+
 
 class Approved(msgspec.Struct, frozen=True):
     """An order request that RiskGuard let pass: an unchecked order does not type-check."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.execution.fakes import BINANCE, BTC, Silence, VirtualClock
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueBanned, VenueUnreachable
-from tradingd.domain.ids import Purpose
+from tradingd.domain.ids import Purpose, VenueId
 from tradingd.domain.intents import DenyReason
 from tradingd.domain.records import BanRecord
 from tradingd.execution.rate_limiter import RESERVED_FRACTION, RateLimiter, RatePlan
@@ -239,6 +239,47 @@ async def test_an_earlier_runs_ban_does_not_shorten_the_one_that_stands():
     assert made.banned_until_ms(BINANCE) == now_ms + 2 * MINUTE
 
 
+@in_virtual_time
+async def test_too_many_orders_close_only_what_places_orders():
+    saved: list[BanRecord] = []
+    clock = VirtualClock()
+    made = RateLimiter(clock, saved.append)
+    made.add_venue(BINANCE, PLAN)
+    heard: list[VenueId] = []
+    made.on_ban = lambda venue, until_ms, reason: heard.append(venue)
+    for _ in range(5):
+        await made.acquire(BINANCE, "POST order", Priority.PROTECT)
+    waiting = ask(made, "POST order", Priority.PROTECT)
+    await settle()
+    until_ms = clock.now_ms() + 10_000
+    made.close_orders(BINANCE, until_ms, "-1015")
+    with pytest.raises(VenueBanned) as raised:
+        await waiting
+    assert raised.value.until_ms == until_ms
+    with pytest.raises(VenueBanned):
+        made.refuse_banned(BINANCE, "POST order")
+    await made.acquire(BINANCE, "GET light", Priority.CANCEL)
+    assert made.banned_until_ms(BINANCE) is None and heard == []
+    assert [each.until_ms for each in saved] == [until_ms]  # a later run cannot know how far it reaches: it obeys whole
+    await asyncio.sleep(10)
+    await made.acquire(BINANCE, "POST order", Priority.PROTECT)
+
+
+@in_virtual_time
+async def test_a_short_limit_of_orders_does_not_overwrite_the_record_of_a_long_ban():
+    saved: list[BanRecord] = []
+    clock = VirtualClock()
+    made = RateLimiter(clock, saved.append)
+    made.add_venue(BINANCE, PLAN)
+    now_ms = clock.now_ms()
+    made.ban(BINANCE, now_ms + 60 * MINUTE, "HTTP 418")
+    made.close_orders(BINANCE, now_ms + 10_000, "-1015")
+    assert [each.until_ms for each in saved] == [now_ms + 60 * MINUTE]
+    with pytest.raises(VenueBanned) as raised:
+        made.refuse_banned(BINANCE, "POST order")
+    assert raised.value.until_ms == now_ms + 60 * MINUTE
+
+
 # --- the budget of one order ---
 
 ORDERS = RatePlan((("orders", MINUTE, 4, "x-orders", True),), {}, frozenset({"POST order", "POST algo"}))
@@ -312,6 +353,7 @@ STEP = st.one_of(
     *[st.tuples(st.just("pass"), st.sampled_from([0.5, 3.0, 9.0, 30.0]))] * 2,
     *[st.tuples(st.just("header"), st.sampled_from(["x-weight", "x-orders"]), st.integers(0, 45))] * 2,
     st.tuples(st.just("give up"), st.integers(0, 50)),
+    st.tuples(st.just("too many orders"), st.sampled_from([500, 10_000])),
     st.tuples(st.just("ban"), st.sampled_from([500, 5_000, 70_000])),
 )
 
@@ -325,6 +367,7 @@ class Model:
         self.tasks: list[asyncio.Task[None]] = []
         self.used: dict[tuple[str, int], int] = {}
         self.banned_until_ms = 0
+        self.closed_until_ms = 0
         self.turn = 0
 
     def windows(self, endpoint: str) -> list[tuple[tuple[str, int], int, int]]:
@@ -345,6 +388,9 @@ class Model:
     def share_a_window(self, one: str, other: str) -> bool:
         return bool({key for key, *_ in self.windows(one)} & {key for key, *_ in self.windows(other)})
 
+    def ends_ms(self, endpoint: str) -> int:
+        return max(self.banned_until_ms, self.closed_until_ms if endpoint in PLAN.order_endpoints else 0)
+
     async def ask(self, endpoint: str, priority: Priority) -> None:
         self.turn += 1
         me = (priority, self.turn, endpoint)
@@ -352,11 +398,11 @@ class Model:
         try:
             await self.limiter.acquire(BINANCE, endpoint, priority)
         except VenueBanned:
-            assert self.clock.now_ms() < self.banned_until_ms
+            assert self.clock.now_ms() < self.ends_ms(endpoint)
             return
         finally:
             self.waiting.remove(me)
-        assert self.clock.now_ms() >= self.banned_until_ms, "left during a ban"
+        assert self.clock.now_ms() >= self.ends_ms(endpoint), "left during a ban"
         assert self.fits(endpoint, priority), "a window or what is kept of it for the urgent is exceeded"
         for other in self.waiting:
             passed = other < me and self.fits(other[2], other[0]) and self.share_a_window(other[2], endpoint)
@@ -381,6 +427,9 @@ class Model:
             key = (name, self.clock.now_ms() // length_ms)
             self.used[key] = max(self.used.get(key, 0), how[1])
             self.limiter.observe(BINANCE, 200, {how[0]: str(how[1])})
+        elif what == "too many orders":
+            self.closed_until_ms = max(self.closed_until_ms, self.clock.now_ms() + how[0])
+            self.limiter.close_orders(BINANCE, self.clock.now_ms() + how[0], "-1015")
         elif what == "ban":
             self.banned_until_ms = max(self.banned_until_ms, self.clock.now_ms() + how[0])
             self.limiter.ban(BINANCE, self.clock.now_ms() + how[0], "HTTP 418")

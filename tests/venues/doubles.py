@@ -81,6 +81,7 @@ class Budget:
         self.observed: list[tuple[int, dict[str, str]]] = []
         self.sent_ms: list[int] = []
         self.bans: list[tuple[int, str]] = []
+        self.closed: list[int] = []
         self.banned = False
 
     async def acquire(self, venue: VenueId, endpoint: str, priority: Priority) -> None:
@@ -97,6 +98,9 @@ class Budget:
 
     def ban(self, venue: VenueId, until_ms: int, reason: str) -> None:
         self.bans.append((until_ms, reason))
+
+    def close_orders(self, venue: VenueId, until_ms: int, reason: str) -> None:
+        self.closed.append(until_ms)
 
 
 class Sink:

@@ -256,6 +256,21 @@ async def test_a_ban_reaches_the_budget_with_its_end(
         assert abs(until_ms - now_ms - wait_ms) < 1_000
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "orders_only"), [(429, -1015, True), (418, -1015, False), (429, -1003, False)]
+)
+async def test_too_many_orders_close_the_orders_and_nothing_else(
+    bench: Bench, status: int, code: int, orders_only: bool
+) -> None:
+    venue = await bench.open()
+    body = f'{{"code":{code},"msg":"Too many new orders; current limit is 300 orders per 10 SECOND."}}'
+    bench.proxy.faults[ORDER] = answer(status, body)
+    await send(bench, venue, request())
+    closed, banned = bench.budget.closed, bench.budget.bans
+    assert (len(closed), len(banned)) == ((1, 0) if orders_only else (0, 1))
+    assert not orders_only or closed[0] % 10_000 == 0
+
+
 async def test_a_read_during_a_ban_says_until_when(bench: Bench) -> None:
     venue = await bench.open()
     until_ms = bench.clock.now_ms() + 300_000

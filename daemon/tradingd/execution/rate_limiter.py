@@ -80,6 +80,8 @@ class _VenueBudget:
         self.waiting: list[_Waiter] = []
         self.banned_until_ms = 0
         self.reason = ""
+        self.orders_closed_until_ms = 0
+        self.orders_reason = ""
         self.waker: asyncio.Task[None] | None = None
 
     def costs(self, endpoint: str) -> list[int]:
@@ -87,6 +89,20 @@ class _VenueBudget:
         weight = self.plan.weights.get(endpoint, self.plan.default_weight)
         orders = int(endpoint in self.plan.order_endpoints)
         return [orders if window.counts_orders else weight for window in self.windows]
+
+    def closed(self, endpoint: str) -> tuple[int, str]:
+        """Until when a request to `endpoint` may not leave, and why."""
+        if endpoint in self.plan.order_endpoints and self.orders_closed_until_ms > self.banned_until_ms:
+            return self.orders_closed_until_ms, self.orders_reason
+        return self.banned_until_ms, self.reason
+
+    def send_home(self, venue: VenueId, now_ms: int) -> None:
+        """End the waiting of those whose request may not leave any more."""
+        for waiter in self.waiting:
+            until_ms, reason = self.closed(waiter.endpoint)
+            if until_ms > now_ms and not waiter.future.done():
+                waiter.future.set_exception(VenueBanned(f"{venue} banned us: {reason}", until_ms=until_ms))
+        self.waiting = [waiter for waiter in self.waiting if not waiter.future.done()]
 
     def check(self) -> None:
         """A request that fits no empty window would wait for ever, and everybody behind it."""
@@ -139,7 +155,7 @@ class RateLimiter:
         """Wait until a request to `endpoint` fits; who comes first at the same priority goes first.
 
         Raises VenueBanned while a ban lasts, so that a caller never sleeps through a ban with a stale purpose. Whoever
-        gives up after he was let out has spent his share: the venue's own count is never above ours.
+        gives up after he was let out has spent his share.
         """
         budget = self._venues[venue]
         self.refuse_banned(venue, endpoint)
@@ -158,9 +174,9 @@ class RateLimiter:
 
     def refuse_banned(self, venue: VenueId, endpoint: str) -> None:
         """Raise VenueBanned while a ban lasts: for a request whose budget was taken before."""
-        budget = self._venues[venue]
-        if budget.banned_until_ms > self._clock.now_ms():
-            raise VenueBanned(f"{venue} banned us: {budget.reason}", until_ms=budget.banned_until_ms)
+        until_ms, reason = self._venues[venue].closed(endpoint)
+        if until_ms > self._clock.now_ms():
+            raise VenueBanned(f"{venue} banned us: {reason}", until_ms=until_ms)
 
     def observe(self, venue: VenueId, status: int, headers: dict[str, str], sent_ms: int | None = None) -> None:
         """Take the venue's own count where it is higher: other processes on the IP spend it too.
@@ -189,12 +205,20 @@ class RateLimiter:
         if until_ms <= budget.banned_until_ms:
             return
         budget.banned_until_ms, budget.reason = until_ms, reason
-        waiting, budget.waiting = budget.waiting, []
-        for waiter in waiting:
-            if not waiter.future.done():
-                waiter.future.set_exception(VenueBanned(f"{venue} banned us: {reason}", until_ms=until_ms))
+        budget.send_home(venue, self._clock.now_ms())
         self._save_ban(BanRecord(venue, until_ms, reason, self._clock.now_ms()))
         self.on_ban(venue, until_ms, reason)
+
+    def close_orders(self, venue: VenueId, until_ms: int, reason: str) -> None:
+        """Let out no request that places an order before `until_ms`; cancels and look-ups go on, and the venue stays
+        what it is for the rest of the daemon. A later run, which knows only bans, obeys it as a whole one."""
+        budget = self._venues[venue]
+        if until_ms <= max(budget.banned_until_ms, budget.orders_closed_until_ms):
+            return
+        budget.orders_closed_until_ms, budget.orders_reason = until_ms, reason
+        budget.send_home(venue, self._clock.now_ms())
+        self._serve(venue, budget)  # those who waited behind an order
+        self._save_ban(BanRecord(venue, until_ms, reason, self._clock.now_ms()))
 
     def banned_until_ms(self, venue: VenueId) -> int | None:
         """When the ban ends, in venue time; None when there is none."""

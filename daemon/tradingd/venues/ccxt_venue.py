@@ -40,7 +40,7 @@ from tradingd.venues.binance import BinanceDialect
 from tradingd.venues.client import ClientSetup, build_client
 from tradingd.venues.clock import ccxt_clock
 from tradingd.venues.dialect import Dialect, Params
-from tradingd.venues.error_map import ban_until_ms, classify_cancel, classify_submit, read_error
+from tradingd.venues.error_map import ban_until_ms, bans_orders_only, classify_cancel, classify_submit, read_error
 from tradingd.venues.quirks import Quirks
 from tradingd.venues.reply import Reply, current_reply, redact
 from tradingd.venues.streams import ACCOUNT, CANDLES, Streams
@@ -337,8 +337,11 @@ class CcxtVenue:
         """Tell the budget what an answer says of our use, and of a ban."""
         self._budget.observe(self.id, status, headers, sent_ms)
         until_ms = ban_until_ms(self._dialect.errors, status, headers, body, self.now_ms())
-        if until_ms is not None:
-            self._budget.ban(self.id, until_ms, f"HTTP {status}")
+        if until_ms is None:
+            return
+        orders_only = bans_orders_only(self._dialect.errors, status, body)
+        close = self._budget.close_orders if orders_only else self._budget.ban
+        close(self.id, until_ms, "HTTP 429, too many orders" if orders_only else f"HTTP {status}")
 
     async def acquire(self, endpoint: str, priority: Priority) -> None:
         """Wait for the budget of one request."""

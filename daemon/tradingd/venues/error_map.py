@@ -29,9 +29,9 @@ class Meaning(msgspec.Struct, frozen=True):
 class ErrorTable(msgspec.Struct, frozen=True):
     """One venue's codes and the few texts and time rules that its HTTP statuses need.
 
-    `unknown_order`: the look-up found nothing. `not_open`: the cancel found nothing to cancel. `unchanged`: success.
-    `refused_texts`: bodies of an HTTP 5xx that promise that nothing was done. `short_window`: a text that names the
-    venue's window of ten seconds.
+    `order_limit`: with HTTP 429, too many orders, not too many requests. `unknown_order`: the look-up found nothing.
+    `not_open`: the cancel found nothing to cancel. `unchanged`: success. `refused_texts`: bodies of an HTTP 5xx that
+    promise that nothing was done. `short_window`: a text that names the venue's window of ten seconds.
     """
 
     submit: dict[str, Meaning]
@@ -39,6 +39,7 @@ class ErrorTable(msgspec.Struct, frozen=True):
     not_open: frozenset[str]
     unchanged: frozenset[str]
     transient: frozenset[str]
+    order_limit: frozenset[str]
     ban_until: re.Pattern[str]
     refused_texts: frozenset[str]
     short_window: re.Pattern[str]
@@ -99,6 +100,12 @@ def read_error(table: ErrorTable, reply: Reply, what: str, now_ms: int) -> Venue
     if reply.code in table.transient or reply.status >= 500:
         return VenueUnreachable(text, code=reply.code)
     return VenueError(text, code=reply.code, transient=False)
+
+
+def bans_orders_only(table: ErrorTable, status: int, body: str) -> bool:
+    """Whether a ban is for having placed too many orders: that counter belongs to the account, and cancels and look-ups
+    are not counted by it. A 418 is of the address whatever its code."""
+    return status == 429 and Reply(body=body.strip()).code in table.order_limit
 
 
 def ban_until_ms(table: ErrorTable, status: int, headers: dict[str, str], body: str, now_ms: int) -> int | None:

@@ -47,6 +47,7 @@ ERRORS = ErrorTable(
     not_open=frozenset({"-2011"}),
     unchanged=frozenset({"-4046", "-4059", "-5027"}),
     transient=frozenset({"-1000", "-1001", "-1003", "-1006", "-1007", "-1008", "-1015", "-1021", "-5028"}),
+    order_limit=frozenset({"-1015"}),
     ban_until=re.compile(r"banned until (\d{13})"),
     refused_texts=frozenset({"Service Unavailable."}),
     short_window=re.compile(r"(?:10|TEN)[ _]?S", re.IGNORECASE),

@@ -26,7 +26,8 @@ def show_wallet_late(world, wallet: Decimal, from_now_s: float = LAG_S) -> None:
 
 
 def unexplained(world) -> list:
-    return world.rows("SELECT amount FROM ledger WHERE kind = 'unexplained'")
+    rows: list = world.rows("SELECT amount FROM ledger WHERE kind = 'unexplained'")
+    return rows
 
 
 @in_virtual_time

@@ -293,7 +293,7 @@ class Protection:
         approved = self._risk.approve_reducing(request, rules)
         if isinstance(approved, Denial):
             return approved
-        denial = await self._sender.reserve(request, Priority.PROTECT)
+        denial = await self._sender.reserve(request, Priority.PROTECT, self._patience_s(cover))
         if denial is not None:
             return denial
         self._placed(instrument)

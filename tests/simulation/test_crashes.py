@@ -1,4 +1,4 @@
-"""The daemon killed at boundaries of wire and journal; all of them: `python -m tradingd.simulation --crashes`."""
+"""The daemon killed at boundaries of wire and journal; all of them: `python -m tradingd.simulation --crashes 1`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whole worlds from a seed: with a perfect network, and with a swarm of faults. More of them: `make simulation`."""
+"""Whole worlds from a seed: a perfect network, and a swarm of faults. More: `python -m tradingd.simulation`."""
 
 import os
 import subprocess

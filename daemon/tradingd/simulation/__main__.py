@@ -1,5 +1,6 @@
-"""`python -m tradingd.simulation --seeds N --seed S --candles N`."""
+"""`python -m tradingd.simulation --seeds N --seed S --candles N`, or `--crashes STRIDE`."""
 
-from tradingd.simulation.run import main
+from tradingd.simulation.command import main
 
-raise SystemExit(main())
+if __name__ == "__main__":
+    raise SystemExit(main())

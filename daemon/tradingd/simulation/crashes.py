@@ -1,11 +1,13 @@
 """The canonical scenario, killed at one boundary after the other: entry, stop, take profit, close, sweep, and again."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from tradingd.simulation.loop import SECOND_US
 from tradingd.simulation.oracle import Violation, judge
+from tradingd.simulation.processes import each_apart, scratch
 from tradingd.simulation.run import evidence_of, heal
 from tradingd.simulation.world import World, WorldOptions
 
@@ -52,6 +54,19 @@ def boundaries(directory: Path) -> list[str]:
         return list(world.names)
     finally:
         world.close()
+
+
+def _run_one(number: int) -> Killed:
+    with scratch() as directory:
+        return killed_at(directory, number)
+
+
+def enumerate_all(stride: int, offset: int, workers: int) -> tuple[int, Iterator[Killed]]:
+    """How many boundaries there are, and one run for each `stride`-th of them."""
+    with scratch() as directory:
+        count = len(boundaries(directory))
+    numbers = range(1 + offset, count + 1, stride)
+    return count, each_apart(_run_one, numbers, workers)
 
 
 def killed_at(directory: Path, *numbers: int) -> Killed:

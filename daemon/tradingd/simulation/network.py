@@ -58,6 +58,7 @@ class Network:
         self._random = Random(f"{seed}/latency")
         self._pipes: dict[int, Pipe] = {}
         self._not_before_us = 0
+        self._due_us: int | None = None
         self.dropped_us: list[int] = []
         timeline.source = self._venue_due_us
         timeline.on_source = self.run_venue
@@ -70,12 +71,13 @@ class Network:
         return START_MS + self.timeline.now_us // 1000
 
     def _venue_due_us(self) -> int:
-        due_us = (self.venue.next_event_ms() - START_MS) * 1000
-        return max(due_us, self._not_before_us)
+        if self._due_us is None:  # asked at every turn of the loop, and changed only by what is done to the venue
+            self._due_us = (self.venue.next_event_ms() - START_MS) * 1000
+        return max(self._due_us, self._not_before_us)
 
     def run_venue(self) -> None:
         """Bring the venue to this moment and send what it pushes."""
-        now_ms = self.venue_ms
+        now_ms, self._due_us = self.venue_ms, None
         for session, frame in self.venue.advance(now_ms):
             self._push(session, frame)
         # the venue is asked again in its next millisecond at the earliest: its clock has no finer step
@@ -138,6 +140,7 @@ class Network:
     def _handle(self, entry: Exchanged, request: HttpRequest) -> HttpResponse:
         self.run_venue()
         response = self.venue.handle(request)
+        self._due_us = None
         entry.arrived_us, entry.status, entry.answer = self.timeline.now_us, response.status, response.body
         self.log.note(self.timeline.now_us, "handled", str(entry.number), str(response.status), response.body)
         self.boundary(f"handled {request.method} {request.path}")
@@ -170,6 +173,7 @@ class Network:
     def _open(self, path: str, query: str, incarnation: int, deliver: Deliver, done: Callable[[object], None]) -> None:
         self.run_venue()
         session = self.venue.open_session(path, query)
+        self._due_us = None
         if isinstance(session, Refusal):
             self.timeline.after(self._latency_us(), lambda: done(session))
             return
@@ -194,6 +198,7 @@ class Network:
         self.run_venue()
         for frame in self.venue.on_frame(pipe.session, text):
             self._deliver(pipe, frame)
+        self._due_us = None
 
     def ping(self, pipe: Pipe) -> None:
         """The pong comes after a round trip, unless the connection is half open."""
@@ -249,6 +254,7 @@ class Network:
     def _hung_up(self, pipe: Pipe) -> None:
         self._pipes.pop(pipe.session, None)
         self.venue.close_session(pipe.session)
+        self._due_us = None
 
     # --- faults of connections ------------------------------------------------------------------------------------
 

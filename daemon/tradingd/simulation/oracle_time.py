@@ -11,6 +11,7 @@ from tradingd.simulation.wire import Exchanged
 SLACK_MS = 500
 """A request needs time on its way; the promise is about the daemon."""
 
+TRY_AGAIN_MS = 5_000
 CLOSING_MS = 30_000
 LEFTOVER_MS = 30_000
 
@@ -107,7 +108,7 @@ def _without(span: Span, holes: list[Span]) -> list[Span]:
 
 def _unable(evidence: Evidence) -> list[Span]:
     """When no daemon could have acted: none lived, it had not read its account yet, or the network was down."""
-    holes = [*evidence.unable, *evidence.deaf]
+    holes = [*(_until_heard(evidence, span) for span in evidence.unable), *evidence.deaf]
     before_us = 0
     for life in evidence.lives:
         reads = (
@@ -124,6 +125,16 @@ def _unable(evidence: Evidence) -> list[Span]:
     if evidence.lives and evidence.lives[-1].ended_us < evidence.now_us:
         holes.append(Span(venue_ms(before_us), FOREVER_MS))
     return holes
+
+
+def _until_heard(evidence: Evidence, span: Span) -> Span:
+    """An outage ends for the daemon with the first answer after it; it must have tried by then."""
+    heard = (
+        venue_ms(each.answered_us)
+        for each in evidence.requests
+        if each.status == 200 and each.answered_us is not None and venue_ms(each.answered_us) >= span.end_ms
+    )
+    return Span(span.start_ms, min(next(heard, FOREVER_MS), span.end_ms + TRY_AGAIN_MS))
 
 
 def check_protection(evidence: Evidence) -> Iterator[str]:

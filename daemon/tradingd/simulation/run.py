@@ -1,28 +1,22 @@
 """Runs seeds: a world each, with or without faults, given time to heal, then judged."""
 
-import argparse
-import hashlib
-import multiprocessing
-import os
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
 import msgspec
 
-from tradingd.app.machine import MachineClock
 from tradingd.simulation.clock import START_MS
 from tradingd.simulation.evidence import Evidence, Life, Limits, Span, venue_ms
 from tradingd.simulation.faults import FaultPlan
 from tradingd.simulation.loop import SECOND_US
 from tradingd.simulation.oracle import Violation, judge
+from tradingd.simulation.processes import each_apart, scratch
 from tradingd.simulation.world import World, WorldOptions
 
 MINUTE_US = 60 * SECOND_US
-HEAL_US = 5 * MINUTE_US
+HEAL_US = 150 * SECOND_US
 RECONCILE_MS = 65_000
 READY_S = 60.0
 SMALL_SKEWS_MS = (0, 0, 0, 0, 300, -300)
@@ -170,53 +164,10 @@ def faults_of(world: World) -> dict[str, int]:
 
 def _run_one(arguments: tuple[int, int, bool]) -> Outcome:
     seed, candles, with_faults = arguments
-    shm = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shm if os.access(shm, os.W_OK) else None) as directory:
-        return run_seed(seed, candles, Path(directory), with_faults=with_faults)
+    with scratch() as directory:
+        return run_seed(seed, candles, directory, with_faults=with_faults)
 
 
-def campaign(seeds: Sequence[int], candles: int, *, with_faults: bool, workers: int) -> list[Outcome]:
-    """Run many seeds, each in a process that is used for a few only: dead daemons are never collected."""
-    work = [(seed, candles, with_faults) for seed in seeds]
-    if workers <= 1:
-        return [_run_one(each) for each in work]
-    with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=8) as pool:
-        return list(pool.imap(_run_one, work))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit status 1 when an invariant was broken."""
-    parser = argparse.ArgumentParser(prog="python -m tradingd.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20, help="how many worlds")
-    parser.add_argument("--seed", type=int, default=1, help="the first one's seed")
-    parser.add_argument("--candles", type=int, default=30, help="one-minute candles per world")
-    parser.add_argument("--no-faults", action="store_true", help="a network that never fails, no crash")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    given = parser.parse_args(arguments)
-    clock = MachineClock()
-    began = clock.monotonic()
-    seeds = range(given.seed, given.seed + given.seeds)
-    outcomes = campaign(seeds, given.candles, with_faults=not given.no_faults, workers=given.workers)
-    _print(outcomes, clock.monotonic() - began)
-    return 1 if any(outcome.violations for outcome in outcomes) else 0
-
-
-def _print(outcomes: list[Outcome], wall_s: float) -> None:
-    totals: Counter[str] = Counter()
-    faults: Counter[str] = Counter()
-    for outcome in outcomes:
-        totals.update(outcome.counts)
-        faults.update(outcome.faults)
-        for violation in outcome.violations:
-            print(f"seed {outcome.seed}: {violation}")
-    virtual_s = sum(outcome.virtual_s for outcome in outcomes)
-    first, last = outcomes[0].seed, outcomes[-1].seed
-    digest = hashlib.sha256("".join(outcome.digest for outcome in outcomes).encode()).hexdigest()
-    print(f"worlds {len(outcomes)}, seeds {first} to {last}, digest {digest[:32]}")
-    print("sample: " + ", ".join(f"{count} {name}" for name, count in totals.items()))
-    print("faults: " + (", ".join(f"{count} {name}" for name, count in sorted(faults.items())) or "none"))
-    broken = Counter(violation.invariant for outcome in outcomes for violation in outcome.violations)
-    bad = sum(bool(outcome.violations) for outcome in outcomes)
-    print(f"violations: {sum(broken.values())} in {bad} worlds {dict(broken) or ''}".rstrip())
-    print(f"speed: {virtual_s:.0f} virtual s in {wall_s:.1f} s, {virtual_s / wall_s:.0f} times real time")
-    sys.stdout.flush()
+def campaign(seeds: Sequence[int], candles: int, *, with_faults: bool, workers: int) -> Iterator[Outcome]:
+    """Run many seeds."""
+    return each_apart(_run_one, [(seed, candles, with_faults) for seed in seeds], workers)

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from tests.simulation.worlds import broken, scripted, verdict
+from tradingd.simulation.clock import START_MS
 from tradingd.simulation.faults import Fate, Scheduled
 from tradingd.simulation.loop import SECOND_US
+from tradingd.simulation.run import evidence_of
 
 MINUTE_US = 60 * SECOND_US
 
@@ -63,5 +65,30 @@ def test_a_close_that_only_its_reply_told_of_begins_the_hold_period_and_must_con
         world.network.mute(account=True, for_us=5 * MINUTE_US, half_open=False)
         world.run_for(3 * 60)
         assert not verdict(world)
+    finally:
+        world.close()
+
+
+def test_a_clock_that_cannot_be_read_holds_up_no_stop(tmp_path: Path) -> None:
+    world = scripted(tmp_path, "1 sell 0.02 0.02 1.00005")
+    from_us, until_us = 63 * SECOND_US, 95 * SECOND_US
+
+    def lose(now_us: int, method: str, path: str) -> Fate | None:
+        if not from_us <= now_us < until_us:
+            return None
+        if method == "DIAL" and now_us < from_us + 4 * SECOND_US:
+            return Fate("refuse")
+        return Fate("lose_request") if path == "/fapi/v1/time" else None
+
+    world.plan.script = lose
+    try:
+        world.start()
+        world.run_to(from_us)
+        assert len(world.network.log.sockets) == 2
+        world.network.drop(account=True)
+        world.run_for(120)
+        assert verdict(world, entries=1) == []
+        # the entry filled while nobody heard it
+        assert from_us // 1000 < evidence_of(world).changes[0]["time_ms"] - START_MS < from_us // 1000 + 4_000
     finally:
         world.close()

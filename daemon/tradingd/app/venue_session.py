@@ -25,6 +25,7 @@ CLOCK_SAMPLES = 3
 REFUSED_RETRY_S = 60.0
 TROUBLE_AFTER_S = 10.0
 POLL_S = 5.0
+CLOCK_LIMIT_S = 2.0
 
 
 class SyncedClock(Clock, Protocol):
@@ -221,13 +222,16 @@ class VenueSession:
         """
         if self._execution.router.is_ready(self.id):
             self._degrade("recovering")
-        await self.synchronise()
-        self._execution.router.note_answer(self.id)
+        clock_error = await self._clock_error()
         if not self._begun:
             self._execution.reconciler.begin_history(self.id, self._flags)
             self._begun = True
         await self._execution.reconciler.reconcile(self.id)
+        self._execution.router.note_answer(self.id)
         self._execution.pipeline.open_lanes(self.id)
+        if clock_error is not None:
+            # the account was read, so the venue is not DOWN
+            raise VenueError(f"the clock could not be set: {clock_error}", transient=True) from clock_error
         if self.supervisor is None or not self.supervisor.is_whole:
             self._execution.router.mark(self.id, VenueState.DEGRADED, "read over REST; the streams are not subscribed")
             return
@@ -293,15 +297,38 @@ class VenueSession:
 
     # --- the clock ------------------------------------------------------------------------------------------------
 
+    async def _clock_error(self) -> VenueError | None:
+        """Set the clock, or say why not: it was set before, so that without an answer fills are booked and stops placed
+        all the same; only READY needs a fresh one."""
+        try:
+            await self.synchronise()
+        except VenueBanned:
+            raise
+        except VenueError as error:
+            return error
+        self._execution.router.note_answer(self.id)
+        return None
+
     async def synchronise(self) -> float:
-        """Set our clock by the venue's, by the quickest of a few answers; returns how many ms we were ahead."""
+        """Set our clock by the venue's, by the quickest of a few answers; returns how many ms we were ahead.
+
+        Raises VenueError without a single answer; one that takes long is worth nothing and is not waited for.
+        """
         best: tuple[float, float, int] | None = None
-        for _ in range(CLOCK_SAMPLES):
-            began = self._clock.monotonic()
-            server_ms = await self.venue.server_time_ms()
-            took = self._clock.monotonic() - began
-            if best is None or took < best[0]:
-                best = (took, began + took / 2, server_ms)
+        try:
+            async with asyncio.timeout(CLOCK_LIMIT_S):
+                for _ in range(CLOCK_SAMPLES):
+                    began = self._clock.monotonic()
+                    server_ms = await self.venue.server_time_ms()
+                    took = self._clock.monotonic() - began
+                    if best is None or took < best[0]:
+                        best = (took, began + took / 2, server_ms)
+        except TimeoutError:
+            if best is None:
+                raise VenueUnreachable(f"{self.id} did not tell its time within {CLOCK_LIMIT_S:g} s") from None
+        except VenueError:
+            if best is None:
+                raise
         if best is None:
             return 0.0
         return self._clock.synchronise(best[2], best[1], best[0] / 2)

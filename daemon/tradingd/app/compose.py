@@ -14,6 +14,7 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import Fill
 from tradingd.domain.records import BanRecord, FlagRecord, Recovered
 from tradingd.execution.balance_reconciler import BalanceReconciler
+from tradingd.execution.desk import Desk
 from tradingd.execution.entries import Entries, Switches
 from tradingd.execution.exchange_router import ExchangeRouter
 from tradingd.execution.exits import Exits
@@ -105,99 +106,44 @@ def build_execution(
     state = TradingState()
     state.owners.update(owners)
     state.load(recovered)
-    switches = Switches()
-    retry = RetryPolicy(clock, random)
-    late: dict[str, Pipeline] = {}
+    late: dict[str, Pipeline] = {}  # facts and emergencies reach the pipeline, which is made last
 
     def on_fact(instrument: InstrumentId) -> None:
         late["pipeline"].on_fact(instrument)
 
+    def emergency_exit(instrument: InstrumentId, why: str) -> None:
+        late["pipeline"].exit(instrument, why, owners.get(instrument))
+
     recorder = Recorder(state, store, bus, clock, limits.order_prefix, on_fact)
     recorder.remember_unowned(recovered.recent_fills)
     router = ExchangeRouter(venues, recorder, bus, clock)
+    desk = Desk(state, recorder, router, RetryPolicy(clock, random), bus, clock, limits)
     idempotency = IdempotencyManager(
         limits.order_prefix, epoch, state, recorder, clock, spool, limits.visibility_margin_ms
     )
-    sender = Sender(state, idempotency, limiter, router, limits)
-    orders = OrderRouter()
-    risk = RiskGuard(state, limits)
-    risk.day_equities.update({(each.venue, each.day): each for each in recovered.day_equities})
-    sweeper = LeftoverSweeper(
-        state, recorder, router, store, bus, clock, limits, lambda instrument: protection.keep_ids(instrument)
+    tools = _Tools(
+        idempotency=idempotency,
+        sender=Sender(state, idempotency, limiter, router, limits),
+        orders=OrderRouter(),
+        risk=_risk_guard(state, limits, recovered),
     )
+    sweeper = LeftoverSweeper(desk, store, lambda instrument: protection.keep_ids(instrument))
     sweeper.known_epochs.update(recovered.epochs, {epoch})
     protection = Protection(
-        state,
-        recorder,
-        sender,
-        orders,
-        risk,
-        router,
-        idempotency,
-        retry,
-        bus,
-        clock,
-        limits,
-        lambda instrument, why: late["pipeline"].exit(instrument, why, owners.get(instrument)),
-        sweeper.forget,
+        desk,
+        sender=tools.sender,
+        orders=tools.orders,
+        risk=tools.risk,
+        idempotency=idempotency,
+        emergency_exit=emergency_exit,
+        placed=sweeper.forget,
     )
     protection.load(recovered.protections)
-    reconciler = BalanceReconciler(state, recorder, router, idempotency, sweeper, risk, retry, bus, clock, limits)
-    resting = RestingEntries(state, recorder, router, idempotency, clock, limits, reconciler.book_missing)
-    exits = Exits(
-        state,
-        recorder,
-        sender,
-        orders,
-        risk,
-        router,
-        resting,
-        retry,
-        bus,
-        clock,
-        limits,
-        reconciler.book_missing,
-    )
-    exits.load(recovered.flags, InstrumentId.parse)
-    hold = HoldPeriodGuard(state, plans)
-    entries = Entries(
-        state,
-        recorder,
-        hold,
-        sweeper,
-        orders,
-        risk,
-        sender,
-        router,
-        protection,
-        reconciler,
-        bus,
-        clock,
-        limits,
-        plans,
-        {name: VenuePlan(venue.leverage, venue.margin_mode) for name, venue in settings.enabled_venues.items()},
-        switches,
-        lambda instrument: instrument in exits.goals,
-    )
-    pipeline = Pipeline(
-        state,
-        recorder,
-        entries,
-        exits,
-        resting,
-        protection,
-        sweeper,
-        reconciler,
-        idempotency,
-        router,
-        retry,
-        switches,
-        bus,
-        clock,
-        limits,
+    reconciler = BalanceReconciler(desk, idempotency, sweeper, tools.risk)
+    pipeline, exits, switches, hold = _build_pipeline(
+        settings, desk, tools, plans, sweeper, protection, reconciler, recovered
     )
     late["pipeline"] = pipeline
-    _restore_switches(switches, recovered)
     execution = Execution(
         state=state,
         recorder=recorder,
@@ -205,17 +151,86 @@ def build_execution(
         limiter=limiter,
         router=router,
         sweeper=sweeper,
-        risk=risk,
+        risk=tools.risk,
         protection=protection,
         exits=exits,
         reconciler=reconciler,
         pipeline=pipeline,
-        retry=retry,
+        retry=desk.retry,
         switches=switches,
         hold=hold,
     )
     _connect(execution, bus, clock)
     return execution
+
+
+class _Tools(msgspec.Struct, frozen=True):
+    """What builds, approves, names and sends an order."""
+
+    idempotency: IdempotencyManager
+    sender: Sender
+    orders: OrderRouter
+    risk: RiskGuard
+
+
+def _risk_guard(state: TradingState, limits: Limits, recovered: Recovered) -> RiskGuard:
+    risk = RiskGuard(state, limits)
+    risk.day_equities.update({(each.venue, each.day): each for each in recovered.day_equities})
+    return risk
+
+
+def _build_pipeline(
+    settings: Settings,
+    desk: Desk,
+    tools: _Tools,
+    plans: dict[InstrumentId, StrategyPlan],
+    sweeper: LeftoverSweeper,
+    protection: Protection,
+    reconciler: BalanceReconciler,
+    recovered: Recovered,
+) -> tuple[Pipeline, Exits, Switches, HoldPeriodGuard]:
+    """The steps that send orders, and the lanes that they run in."""
+    switches = Switches()
+    _restore_switches(switches, recovered)
+    hold = HoldPeriodGuard(desk.state, plans)
+    resting = RestingEntries(desk, tools.idempotency, reconciler.book_missing)
+    exits = Exits(
+        desk,
+        sender=tools.sender,
+        orders=tools.orders,
+        risk=tools.risk,
+        resting=resting,
+        book_missing=reconciler.book_missing,
+    )
+    exits.load(recovered.flags, InstrumentId.parse)
+    entries = Entries(
+        desk,
+        hold=hold,
+        sweeper=sweeper,
+        orders=tools.orders,
+        risk=tools.risk,
+        sender=tools.sender,
+        protection=protection,
+        reconciler=reconciler,
+        plans=plans,
+        venue_plans={
+            name: VenuePlan(venue.leverage, venue.margin_mode) for name, venue in settings.enabled_venues.items()
+        },
+        switches=switches,
+        exiting=lambda instrument: instrument in exits.goals,
+    )
+    pipeline = Pipeline(
+        desk,
+        entries=entries,
+        exits=exits,
+        resting=resting,
+        protection=protection,
+        sweeper=sweeper,
+        reconciler=reconciler,
+        idempotency=tools.idempotency,
+        switches=switches,
+    )
+    return pipeline, exits, switches, hold
 
 
 def _restore_switches(switches: Switches, recovered: Recovered) -> None:

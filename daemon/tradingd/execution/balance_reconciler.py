@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import msgspec
 
-from tradingd.bus import Bus
 from tradingd.domain.account import AccountSnapshot, VenueOrder, VenuePosition
 from tradingd.domain.errors import Severity, VenueError
 from tradingd.domain.events import AccountRead, IncidentRaised, PositionChanged
@@ -23,15 +22,11 @@ from tradingd.domain.records import (
     LedgerRecord,
     Record,
 )
-from tradingd.execution.exchange_router import ExchangeRouter
+from tradingd.execution.desk import Desk
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
-from tradingd.execution.limits import Limits
-from tradingd.execution.recorder import Recorder
-from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.execution.risk_guard import RiskGuard, utc_day
-from tradingd.execution.state import TradingState
-from tradingd.ports import Clock, Priority
+from tradingd.ports import Priority
 
 FILL_OVERLAP_MS = 600_000
 """Fills are read again this far back: a venue's history may lag its stream. Trade ids make it harmless."""
@@ -63,27 +58,21 @@ class BalanceReconciler:
 
     def __init__(
         self,
-        state: TradingState,
-        recorder: Recorder,
-        router: ExchangeRouter,
+        desk: Desk,
         idempotency: IdempotencyManager,
         sweeper: LeftoverSweeper,
         risk: RiskGuard,
-        retry: RetryPolicy,
-        bus: Bus,
-        clock: Clock,
-        limits: Limits,
     ) -> None:
-        self._state = state
-        self._recorder = recorder
-        self._router = router
+        self._state = desk.state
+        self._recorder = desk.recorder
+        self._router = desk.router
         self._idempotency = idempotency
         self._sweeper = sweeper
         self._risk = risk
-        self._retry = retry
-        self._bus = bus
-        self._clock = clock
-        self._limits = limits
+        self._retry = desk.retry
+        self._bus = desk.bus
+        self._clock = desk.clock
+        self._limits = desk.limits
         self._expected: dict[VenueId, Expected] = {}
         self._history_start_ms: dict[VenueId, int] = {}
         self.on_reconciled: Callable[[VenueId], None] = lambda venue: None

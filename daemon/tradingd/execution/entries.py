@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import msgspec
 
-from tradingd.bus import Bus
 from tradingd.domain.account import SubmitVerdict
 from tradingd.domain.errors import VenueError
 from tradingd.domain.events import IntentDenied
@@ -17,17 +16,15 @@ from tradingd.domain.numbers import ZERO
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import IntentRecord, Record
 from tradingd.execution.balance_reconciler import BalanceReconciler
-from tradingd.execution.exchange_router import ExchangeRouter
+from tradingd.execution.desk import Desk
 from tradingd.execution.hold_period_guard import HoldPeriodGuard
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
-from tradingd.execution.limits import Limits, StrategyPlan, VenuePlan
+from tradingd.execution.limits import StrategyPlan, VenuePlan
 from tradingd.execution.order_router import EntryDraft, OrderRouter
 from tradingd.execution.protection import Protection
-from tradingd.execution.recorder import Recorder
 from tradingd.execution.risk_guard import EntryView, RiskGuard
 from tradingd.execution.sender import Leg, Sender
-from tradingd.execution.state import TradingState
-from tradingd.ports import Approved, Clock, Priority
+from tradingd.ports import Approved, Priority
 
 MAX_CLOCK_ERROR_MS = 1_000
 """No entry while venue time is known less exactly than this, at speed 1 (P10)."""
@@ -82,37 +79,33 @@ class Entries:
 
     def __init__(
         self,
-        state: TradingState,
-        recorder: Recorder,
+        desk: Desk,
+        *,
         hold: HoldPeriodGuard,
         sweeper: LeftoverSweeper,
         orders: OrderRouter,
         risk: RiskGuard,
         sender: Sender,
-        router: ExchangeRouter,
         protection: Protection,
         reconciler: BalanceReconciler,
-        bus: Bus,
-        clock: Clock,
-        limits: Limits,
         plans: dict[InstrumentId, StrategyPlan],
         venue_plans: dict[str, VenuePlan],
         switches: Switches,
         exiting: Callable[[InstrumentId], bool],
     ) -> None:
-        self._state = state
-        self._recorder = recorder
+        self._state = desk.state
+        self._recorder = desk.recorder
         self._hold = hold
         self._sweeper = sweeper
         self._orders = orders
         self._risk = risk
         self._sender = sender
-        self._router = router
+        self._router = desk.router
         self._protection = protection
         self._reconciler = reconciler
-        self._bus = bus
-        self._clock = clock
-        self._limits = limits
+        self._bus = desk.bus
+        self._clock = desk.clock
+        self._limits = desk.limits
         self._plans = plans
         self._venue_plans = venue_plans
         self._switches = switches

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import msgspec
 
-from tradingd.bus import Bus
 from tradingd.domain.account import RejectKind
 from tradingd.domain.errors import Severity, VenueError
 from tradingd.domain.events import IncidentRaised
@@ -14,16 +13,13 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial
 from tradingd.domain.orders import Order
 from tradingd.domain.records import FlagRecord, IntentRecord, Record
-from tradingd.execution.exchange_router import ExchangeRouter, within
-from tradingd.execution.limits import Limits
+from tradingd.execution.desk import Desk
+from tradingd.execution.exchange_router import within
 from tradingd.execution.order_router import OrderRouter
-from tradingd.execution.recorder import Recorder
 from tradingd.execution.resting_entries import RestingEntries
-from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.execution.risk_guard import RiskGuard
 from tradingd.execution.sender import Leg, Sender
-from tradingd.execution.state import TradingState
-from tradingd.ports import Clock, Priority
+from tradingd.ports import Priority
 
 EXIT_FLAG = "exit:"
 """Flags under this name keep a wanted exit across restarts."""
@@ -46,30 +42,25 @@ class Exits:
 
     def __init__(
         self,
-        state: TradingState,
-        recorder: Recorder,
+        desk: Desk,
+        *,
         sender: Sender,
         orders: OrderRouter,
         risk: RiskGuard,
-        router: ExchangeRouter,
         resting: RestingEntries,
-        retry: RetryPolicy,
-        bus: Bus,
-        clock: Clock,
-        limits: Limits,
         book_missing: Callable[[InstrumentId], Awaitable[object]],
     ) -> None:
-        self._state = state
-        self._recorder = recorder
+        self._state = desk.state
+        self._recorder = desk.recorder
         self._sender = sender
         self._orders = orders
         self._risk = risk
-        self._router = router
+        self._router = desk.router
         self._resting = resting
-        self._retry = retry
-        self._bus = bus
-        self._clock = clock
-        self._limits = limits
+        self._retry = desk.retry
+        self._bus = desk.bus
+        self._clock = desk.clock
+        self._limits = desk.limits
         self._book_missing = book_missing
         self.goals: dict[InstrumentId, ExitGoal] = {}
 

@@ -2,18 +2,14 @@
 
 from collections.abc import Callable
 
-from tradingd.bus import Bus
 from tradingd.domain.account import CancelVerdict, VenueOrder
 from tradingd.domain.errors import Severity, VenueError
 from tradingd.domain.events import IncidentRaised
 from tradingd.domain.ids import ClientOrderId, Epoch, VenueId, parse_client_order_id
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial, DenyReason
-from tradingd.execution.exchange_router import ExchangeRouter
-from tradingd.execution.limits import Limits
-from tradingd.execution.recorder import Recorder
-from tradingd.execution.state import TradingState
-from tradingd.ports import Clock, Priority, Store
+from tradingd.execution.desk import Desk
+from tradingd.ports import Priority, Store
 
 SWEEP_ROUNDS = 4
 """Cancel and read again, this often; a venue whose list lags a cancel needs more than one look."""
@@ -30,22 +26,17 @@ class LeftoverSweeper:
 
     def __init__(
         self,
-        state: TradingState,
-        recorder: Recorder,
-        router: ExchangeRouter,
+        desk: Desk,
         store: Store,
-        bus: Bus,
-        clock: Clock,
-        limits: Limits,
         keep: Callable[[InstrumentId], frozenset[ClientOrderId]],
     ) -> None:
-        self._state = state
-        self._recorder = recorder
-        self._router = router
+        self._state = desk.state
+        self._recorder = desk.recorder
+        self._router = desk.router
         self._store = store
-        self._bus = bus
-        self._clock = clock
-        self._limits = limits
+        self._bus = desk.bus
+        self._clock = desk.clock
+        self._limits = desk.limits
         self._keep = keep
         self._proofs: dict[InstrumentId, int] = {}
         self._voids: dict[InstrumentId | VenueId, int] = {}

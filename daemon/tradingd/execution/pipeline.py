@@ -4,7 +4,6 @@ import asyncio
 
 import msgspec
 
-from tradingd.bus import Bus
 from tradingd.domain.account import VenueOrder
 from tradingd.domain.errors import Severity, VenueError, VenueUnreachable
 from tradingd.domain.events import IncidentRaised, IntentDenied
@@ -23,19 +22,15 @@ from tradingd.domain.intents import (
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import IntentRecord, Record
 from tradingd.execution.balance_reconciler import BalanceReconciler
+from tradingd.execution.desk import Desk
 from tradingd.execution.entries import Entries, PendingIntent, Switches
-from tradingd.execution.exchange_router import ExchangeRouter
 from tradingd.execution.exits import ExitGoal, Exits
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.lanes import Lane
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
-from tradingd.execution.limits import Limits
 from tradingd.execution.protection import Protection
-from tradingd.execution.recorder import Recorder
 from tradingd.execution.resting_entries import RestingEntries
-from tradingd.execution.retry_policy import RetryPolicy
-from tradingd.execution.state import TradingState
-from tradingd.ports import Clock, Priority
+from tradingd.ports import Priority
 
 CHASE_FILLS_S = 1.0
 """So long a reported fill may lack its execution on the stream before the history is read; real time."""
@@ -49,8 +44,8 @@ class Pipeline:
 
     def __init__(
         self,
-        state: TradingState,
-        recorder: Recorder,
+        desk: Desk,
+        *,
         entries: Entries,
         exits: Exits,
         resting: RestingEntries,
@@ -58,15 +53,10 @@ class Pipeline:
         sweeper: LeftoverSweeper,
         reconciler: BalanceReconciler,
         idempotency: IdempotencyManager,
-        router: ExchangeRouter,
-        retry: RetryPolicy,
         switches: Switches,
-        bus: Bus,
-        clock: Clock,
-        limits: Limits,
     ) -> None:
-        self._state = state
-        self._recorder = recorder
+        self._state = desk.state
+        self._recorder = desk.recorder
         self._entries = entries
         self._exits = exits
         self._resting = resting
@@ -74,12 +64,12 @@ class Pipeline:
         self._sweeper = sweeper
         self._reconciler = reconciler
         self._idempotency = idempotency
-        self._router = router
-        self._retry = retry
+        self._router = desk.router
+        self._retry = desk.retry
         self.switches = switches
-        self._bus = bus
-        self._clock = clock
-        self._limits = limits
+        self._bus = desk.bus
+        self._clock = desk.clock
+        self._limits = desk.limits
         self._lanes: dict[InstrumentId, Lane] = {}
         self._converging: dict[VenueId, asyncio.Task[None]] = {}
         self._doubts: dict[str, tuple[int, float]] = {}

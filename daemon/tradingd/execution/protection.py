@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import msgspec
 
-from tradingd.bus import Bus
 from tradingd.domain.account import RejectKind
 from tradingd.domain.errors import Severity, VenueError
 from tradingd.domain.events import IncidentRaised, ProtectionChanged
@@ -14,16 +13,13 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import ProtectionRecord
-from tradingd.execution.exchange_router import ExchangeRouter, within
+from tradingd.execution.desk import Desk
+from tradingd.execution.exchange_router import within
 from tradingd.execution.idempotency_manager import IdempotencyManager
-from tradingd.execution.limits import Limits
 from tradingd.execution.order_router import OrderRouter
-from tradingd.execution.recorder import Recorder
-from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.execution.risk_guard import RiskGuard
 from tradingd.execution.sender import Leg, Sender, Sent
-from tradingd.execution.state import TradingState
-from tradingd.ports import Clock, Priority
+from tradingd.ports import Priority
 
 LIVE = (OrderStatus.ACCEPTED, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)
 TAKE_PROFIT_TRIES = 5
@@ -55,31 +51,26 @@ class Protection:
 
     def __init__(
         self,
-        state: TradingState,
-        recorder: Recorder,
+        desk: Desk,
+        *,
         sender: Sender,
         orders: OrderRouter,
         risk: RiskGuard,
-        router: ExchangeRouter,
         idempotency: IdempotencyManager,
-        retry: RetryPolicy,
-        bus: Bus,
-        clock: Clock,
-        limits: Limits,
         emergency_exit: Callable[[InstrumentId, str], None],
         placed: Callable[[InstrumentId], None],
     ) -> None:
-        self._state = state
-        self._recorder = recorder
+        self._state = desk.state
+        self._recorder = desk.recorder
         self._sender = sender
         self._orders = orders
         self._risk = risk
-        self._router = router
+        self._router = desk.router
         self._idempotency = idempotency
-        self._retry = retry
-        self._bus = bus
-        self._clock = clock
-        self._limits = limits
+        self._retry = desk.retry
+        self._bus = desk.bus
+        self._clock = desk.clock
+        self._limits = desk.limits
         self._emergency_exit = emergency_exit
         self._placed = placed
         self.covers: dict[InstrumentId, Cover] = {}

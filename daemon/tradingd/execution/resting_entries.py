@@ -8,12 +8,10 @@ from tradingd.domain.account import CancelVerdict
 from tradingd.domain.errors import VenueError
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import Order, OrderStatus
-from tradingd.execution.exchange_router import ExchangeRouter, within
+from tradingd.execution.desk import Desk
+from tradingd.execution.exchange_router import within
 from tradingd.execution.idempotency_manager import IdempotencyManager
-from tradingd.execution.limits import Limits
-from tradingd.execution.recorder import Recorder
-from tradingd.execution.state import TradingState
-from tradingd.ports import Clock, Priority
+from tradingd.ports import Priority
 
 RESTING = (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
 
@@ -23,20 +21,16 @@ class RestingEntries:
 
     def __init__(
         self,
-        state: TradingState,
-        recorder: Recorder,
-        router: ExchangeRouter,
+        desk: Desk,
         idempotency: IdempotencyManager,
-        clock: Clock,
-        limits: Limits,
         book_missing: Callable[[InstrumentId], Awaitable[int]],
     ) -> None:
-        self._state = state
-        self._recorder = recorder
-        self._router = router
+        self._state = desk.state
+        self._recorder = desk.recorder
+        self._router = desk.router
         self._idempotency = idempotency
-        self._clock = clock
-        self._limits = limits
+        self._clock = desk.clock
+        self._limits = desk.limits
         self._book_missing = book_missing
 
     def of(self, instrument: InstrumentId) -> list[Order]:

@@ -23,11 +23,12 @@ from tradingd.emulator.core.records import ConditionalStatus
 from tradingd.emulator.venues import VenueOptions, open_venue
 
 SYMBOL = "BTC/USDT:USDT"
+VENUE = (sys.executable, "-m", "tradingd", "venue", "binance")
 
 
 @contextmanager
 def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    child = subprocess.Popen([sys.executable, "-m", "tradingd.emulator", "binance", *arguments], text=True,
+    child = subprocess.Popen([*VENUE, "--port", "0", *arguments], text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdout is not None
     try:
@@ -72,7 +73,7 @@ async def look(port: int) -> dict[str, Any]:
 
 
 async def test_a_killed_venue_comes_back_with_everything_it_had(tmp_path: Path) -> None:
-    arguments = ("--state-dir", str(tmp_path), "--speed", "120")
+    arguments = ("--state", str(tmp_path), "--speed", "120")
     with process(*arguments) as (child, port):
         entry, _ = await trade(port)
         before = await look(port)
@@ -163,31 +164,30 @@ def test_another_market_on_the_same_ledger_is_refused(tmp_path: Path) -> None:
 
 def test_a_taken_port_and_a_bad_file_end_the_process_with_a_sentence(tmp_path: Path) -> None:
     with process() as (_, port):
-        child = subprocess.run([sys.executable, "-m", "tradingd.emulator", "binance", "--port", str(port)], timeout=20,
-                               capture_output=True, text=True, check=False)
-        assert child.returncode == 69 and "another venue" in child.stderr
+        child = subprocess.run([*VENUE, "--port", str(port)], timeout=20, capture_output=True, text=True, check=False)
+        assert child.returncode == 69 and f"cannot listen on 127.0.0.1:{port}" in child.stderr
     bad = tmp_path / "bad.csv"
     bad.write_text("a,b\n")
-    child = subprocess.run([sys.executable, "-m", "tradingd.emulator", "binance", "--candles", str(bad)], timeout=20,
+    child = subprocess.run([*VENUE, "--port", "0", "--candles", str(bad)], timeout=20,
                            capture_output=True, text=True, check=False)
     assert child.returncode == 78 and f"{bad}:1:" in child.stderr
 
 
 def test_a_second_venue_on_a_ledger_in_use_is_refused_and_a_killed_one_leaves_it_free(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tradingd.emulator", "binance", "--state-dir", str(tmp_path)]
-    with process("--state-dir", str(tmp_path)) as (child, _):
+    command = [*VENUE, "--port", "0", "--state", str(tmp_path)]
+    with process("--state", str(tmp_path)) as (child, _):
         note = (tmp_path / "venue.json").read_text()
         second = subprocess.run(command, timeout=20, capture_output=True, text=True, check=False)
         assert second.returncode == 78 and f"another built-in venue, process {child.pid}" in second.stderr
         assert (tmp_path / "venue.json").read_text() == note
         child.kill()
         child.wait(10)
-    with process("--state-dir", str(tmp_path)) as (child, port):
+    with process("--state", str(tmp_path)) as (child, port):
         assert port and child.poll() is None
 
 
 def test_sigterm_stops_in_order_and_leaves_a_note_for_whoever_attaches(tmp_path: Path) -> None:
-    with process("--state-dir", str(tmp_path)) as (child, port):
+    with process("--state", str(tmp_path)) as (child, port):
         note = json.loads((tmp_path / "venue.json").read_text())
         assert note == {"venue": "binance", "port": port, "pid": child.pid, "endpoint": f"http://127.0.0.1:{port}"}
         child.terminate()

@@ -1,7 +1,7 @@
 """The seams: everything that reads a clock, randomness, the network or the disk stands behind one of these."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from decimal import Decimal
 from enum import IntEnum
@@ -335,28 +335,4 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Drain the queue, then close."""
-        ...
-
-
-class Publisher(Protocol):
-    """Telemetry out; losing it changes nothing about trading (P15)."""
-
-    def publish(self, topic: str, payload: dict[str, object]) -> None:
-        """Hand one message over; never waits, never raises."""
-        ...
-
-
-class Timers(Protocol):
-    """Scheduled jobs."""
-
-    def every(self, name: str, seconds: float, job: "Job") -> None:
-        """Run `job` each `seconds` of real time, never two at once."""
-        ...
-
-
-class Job(Protocol):
-    """One scheduled job."""
-
-    def __call__(self) -> Awaitable[None]:
-        """Run once."""
         ...

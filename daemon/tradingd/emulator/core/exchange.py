@@ -85,6 +85,7 @@ class Exchange:
 
     @listener.setter
     def listener(self, listener: Listener) -> None:
+        """Tell `listener`, and nobody else, from now on."""
         self._listener = listener
 
     # -- time ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from tradingd.strategy import Candle, Context, Enter, Exit, Intent, Note, Side, 
 
 
 class Churn(Strategy):
+    """Draws what to do on each candle from seed, instrument and the candle's time, so that a rerun does the same."""
+
     seed: str = "0"
     stake: Decimal = Decimal("0.02")  # share of available margin per entry, as notional
     last_entry_ms: int = 0  # no entry on candles that close later, and what is open is closed; 0: never
@@ -15,6 +17,7 @@ class Churn(Strategy):
     exit_rate: float = 0.35
 
     def on_candle(self, candle: Candle, ctx: Context) -> Iterator[Intent]:
+        """Exit, enter or a note, as drawn; after `last_entry_ms` only exits."""
         instrument = candle.instrument
         draw = Random(f"{self.seed}/{instrument}/{candle.close_time_ms}")
         position = ctx.position(instrument)

@@ -17,10 +17,12 @@ class Script(Strategy):
     notional: Decimal = Decimal(500)
 
     def on_start(self, ctx: Context) -> None:
+        """Read `lines` once."""
         steps = [line.split() for line in self.lines.split(";") if line.strip()]
         self.steps = {int(words[0]): words[1:] for words in steps}
 
     def on_candle(self, candle: Candle, ctx: Context) -> Iterator[Intent]:
+        """Do what the script says of this candle of the instrument."""
         state = ctx.state(candle.instrument)
         state["candles"] = state.get("candles", 0) + 1
         words = self.steps.get(state["candles"])

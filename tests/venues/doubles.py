@@ -21,7 +21,7 @@ KEY, SECRET = "key-7f3a", "secret-91bc"
 CREDENTIALS = Credentials(Secret(KEY), Secret(SECRET), None, "test")
 
 
-async def until(check: Callable[[], Awaitable[Any]], timeout_s: float = 3.0) -> Any:
+async def until(check: Callable[[], Awaitable[Any]], timeout_s: float = 15.0) -> Any:
     """The first true answer of `check`, asked again and again: what the venue shows lags behind what it did."""
     deadline = time.monotonic() + timeout_s
     found = None

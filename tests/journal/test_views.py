@@ -291,20 +291,36 @@ def test_a_trade_has_its_costs_slippage_and_the_reason_of_its_end(journal: sqlit
     assert (trade["closed"], trade["held_s"]) == ("2023-11-14T12:01:00.011Z", 60.001)
 
 
-@pytest.mark.parametrize(
-    ("reason", "cause", "exit_by"), [("liquidation", "liquidation", "liquidation"), ("", "foreign", "foreign")]
-)
-def test_a_trade_that_nobody_here_ended_says_so(
-    journal: sqlite3.Connection, reason: str, cause: str, exit_by: str
-) -> None:
+@pytest.mark.parametrize(("reason", "told"), [("liquidation", "liquidation"), ("", "foreign")])
+def test_a_trade_that_nobody_here_ended_says_so(journal: sqlite3.Connection, reason: str, told: str) -> None:
+    write(journal, make_fill(1), make_fill(2, Side.SELL, reason=reason))
+    (trade,) = rows(journal, "SELECT exit_by, exit_reason, exit_order, strategy FROM v_trades")
+    assert trade == {"exit_by": told, "exit_reason": told, "exit_order": None, "strategy": None}
+
+
+def test_a_later_close_changes_nothing_about_an_older_trade(journal: sqlite3.Connection) -> None:
+    stop = make_order(2, Purpose.STOP, Side.SELL)
     write(
         journal,
+        stop,
         make_fill(1),
-        make_fill(2, Side.SELL, reason=reason),
-        LastCloseRecord(BTC, NOON, cause, TradeId("2"), None),
+        make_fill(2, Side.SELL, client_order_id=stop.client_order_id),
+        LastCloseRecord(BTC, NOON + 2, "stop", TradeId("2"), TREND),
+        make_fill(3),
+        make_fill(4, Side.SELL, reason="adl"),
+        LastCloseRecord(BTC, NOON + 4, "liquidation", TradeId("4"), None),
     )
-    (trade,) = rows(journal, "SELECT exit_by, exit_reason, exit_order, strategy FROM v_trades")
-    assert trade == {"exit_by": exit_by, "exit_reason": cause, "exit_order": None, "strategy": None}
+    before = rows(journal, "SELECT * FROM v_trades ORDER BY closed_ms")
+    assert [(trade["exit_by"], trade["exit_reason"]) for trade in before] == [("stop_loss", "stop"), ("adl", "adl")]
+    write(
+        journal,
+        make_fill(5),
+        make_fill(6, Side.SELL),
+        LastCloseRecord(BTC, NOON + 6, "foreign", TradeId("6"), None),
+    )
+    after = rows(journal, "SELECT * FROM v_trades ORDER BY closed_ms")
+    assert after[:2] == before
+    assert (after[2]["exit_by"], after[2]["exit_reason"]) == ("foreign", "foreign")
 
 
 def test_an_exit_gives_the_strategys_reason(journal: sqlite3.Connection) -> None:

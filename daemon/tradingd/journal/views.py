@@ -19,18 +19,20 @@ _ORDER_OF_FILL = """coalesce(f.client_order_id, (
         LIMIT 1
     ))"""
 
+# How a trade ended is told by its own closing fill and that fill's order alone: `last_closes` knows the newest close
+# of an instrument only, and a row that once was true must stay so.
 _EXIT_BY = """CASE
         WHEN l.purpose IN ('stop', 'bridge') THEN 'stop_loss'
         WHEN l.purpose IS NOT NULL THEN l.purpose
-        ELSE coalesce(nullif(l.fill_reason, ''), last.cause, 'foreign')
+        ELSE coalesce(nullif(l.fill_reason, ''), 'foreign')
     END"""
 
 _EXIT_REASON = """coalesce(
         nullif(l.order_reason, ''),
         nullif(CASE WHEN json_valid(i.payload_json) THEN json_extract(i.payload_json, '$.reason') END, ''),
+        l.purpose,
         nullif(l.fill_reason, ''),
-        last.cause,
-        ''
+        'foreign'
     )"""
 
 _V_ORDERS = """
@@ -138,8 +140,6 @@ _V_TRADES = f"""
     FROM funded c
     JOIN steps l ON l.sequence = c.closing_fill
     LEFT JOIN intents i ON i.intent_id = l.intent_id
-    LEFT JOIN last_closes last
-        ON last.venue = l.venue AND last.symbol = l.symbol AND last.trade_id = l.trade_id
 """
 
 _V_POSITIONS = """

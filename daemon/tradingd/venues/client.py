@@ -8,7 +8,7 @@ import importlib
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 import msgspec
@@ -19,6 +19,11 @@ from tradingd.ports import Clock, Priority, Random, call_context
 from tradingd.venues.clock import CcxtClock
 from tradingd.venues.reply import current_reply
 from tradingd.venues.transport import never_connected, replace_endpoint
+
+if TYPE_CHECKING:
+    _CcxtClient = Any
+else:
+    _CcxtClient = object  # ccxt's class is named only when a client is built: importing it takes a second
 
 
 class Hooks(Protocol):
@@ -79,6 +84,150 @@ def endpoint_name(method: str, base_url: str, path: str, variant: str) -> str:
     return f"{method} {prefix}/{path}{variant}"
 
 
+class Seams(msgspec.Struct, frozen=True):
+    """What the overrides of one client reach the daemon by. `variant` names dearer calls of a path."""
+
+    hooks: Hooks
+    clock: Clock
+    variant: Callable[[str, dict[str, object]], str]
+    ws_message_interval_s: float
+    timers: list[asyncio.TimerHandle] = []
+
+
+class _Override(_CcxtClient):  # type: ignore[misc]
+    """A share of the overrides, put before ccxt's own class; one underscore keeps ccxt's aliases away from `_seams`."""
+
+    _seams: Seams
+
+
+class _SignedTime(_Override):
+    """Venue time under every signature; ccxt's own clocks stay in real time."""
+
+    def nonce(self) -> int:
+        """The time that is signed: the journalled one where the caller gave one."""
+        context = call_context.get()
+        return self._seams.clock.now_ms() if context is None or context.signed_ms is None else context.signed_ms
+
+
+class _OurBudget(_Override):
+    """Our budget instead of ccxt's own throttler, which knows neither priorities nor the venue's weights."""
+
+    def calculate_rate_limiter_cost(self, api: Any, method: Any, path: Any, params: Any, config: Any = None) -> Any:
+        """ccxt's cost as a number that also tells `throttle` which endpoint it is for."""
+        cost = EndpointCost(super().calculate_rate_limiter_cost(api, method, path, params, config or {}))
+        variant = self._seams.variant(path, params)
+        cost.endpoint = endpoint_name(method, self.urls["api"][api[0]], path, variant)
+        return cost
+
+    async def throttle(self, cost: Any = None) -> None:
+        """Wait for the budget, unless the caller took it already."""
+        context = call_context.get()
+        if context is not None and context.prepaid:
+            context.prepaid = False
+            self._seams.hooks.refuse_banned(cost.endpoint)  # the ban may have come after the budget was taken
+            return
+        priority = Priority.DATA if context is None else context.priority
+        await self._seams.hooks.acquire(cost.endpoint, priority)
+
+
+class _WireRecord(_Override):
+    """What left and what came back over REST, apart from ccxt's exceptions."""
+
+    async def fetch(self, url: Any, method: Any = "GET", headers: Any = None, body: Any = None) -> Any:
+        """Note that the request may reach the wire, unless no connection came about."""
+        sent_ms.set(self._seams.clock.now_ms())
+        reply, context = current_reply.get(), call_context.get()
+        noted = context is not None and not context.posted and method == "POST"
+        if reply is not None:
+            reply.wrote = True
+        if context is not None and noted:
+            context.posted = True
+        try:
+            return await super().fetch(url, method, headers, body)
+        except Exception as error:
+            if never_connected(error.__cause__):
+                if reply is not None:
+                    reply.wrote = False
+                if context is not None and noted:
+                    context.posted = False
+            raise
+
+    def on_rest_response(
+        self, code: Any, reason: Any, url: Any, method: Any, response_headers: Any, response_body: Any, *rest: Any
+    ) -> Any:
+        """Keep status, headers and body as they came; the budget learns from every answer."""
+        body = super().on_rest_response(code, reason, url, method, response_headers, response_body, *rest)
+        if (reply := current_reply.get()) is not None:
+            reply.status, reply.headers, reply.body = code, response_headers, body
+        self._seams.hooks.answered(code, response_headers, body, sent_ms.get())
+        return body
+
+
+class _OurTimers(_Override):
+    """ccxt's timers outlive `close` and would revive the client; kept here to be cancelled."""
+
+    def delay(self, timeout: Any, method: Any, *args: Any) -> Any:
+        """Start a timer of ccxt's, and forget those that are over."""
+        timers, now = self._seams.timers, self.asyncio_loop.time()
+        timers[:] = [timer for timer in timers if not timer.cancelled() and timer.when() > now]
+        timers.append(super().delay(timeout, method, *args))
+        return timers[-1]
+
+    async def keep_alive_listen_key(self, params: Any = None) -> None:
+        """Ours: ccxt renews the key once and never again."""
+
+    async def close(self, clean_instance_data: bool = False) -> None:
+        """Cancel what ccxt started, then close."""
+        for timer in self._seams.timers:
+            timer.cancel()
+        self._seams.timers.clear()
+        await super().close(clean_instance_data)
+
+
+class _Tap(_Override):
+    """Websockets: guarded, paced, and everything that happens on them told to the hooks."""
+
+    def ws_dial_delay(self, url: Any) -> float:
+        """No backoff of ccxt's own: the supervisor has one, and a second would sleep past the venue's return."""
+        return 0.0
+
+    def client(self, url: Any) -> Any:
+        """Guard and pace each new websocket once."""
+        known = url in (self.clients or {})
+        client = super().client(url)
+        if not known:
+            _guard(client, self._seams.hooks)
+            client.throttle = _pacer(self._seams.clock, self._seams.ws_message_interval_s)
+        return client
+
+    def handle_message(self, client: Any, message: Any) -> None:
+        """The tap. ccxt's receive loop dies silently of any exception, so none leaves this method."""
+        hooks = self._seams.hooks
+        try:
+            hooks.frame(client, message)
+        except Exception as error:
+            hooks.bad_frame(client, f"{type(error).__name__}: {error}")
+        try:
+            super().handle_message(client, message)
+        except Exception as error:
+            hooks.bad_frame(client, f"ccxt could not handle a frame: {type(error).__name__}")
+
+    def on_connected(self, client: Any, message: Any = None) -> None:
+        super().on_connected(client, message)
+        self._seams.hooks.connected(client)
+
+    def on_error(self, client: Any, error: Any) -> None:
+        """Only for the client that is current: ccxt would drop its successor on the second call."""
+        if self.clients.get(client.url) is client:
+            super().on_error(client, error)
+        self._seams.hooks.ended(client, plain_failure(str(error)))
+
+    def on_close(self, client: Any, error: Any) -> None:
+        if self.clients.get(client.url) is client:
+            super().on_close(client, error)
+        self._seams.hooks.ended(client, f"closed with code {error}")
+
+
 def build_client(
     setup: ClientSetup,
     session: aiohttp.ClientSession,
@@ -90,156 +239,49 @@ def build_client(
 ) -> Any:
     """A client on `session`; imports ccxt (a second, ten without bytecode). `variant` names dearer calls of a path."""
     logging.getLogger("ccxt").setLevel(logging.WARNING)  # at DEBUG ccxt logs urls with signatures and bodies
-    base = getattr(importlib.import_module("ccxt.pro"), setup.ccxt_id)
+    ccxt_class = getattr(importlib.import_module("ccxt.pro"), setup.ccxt_id)
     install_class_clock(real)
-    timers: list[asyncio.TimerHandle] = []
-
-    class Client(base):  # type: ignore[misc, valid-type]
-        """The overrides; a class per client, since ccxt writes aliases onto the class."""
-
-        milliseconds = staticmethod(real.milliseconds)
-        seconds = staticmethod(real.seconds)
-        microseconds = staticmethod(real.microseconds)
-
-        @staticmethod
-        def uuid22(length: int = 22) -> str:
-            return random.token(length)
-
-        @staticmethod
-        def uuid16(length: int = 16) -> str:
-            return random.token(length)
-
-        @staticmethod
-        def uuid() -> str:
-            return random.token(32)
-
-        def nonce(self) -> int:
-            """The time that is signed: the journalled one where the caller gave one."""
-            context = call_context.get()
-            return clock.now_ms() if context is None or context.signed_ms is None else context.signed_ms
-
-        def calculate_rate_limiter_cost(self, api: Any, method: Any, path: Any, params: Any, config: Any = None) -> Any:
-            """ccxt's cost as a number that also tells `throttle` which endpoint it is for."""
-            cost = EndpointCost(super().calculate_rate_limiter_cost(api, method, path, params, config or {}))
-            cost.endpoint = endpoint_name(method, self.urls["api"][api[0]], path, variant(path, params))
-            return cost
-
-        async def throttle(self, cost: Any = None) -> None:
-            """Our budget instead of ccxt's own throttler, which knows neither priorities nor the venue's weights."""
-            context = call_context.get()
-            if context is not None and context.prepaid:
-                context.prepaid = False
-                hooks.refuse_banned(cost.endpoint)  # the ban may have come after the budget was taken
-                return
-            priority = Priority.DATA if context is None else context.priority
-            await hooks.acquire(cost.endpoint, priority)
-
-        async def fetch(self, url: Any, method: Any = "GET", headers: Any = None, body: Any = None) -> Any:
-            """Note that the request may reach the wire, unless no connection came about."""
-            sent_ms.set(clock.now_ms())
-            reply, context = current_reply.get(), call_context.get()
-            noted = context is not None and not context.posted and method == "POST"
-            if reply is not None:
-                reply.wrote = True
-            if context is not None and noted:
-                context.posted = True
-            try:
-                return await super().fetch(url, method, headers, body)
-            except Exception as error:
-                if never_connected(error.__cause__):
-                    if reply is not None:
-                        reply.wrote = False
-                    if context is not None and noted:
-                        context.posted = False
-                raise
-
-        def on_rest_response(
-            self, code: Any, reason: Any, url: Any, method: Any, response_headers: Any, response_body: Any, *rest: Any
-        ) -> Any:
-            """Keep status, headers and body as they came; the budget learns from every answer."""
-            body = super().on_rest_response(code, reason, url, method, response_headers, response_body, *rest)
-            if (reply := current_reply.get()) is not None:
-                reply.status, reply.headers, reply.body = code, response_headers, body
-            hooks.answered(code, response_headers, body, sent_ms.get())
-            return body
-
-        def delay(self, timeout: Any, method: Any, *args: Any) -> Any:
-            """ccxt's timers outlive `close` and would revive the client; kept here to be cancelled."""
-            timers[:] = [timer for timer in timers if not timer.cancelled() and timer.when() > self.asyncio_loop.time()]
-            timers.append(super().delay(timeout, method, *args))
-            return timers[-1]
-
-        async def keep_alive_listen_key(self, params: Any = None) -> None:
-            """Ours: ccxt renews the key once and never again."""
-
-        def ws_dial_delay(self, url: Any) -> float:
-            """No backoff of ccxt's own: the supervisor has one, and a second would sleep past the venue's return."""
-            return 0.0
-
-        def client(self, url: Any) -> Any:
-            """Guard and pace each new websocket once."""
-            known = url in (self.clients or {})
-            client = super().client(url)
-            if not known:
-                _guard(client, hooks)
-                client.throttle = _pacer(clock, setup.ws_message_interval_s)
-            return client
-
-        def handle_message(self, client: Any, message: Any) -> None:
-            """The tap. ccxt's receive loop dies silently of any exception, so none leaves this method."""
-            try:
-                hooks.frame(client, message)
-            except Exception as error:
-                hooks.bad_frame(client, f"{type(error).__name__}: {error}")
-            try:
-                super().handle_message(client, message)
-            except Exception as error:
-                hooks.bad_frame(client, f"ccxt could not handle a frame: {type(error).__name__}")
-
-        def on_connected(self, client: Any, message: Any = None) -> None:
-            super().on_connected(client, message)
-            hooks.connected(client)
-
-        def on_error(self, client: Any, error: Any) -> None:
-            """Only for the client that is current: ccxt would drop its successor on the second call."""
-            if self.clients.get(client.url) is client:
-                super().on_error(client, error)
-            hooks.ended(client, plain_failure(str(error)))
-
-        def on_close(self, client: Any, error: Any) -> None:
-            if self.clients.get(client.url) is client:
-                super().on_close(client, error)
-            hooks.ended(client, f"closed with code {error}")
-
-        async def close(self, clean_instance_data: bool = False) -> None:
-            for timer in timers:
-                timer.cancel()
-            timers.clear()
-            await super().close(clean_instance_data)
-
-    secrets = setup.credentials
-    exchange = Client(
-        {
-            "session": session,
-            "asyncio_loop": asyncio.get_running_loop(),
-            "apiKey": secrets.api_key.reveal(),
-            "secret": secrets.api_secret.reveal(),
-            **({"password": secrets.api_password.reveal()} if secrets.api_password else {}),
-            "enableRateLimit": True,  # off would bypass the override of throttle too
-            "timeout": round(setup.request_timeout_s * 1000),
-            "timeout_on_exit": 0,
-            "enableLastHttpResponse": False,
-            "enableLastJsonResponse": False,
-            "enableLastResponseHeaders": False,
-            "streaming": {"keepAlive": setup.ping_interval_ms},
-            "verify": False,  # ccxt's own TLS context is not used: the session has its own, which does verify
-            "options": {**setup.options, "recvWindow": setup.receive_window_ms, "maxRetriesOnFailure": 0},
-        }
-    )
+    # A class per client, since ccxt writes aliases onto it; what it needs stands there before ccxt's __init__ runs.
+    parts = (_SignedTime, _OurBudget, _WireRecord, _OurTimers, _Tap, ccxt_class)
+    seams = Seams(hooks, clock, variant, setup.ws_message_interval_s)
+    client_class: Any = type("Client", parts, {"_seams": seams, **_static_overrides(real, random)})
+    exchange = client_class(_ccxt_config(setup, session))
     exchange.has["fetchCurrencies"] = False  # its endpoint lives on another host and fails with another key rule
     if setup.endpoint is not None:
         exchange.urls = replace_endpoint(exchange.urls, setup.endpoint)
     return exchange
+
+
+def _static_overrides(real: CcxtClock, random: Random) -> dict[str, object]:
+    """Clocks and random ids, which ccxt asks the class for."""
+    return {
+        "milliseconds": staticmethod(real.milliseconds),
+        "seconds": staticmethod(real.seconds),
+        "microseconds": staticmethod(real.microseconds),
+        "uuid": staticmethod(lambda: random.token(32)),
+        "uuid16": staticmethod(lambda length=16: random.token(length)),
+        "uuid22": staticmethod(lambda length=22: random.token(length)),
+    }
+
+
+def _ccxt_config(setup: ClientSetup, session: aiohttp.ClientSession) -> dict[str, object]:
+    secrets = setup.credentials
+    return {
+        "session": session,
+        "asyncio_loop": asyncio.get_running_loop(),
+        "apiKey": secrets.api_key.reveal(),
+        "secret": secrets.api_secret.reveal(),
+        **({"password": secrets.api_password.reveal()} if secrets.api_password else {}),
+        "enableRateLimit": True,  # off would bypass the override of throttle too
+        "timeout": round(setup.request_timeout_s * 1000),
+        "timeout_on_exit": 0,
+        "enableLastHttpResponse": False,
+        "enableLastJsonResponse": False,
+        "enableLastResponseHeaders": False,
+        "streaming": {"keepAlive": setup.ping_interval_ms},
+        "verify": False,  # ccxt's own TLS context is not used: the session has its own, which does verify
+        "options": {**setup.options, "recvWindow": setup.receive_window_ms, "maxRetriesOnFailure": 0},
+    }
 
 
 def install_class_clock(real: CcxtClock) -> None:

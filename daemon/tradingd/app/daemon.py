@@ -13,7 +13,7 @@ from tradingd import __version__
 from tradingd.app.compose import ban_saver
 from tradingd.app.core import Core
 from tradingd.app.machine import MachineClock, MachineRandom, pid
-from tradingd.app.sim_venue import SimVenue
+from tradingd.app.sim_venue import SimVenue, SimVenueRefused
 from tradingd.app.venue_session import VenueRefused
 from tradingd.config import Settings
 from tradingd.config.credentials import Credentials
@@ -162,7 +162,7 @@ class Daemon:
             await self._clock.sleep(SIM_CLOCK_PROBE_S)
             try:
                 finished = (await sim.read_clock()).finished
-            except (OSError, TimeoutError, aiohttp.ClientError):
+            except (OSError, TimeoutError, aiohttp.ClientError, SimVenueRefused):
                 continue  # the streams tell of a venue that is gone
             supervisor = self.core.sessions[name].supervisor
             if finished and supervisor is not None:

@@ -159,7 +159,7 @@ async def _first_reading(sim: SimVenue) -> Reading:
     """The venue's time, without which nothing can begin; raises SimVenueRefused."""
     try:
         return await sim.read_clock()
-    except (OSError, TimeoutError, aiohttp.ClientError, ValueError, KeyError) as error:
+    except (OSError, TimeoutError, aiohttp.ClientError, ValueError) as error:
         why = plain_failure(str(error)) or type(error).__name__
         raise SimVenueRefused(
             f"no built-in {sim.id} at {sim.endpoint}: {why}. Start it there (`tradingd venue {sim.id} --port N`), or "

@@ -1,16 +1,17 @@
 """The built-in venue's process in sim mode: attach to a living one, else start it; it outlives a killed daemon."""
 
 import asyncio
-import json
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Annotated, TypeVar
 
 import aiohttp
 import msgspec
 
 from tradingd.config import Settings, VenueSettings
-from tradingd.domain.errors import TradingdError
+from tradingd.domain.errors import TradingdError, quoted
 from tradingd.domain.ids import VenueId
 from tradingd.ports import Clock
 
@@ -19,10 +20,43 @@ STOP_TIMEOUT_S = 5.0
 NOTE_FILE = "venue.json"
 CANNOT_LISTEN = 69
 """The exit status of `tradingd venue` when its port is taken."""
+LAST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999, beyond which no calendar is of use."""
+
+T = TypeVar("T")
 
 
 class SimVenueRefused(TradingdError):
     """The built-in venue cannot be had; the text carries what its process said (exit status 78)."""
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What a venue process leaves beside its ledger for whoever wants to attach."""
+
+    endpoint: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What a venue process says of itself."""
+
+    venue: str
+
+
+class Time(msgspec.Struct, frozen=True):
+    """What a venue process says of its clock."""
+
+    now_ms: Annotated[int, msgspec.Meta(ge=0, le=LAST_MS)]
+    speed: Annotated[float, msgspec.Meta(gt=0)]
+    stands_still: bool
+    finished: bool
+
+
+def parsed(kind: type[T], answer: bytes) -> T | None:
+    """A note, or an answer, as what it should be; None where it is not: any program may listen on a port."""
+    try:
+        return msgspec.json.decode(answer, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -55,18 +89,19 @@ class SimVenue:
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STOP_TIMEOUT_S))
 
     async def read_clock(self) -> Reading:
-        """Ask for the time; raises OSError or aiohttp.ClientError when the process does not answer."""
+        """Ask for the time; raises OSError or aiohttp.ClientError when the process does not answer, and SimVenueRefused
+        when what answers is no venue of ours."""
         began = self._clock.monotonic()
         async with self._session.get(f"{self.endpoint}/_venue/clock") as response:
-            answer = await response.json()
+            answer = await response.read()
         ended = self._clock.monotonic()
-        return Reading(
-            now_ms=int(answer["now_ms"]),
-            speed=float(answer["speed"]),
-            stands_still=bool(answer["stands_still"]),
-            finished=bool(answer["finished"]),
-            at=(began + ended) / 2,
-        )
+        time = parsed(Time, answer)
+        if time is None:
+            raise SimVenueRefused(
+                f"{self.endpoint} answers, but is no tradingd venue: {quoted(answer)}. Correct venues.{self.id}."
+                f"endpoint, or remove it: a built-in {self.id} is started then."
+            )
+        return Reading(time.now_ms, time.speed, time.stands_still, time.finished, at=(began + ended) / 2)
 
     async def set_speed(self, speed: float) -> None:
         """Let venue time run faster, or at its own pace again."""
@@ -85,20 +120,21 @@ class SimVenue:
 
 async def living(settings: Settings, venue: VenueId) -> str | None:
     """The endpoint of the venue process that left its note, if it still answers."""
-    note = state_dir(settings, venue) / NOTE_FILE
     try:
-        endpoint = str(json.loads(note.read_bytes())["endpoint"])
-    except (OSError, ValueError, KeyError):
+        note = parsed(Note, (state_dir(settings, venue) / NOTE_FILE).read_bytes())
+    except OSError:
+        return None
+    if note is None:
         return None
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
-            session.get(f"{endpoint}/_venue/health") as response,
+            session.get(f"{note.endpoint}/_venue/health") as response,
         ):
-            health = await response.json()
-            return endpoint if health.get("name") == venue or health.get("venue") == venue else None
+            health = parsed(Health, await response.read())
     except (aiohttp.ClientError, OSError, ValueError, TimeoutError):
         return None
+    return note.endpoint if health is not None and health.venue == venue else None
 
 
 async def stop_living(settings: Settings, venue: VenueId) -> None:
@@ -106,11 +142,10 @@ async def stop_living(settings: Settings, venue: VenueId) -> None:
     endpoint = await living(settings, venue)
     if endpoint is None:
         return
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STOP_TIMEOUT_S)) as session,
-        session.post(f"{endpoint}/_venue/stop"),
-    ):
-        pass
+    # how it answers does not matter: whether it is gone is looked at below
+    with suppress(aiohttp.ClientError, OSError, TimeoutError):
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STOP_TIMEOUT_S)) as session:
+            await session.post(f"{endpoint}/_venue/stop")
     for _ in range(round(STOP_TIMEOUT_S / 0.05)):
         if await living(settings, venue) is None:
             return

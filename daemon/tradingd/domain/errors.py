@@ -3,6 +3,8 @@
 import re
 from enum import StrEnum
 
+QUOTED_CHARACTERS = 80
+
 _NOT_CONNECTED = re.compile(r"Cannot connect to host (\S+) ssl:\S+ \[(.*)\]")
 
 
@@ -70,6 +72,15 @@ def plain_failure(text: str) -> str:
 def _plain_connection(match: re.Match[str]) -> str:
     host, why = match[1], match[2]
     return f"{host} does not answer" if "Connect call failed" in why else f"{host} cannot be reached: {why}"
+
+
+def quoted(answer: bytes | str) -> str:
+    """The begin of an answer that nobody understands, on one line and safe for a terminal."""
+    text = answer[: 4 * QUOTED_CHARACTERS]
+    text = " ".join((text.decode(errors="replace") if isinstance(text, bytes) else text).split())
+    if not text:
+        return "an empty answer"
+    return repr(text if len(text) <= QUOTED_CHARACTERS else f"{text[:QUOTED_CHARACTERS]}…")
 
 
 class Severity(StrEnum):

@@ -8,11 +8,16 @@ from tests.execution.fakes import VirtualClock
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.app.tasks import Tasks
 from tradingd.domain.errors import JournalError, VenueBanned, VenueError, VenueUnreachable
+from tradingd.domain.records import JobRecord
+
+
+def forget(record: JobRecord) -> None:
+    """For those who do not ask what was recorded."""
 
 
 @in_virtual_time
 async def test_a_job_runs_each_interval_and_never_twice_at_once():
-    tasks = Tasks(VirtualClock())
+    tasks = Tasks(VirtualClock(), forget)
     began: list[float] = []
     running = most = 0
 
@@ -38,7 +43,7 @@ async def test_a_job_runs_each_interval_and_never_twice_at_once():
 )
 @in_virtual_time
 async def test_a_venue_or_a_journal_that_fails_does_not_end_a_job(error):
-    tasks = Tasks(VirtualClock())
+    tasks = Tasks(VirtualClock(), forget)
     runs = 0
 
     async def job() -> None:
@@ -55,7 +60,7 @@ async def test_a_venue_or_a_journal_that_fails_does_not_end_a_job(error):
 
 @in_virtual_time
 async def test_the_first_fault_of_ours_is_what_ends_the_daemon():
-    tasks = Tasks(VirtualClock())
+    tasks = Tasks(VirtualClock(), forget)
 
     async def job() -> None:
         raise KeyError("ours")
@@ -74,7 +79,7 @@ async def test_the_first_fault_of_ours_is_what_ends_the_daemon():
 
 @in_virtual_time
 async def test_stopping_cancels_and_waits_and_is_no_failure():
-    tasks = Tasks(VirtualClock())
+    tasks = Tasks(VirtualClock(), forget)
     ended = []
 
     async def forever() -> None:
@@ -88,3 +93,41 @@ async def test_stopping_cancels_and_waits_and_is_no_failure():
     await tasks.stop()
     assert ended == [True]
     assert not tasks.failed.done()
+
+
+@in_virtual_time
+async def test_the_last_run_of_a_job_is_recorded_at_most_once_a_minute():
+    clock = VirtualClock()
+    records: list[JobRecord] = []
+    tasks = Tasks(clock, records.append)
+
+    async def job() -> None:
+        return
+
+    began_ms = clock.now_ms()
+    tasks.every("often", 1.0, job)
+    tasks.every("seldom", 90.0, job)
+    await asyncio.sleep(185)
+    await tasks.stop()
+    seen = {name: [each.last_run_ms - began_ms for each in records if each.name == name] for name in ("often", "seldom")}
+    assert seen == {"often": [1_000, 61_000, 121_000, 181_000], "seldom": [90_000, 180_000]}
+    assert {(each.ok, each.detail) for each in records} == {(True, "")}
+
+
+@in_virtual_time
+async def test_a_failure_between_two_records_is_told_by_the_next():
+    clock = VirtualClock()
+    records: list[JobRecord] = []
+    tasks = Tasks(clock, records.append)
+    runs = 0
+
+    async def job() -> None:
+        nonlocal runs
+        runs += 1
+        if runs in (5, 7):
+            raise VenueUnreachable(f"reset in run {runs}")
+
+    tasks.every("job", 1.0, job)
+    await asyncio.sleep(125)
+    await tasks.stop()
+    assert [(each.ok, each.detail) for each in records] == [(True, ""), (False, "reset in run 7"), (True, "")]

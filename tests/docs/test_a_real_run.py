@@ -205,3 +205,8 @@ def test_each_intent_has_one_outcome_and_each_order_its_chain(run: Run) -> None:
         "LEFT JOIN decisions d ON d.key = i.decision WHERE d.key IS NULL AND o.reason NOT LIKE '%operator%'"
     )
     assert loose == []
+
+
+def test_the_last_run_of_each_timed_job_is_in_the_journal(run: Run) -> None:
+    jobs = run.rows("SELECT name, ok, detail FROM jobs WHERE last_run_ms > 0")
+    assert {("tick", 1, ""), ("health", 1, ""), ("candle check", 1, "")} <= set(jobs)

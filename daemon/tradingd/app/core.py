@@ -20,7 +20,7 @@ from tradingd.domain.errors import JournalError, JournalRefused, Severity, Venue
 from tradingd.domain.events import Event, IncidentRaised, IntentDenied
 from tradingd.domain.ids import Epoch, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
-from tradingd.domain.records import BootRecord, Recovered
+from tradingd.domain.records import BootRecord, JobRecord, Recovered
 from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.feeds.account_feed import AccountFeed
 from tradingd.feeds.candle_feed import CandleFeed, CandleFeedSettings
@@ -76,7 +76,7 @@ class Core:
         self._clock = clock
         self._random = random
         self._speed = settings.daemon.speed if settings.mode == "sim" else 1
-        self.tasks = Tasks(clock)
+        self.tasks = Tasks(clock, self._record_job)
         self.bus = Bus(self._on_handler_fault)
         self.limiter = limiter
         self.execution: Execution = build_execution(
@@ -216,6 +216,10 @@ class Core:
             raise VenueError(f"the account cannot be compared with the journal's: {error}", transient=True) from error
 
     # --- jobs -----------------------------------------------------------------------------------------------------
+
+    def _record_job(self, record: JobRecord) -> None:
+        if self.execution.recorder.journal_writable:  # the next run will tell again: nothing to hold for it
+            self.execution.recorder.submit((record,), durable=False)
 
     async def _each_ready(self, job: Callable[[VenueSession], Awaitable[object]]) -> None:
         for session in self.sessions.values():

@@ -17,14 +17,15 @@ from tradingd.domain.records import CommandRecord
 from tradingd.gateway.control import ControlServer
 
 Done = subprocess.CompletedProcess[str]
+ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith(("TRADINGD", "NO_COLOR"))}
+"""The environment without what tradingd would take from it."""
 
 
 def tradingd(*words: str, env: dict[str, str] | None = None, cwd: Path | None = None, **options: Any) -> Done:
     """Run `python -m tradingd` and wait for it."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("TRADINGD", "NO_COLOR"))}
     return subprocess.run(
         [sys.executable, "-m", "tradingd", *words],
-        env=environ | (env or {}),
+        env=ENVIRON | (env or {}),
         cwd=cwd,
         text=True,
         timeout=60,

@@ -30,6 +30,24 @@ async def test_opening_asks_for_the_exchange_info_and_nothing_else(bench: Bench)
     assert bench.proxy.names() == ["GET /fapi/v1/exchangeInfo"]
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("<html>\n soon " + "x" * 90, "binance answered what is no list of instruments: '<html> soon xxx"),
+        ("[]", "binance answered what is no list of instruments: '[]'"),
+        ('{"code":0}', "binance answered what is no list of instruments: '{\"code\":0}'"),
+        ('{"symbols":[{"symbol":"BTCU', "binance answered what is no list of instruments: '{\"symbols\":[{"),
+        ("", "binance answered what is no list of instruments: an empty answer"),
+        ('{"timezone":"UTC","symbols":[]}', "binance: the venue lists no USDT perpetual"),
+    ],
+)
+async def test_what_is_no_list_of_instruments_is_quoted(bench: Bench, body: str, told: str) -> None:
+    bench.proxy.faults["GET /fapi/v1/exchangeInfo"] = answer(200, body)
+    with pytest.raises(VenueUnreachable) as raised:
+        await bench.build().open(bench.sink)
+    assert str(raised.value).startswith(told) and len(str(raised.value)) < 160
+
+
 async def test_the_rules_are_the_venues_own_filters(bench: Bench) -> None:
     venue = await bench.open()
     rules = venue.instruments[BTC]

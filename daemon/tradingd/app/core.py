@@ -51,6 +51,12 @@ class PinnedStore(Store, Protocol):
         ...
 
 
+def endpoint_pin(settings: Settings, venue: str) -> dict[str, str]:
+    """Where a venue's orders go, pinned: a journal is never continued against another place."""
+    own = "built-in" if settings.mode == "sim" else settings.mode
+    return {f"endpoint.{venue}": settings.venues[venue].endpoint or own}
+
+
 class Core:
     """Owns everything between a venue's pushes and its orders, for one run."""
 
@@ -209,7 +215,8 @@ class Core:
 
     async def _pin_account(self, venue: VenueId, account_id: str) -> None:
         try:
-            await self._store.pin({f"account.{venue}": account_id}, self._clock.wall_ms())
+            pins = {**endpoint_pin(self.settings, venue), f"account.{venue}": account_id}
+            await self._store.pin(pins, self._clock.wall_ms())
         except JournalRefused:
             raise
         except JournalError as error:

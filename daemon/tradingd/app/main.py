@@ -9,6 +9,7 @@ import aiohttp
 import structlog
 
 from tradingd.app import sim_venue
+from tradingd.app.core import endpoint_pin
 from tradingd.app.daemon import Daemon
 from tradingd.app.machine import MachineClock, MachineRandom, environment
 from tradingd.app.sim_venue import Reading, SimVenue, SimVenueRefused
@@ -68,9 +69,11 @@ async def _run(
             log.warning("credentials_from_environment", reason=warning)
     if fresh:
         await _discard(settings)
-    store = await open_journal(
-        settings.journal_path, mode=settings.mode, now_ms=clock.wall_ms(), pins=_endpoint_pins(settings)
-    )
+    # pinned with the account, once the venue has answered: a typo in an endpoint must not be kept
+    expected = {
+        name: value for venue in settings.enabled_venues for name, value in endpoint_pin(settings, venue).items()
+    }
+    store = await open_journal(settings.journal_path, mode=settings.mode, now_ms=clock.wall_ms(), expected=expected)
     sims: dict[VenueId, SimVenue] = {}
     try:
         spool = Spool(settings.journal_path.with_name(settings.journal_path.name + ".spool"))
@@ -130,12 +133,6 @@ def _listen_to_signals(daemon: Daemon) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, daemon.request_stop, f"got {number.name}")
-
-
-def _endpoint_pins(settings: Settings) -> dict[str, str]:
-    """Where each venue's orders go, pinned: a journal is never continued against another place."""
-    own = "built-in" if settings.mode == "sim" else settings.mode
-    return {f"endpoint.{name}": venue.endpoint or own for name, venue in settings.enabled_venues.items()}
 
 
 async def _sim_venues(settings: Settings, clock: MachineClock) -> dict[VenueId, SimVenue]:

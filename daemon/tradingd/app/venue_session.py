@@ -130,6 +130,11 @@ class VenueSession:
                 if not self._execution.router.is_ready(self.id):
                     return
 
+    def _tell_not_reached(self, attempt: int, error: VenueError) -> None:
+        what = "the network" if self.settings.endpoint is None else f"venues.{self.id}.endpoint"
+        reason = f"{str(error).rstrip('.')}; tried again; check {what}"
+        log.warning("venue_not_reached", venue=self.id, attempt=attempt, reason=reason)
+
     async def _open(self, sink: VenueSink) -> None:
         attempt = 0
         while True:
@@ -139,7 +144,7 @@ class VenueSession:
             except VenueError as error:
                 attempt += 1
                 self._execution.router.mark(self.id, VenueState.DOWN, str(error))
-                log.warning("venue_not_reached", venue=self.id, attempt=attempt, reason=str(error))
+                self._tell_not_reached(attempt, error)
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
         # thousands of market records that live for ever: a full collection over them would stall the loop
         gc.collect()
@@ -191,7 +196,7 @@ class VenueSession:
                     ) from error
                 attempt += 1
                 self._execution.router.mark(self.id, VenueState.DOWN, str(error))
-                log.warning("venue_not_reached", venue=self.id, attempt=attempt, reason=str(error))
+                self._tell_not_reached(attempt, error)
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
 
     async def _try_recover(self) -> None:

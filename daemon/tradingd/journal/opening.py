@@ -26,12 +26,13 @@ CHECKED_BYTES = 64 * 1024 * 1024
 _RESTORE = "Restore a backup (*.backup beside it), or move the file away and start with an empty journal."
 
 
-async def open_journal(path: Path, *, mode: str, now_ms: int, pins: Mapping[str, str] | None = None) -> SqliteStore:
+async def open_journal(path: Path, *, mode: str, now_ms: int, expected: Mapping[str, str] | None = None) -> SqliteStore:
     """Check, migrate and open the journal for writing; raises JournalRefused.
 
-    `pins`: `endpoint.<venue>` and `account.<venue>` as far as they are known by now; the rest through `store.pin`.
+    `expected`: `endpoint.<venue>` and the like, refused where they are pinned otherwise; what is not pinned yet is
+    pinned through `store.pin`, once the venue has answered: a typo must not be kept.
     """
-    release = prepare(path, mode=mode, now_ms=now_ms, pins=pins)
+    release = prepare(path, mode=mode, now_ms=now_ms, expected=expected)
     try:
         return await SqliteStore.connect(path, release)
     except BaseException:
@@ -50,15 +51,24 @@ def open_inline(path: Path, *, mode: str, now_ms: int, pins: Mapping[str, str] |
 
 
 def prepare(
-    path: Path, *, mode: str, now_ms: int, pins: Mapping[str, str] | None = None, scripts: Path | None = None
+    path: Path,
+    *,
+    mode: str,
+    now_ms: int,
+    pins: Mapping[str, str] | None = None,
+    expected: Mapping[str, str] | None = None,
+    scripts: Path | None = None,
 ) -> Callable[[], None]:
-    """Lock, check, migrate and pin the journal at `path`; returns what releases the lock. Raises JournalRefused."""
+    """Lock, check, migrate and pin the journal at `path`; returns what releases the lock. Raises JournalRefused.
+
+    `pins` are checked and, with the mode, written; `expected` are checked only.
+    """
     wanted = {"mode": mode, **(pins or {})}
     _check_place(path)
     release = _lock(path)
     try:
         _create(path)
-        _check_content(path, wanted)
+        _check_content(path, {**wanted, **(expected or {})})
         migrate(path, scripts or migrations_path(), now_ms)
         _pin(path, wanted, now_ms)
     except BaseException:

@@ -20,7 +20,7 @@ from tradingd.domain.account import (
     VenueOrder,
 )
 from tradingd.domain.candles import Candle
-from tradingd.domain.errors import TradingdError, VenueBanned, VenueError, VenueUnreachable, plain_failure
+from tradingd.domain.errors import TradingdError, VenueBanned, VenueError, VenueUnreachable, plain_failure, quoted
 from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.orders import Fill, Order, OrderRequest
@@ -42,7 +42,7 @@ from tradingd.venues.clock import ccxt_clock
 from tradingd.venues.dialect import Dialect, Params
 from tradingd.venues.error_map import ban_until_ms, bans_orders_only, classify_cancel, classify_submit, read_error
 from tradingd.venues.quirks import Quirks
-from tradingd.venues.reply import Reply, current_reply, redact
+from tradingd.venues.reply import Reply, current_reply, lists_something, redact
 from tradingd.venues.streams import ACCOUNT, CANDLES, Streams
 from tradingd.venues.translate import Book
 from tradingd.venues.transport import check_endpoint, open_session
@@ -182,7 +182,9 @@ class CcxtVenue:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise VenueUnreachable(f"{self.id}: instruments cannot be read ({type(error).__name__})") from None
         if not rules:
-            raise VenueUnreachable(f"{self.id}: the venue lists no USDT perpetual")
+            if lists_something(reply.body):
+                raise VenueUnreachable(f"{self.id}: the venue lists no USDT perpetual")
+            raise VenueUnreachable(f"{self.id} answered what is no list of instruments: {quoted(reply.body)}")
         if self._account_known:
             rules = await self._dialect.complete_rules(self, rules)
         self._book.replace(rules)

@@ -72,6 +72,15 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return text
 
 
+def lists_something(body: str) -> bool:
+    """Whether `body` is a JSON object that holds a list or an object, be they empty, as every list of instruments is."""
+    try:
+        table = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return False
+    return isinstance(table, dict) and any(isinstance(value, list | dict) for value in table.values())
+
+
 @contextmanager
 def readable(what: str) -> Iterator[None]:
     """Turn the failure to read an answer into VenueUnreachable: rubbish is no evidence of anything."""

@@ -1,4 +1,4 @@
-"""`tradingd run` with an endpoint that is a typo: what it says, and that the journal does not keep it. Real processes."""
+"""`tradingd run` with a typo in the endpoint: what it says, and that the journal does not keep it. Real processes."""
 
 import signal
 import sqlite3

@@ -13,13 +13,19 @@ from tradingd.cli import config_command
 from tradingd.config import load_settings
 from tradingd.config.resources import default_config_path
 
+PLUGIN = "from tradingd.strategy import Strategy\n\n\nclass Trend(Strategy):\n    stake: float = 0.1\n"
+
 
 @pytest.fixture
 def command(tmp_path, capsys, monkeypatch):
-    """Runs `config` with arguments on a text; gives (exit status, stdout, stderr)."""
+    """Runs `config` with arguments on a text and the plugin it names; gives (exit status, stdout, stderr)."""
 
-    def _command(*arguments: str, text: str = GOOD) -> tuple[int, str, str]:
+    def _command(*arguments: str, text: str = GOOD, plugin: str | None = PLUGIN) -> tuple[int, str, str]:
         (tmp_path / "config.toml").write_text(text)
+        (tmp_path / "strategies").mkdir(mode=0o755, exist_ok=True)
+        (tmp_path / "strategies" / "trend.py").unlink(missing_ok=True)
+        if plugin is not None:
+            (tmp_path / "strategies" / "trend.py").write_text(plugin)
         monkeypatch.chdir(tmp_path)
         parser = argparse.ArgumentParser()
         config_command.add_parser(parser.add_subparsers())
@@ -87,3 +93,47 @@ def test_reading_the_settings_imports_neither_ccxt_nor_a_database():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_check_loads_the_plugins_as_run_does(command, tmp_path):
+    status, out, err = command("check", plugin=None)
+    assert (status, out) == (78, "")
+    assert "config.toml:3:1" in err and "trend" in err and err.endswith("1 problem; nothing was started\n")
+    status, out, err = command("check", text=GOOD.replace("stake", "steak"))
+    assert (status, out) == (78, "")
+    assert "config.toml:5:1: steak is not a parameter of Trend" in err and "nearest: stake" in err
+    status, out, err = command("check", plugin=PLUGIN + "    def\n")
+    assert (status, out) == (78, "") and "trend.py:6" in err
+
+
+def test_check_json_is_one_array_of_problems(command, monkeypatch):
+    assert command("check", "--json") == (0, "[]\n", "")
+    monkeypatch.setenv("TRADINGD__LOG__LEVEL", "loud")
+    status, out, err = command("check", "--json", text=GOOD.replace("leverage", "leverge"))
+    assert (status, err) == (78, "")
+    first, second = json.loads(out)
+    assert first.pop("allowed").startswith("candles, credentials_file, enabled")
+    assert first == {
+        "place": "config.toml:2:1",
+        "file": "config.toml",
+        "line": 2,
+        "column": 1,
+        "message": "unknown key 'leverge' in [venues.binance]",
+        "nearest": "leverage",
+    }
+    assert second == {
+        "place": "environment variable TRADINGD__LOG__LEVEL",
+        "file": None,
+        "line": None,
+        "column": None,
+        "message": "log.level is 'loud'",
+        "allowed": "debug, info, warning, error",
+        "nearest": None,
+    }
+    monkeypatch.delenv("TRADINGD__LOG__LEVEL")
+    status, out, _ = command("check", "--json", plugin=None)
+    (missing,) = json.loads(out)
+    assert status == 78 and (missing["file"], missing["line"]) == ("config.toml", 3)
+    status, out, _ = command("check", "--json", "--config", "none.toml")
+    (missing,) = json.loads(out)
+    assert status == 78 and (missing["file"], missing["line"]) == ("none.toml", None)

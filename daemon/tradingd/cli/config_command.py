@@ -4,11 +4,13 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tradingd.config import EXIT_STATUS, ConfigError, Settings, load_settings
+from tradingd.config import EXIT_STATUS, ConfigError, Position, Problem, Settings, load_settings
 from tradingd.config.schema import json_schema
 from tradingd.config.show import as_toml, rows
+from tradingd.config.source import VARIABLE
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -23,7 +25,8 @@ def add_parser(subparsers: "Subparsers") -> None:
     for action in (check, show):
         # SUPPRESS: where the main parser has the same option, what was given there stands.
         action.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="default: ./config.toml")
-    show.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON array")
+    check.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON array of the problems")
+    show.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON array of the settings")
     actions.add_parser("schema", help="print the JSON schema of config.toml")
 
 
@@ -32,20 +35,61 @@ def run(args: argparse.Namespace) -> int:
     if args.config_action == "schema":
         print(json.dumps(json_schema(), indent=2))
         return 0
-    try:
-        settings = load_settings(getattr(args, "config", None), os.environ)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        count = len(error.problems)
-        print(f"\n{count} problem{'s' if count > 1 else ''}; nothing was started", file=sys.stderr)
-        return EXIT_STATUS
+    path, as_json = getattr(args, "config", None), getattr(args, "json", False)
     if args.config_action == "check":
-        print(_summary(settings))
-    elif getattr(args, "json", False):
+        return _check(path, as_json=as_json)
+    try:
+        settings = load_settings(path, os.environ)
+    except ConfigError as error:
+        return _refuse(error.problems)
+    if as_json:
         print(json.dumps([_row(*row) for row in rows(settings)], ensure_ascii=False))
     else:
         print(as_toml(settings))
     return 0
+
+
+def _check(path: str | None, *, as_json: bool) -> int:
+    """Everything that `run` would refuse, the plugins and their parameters too."""
+    # loading plugins needs more than the settings, and `config show` is to be quick
+    from tradingd.strategy.loader import PluginsRefused, load_strategies
+    from tradingd.strategy.timer import SignalTimer
+
+    problems: Sequence[Problem] = ()
+    try:
+        settings = load_settings(path, os.environ)
+        load_strategies(settings, SignalTimer())
+    except (ConfigError, PluginsRefused) as error:
+        problems = error.problems
+    if as_json:
+        print(json.dumps([_problem(problem) for problem in problems], ensure_ascii=False))
+        return EXIT_STATUS if problems else 0
+    if problems:
+        return _refuse(problems)
+    print(_summary(settings))
+    return 0
+
+
+def _refuse(problems: Sequence[Problem]) -> int:
+    print(*problems, sep="\n", file=sys.stderr)
+    count = len(problems)
+    print(f"\n{count} problem{'s' if count > 1 else ''}; nothing was started", file=sys.stderr)
+    return EXIT_STATUS
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    """One problem as a program reads it; `file`, `line` and `column` are null where `place` is no place in a file."""
+    at = problem.place
+    file = at.file if isinstance(at, Position) else None if at.startswith(VARIABLE) else at
+    return {
+        "place": str(at),
+        "file": file,
+        "line": at.line if isinstance(at, Position) else None,
+        "column": at.column if isinstance(at, Position) else None,
+        "message": problem.message,
+        "allowed": problem.allowed,
+        "nearest": problem.nearest,
+    }
 
 
 def _row(path: tuple[str | int, ...], value: object, origin: str) -> dict[str, object]:

@@ -12,6 +12,8 @@ from tradingd.config.locate import Located, Path, Span, locate
 from tradingd.config.problems import ConfigError, Position, Problem, is_secret_name, is_secret_value, nearest
 
 ENV_PREFIX = "TRADINGD__"
+VARIABLE = "environment variable "
+"""How a place begins that is a variable."""
 MAX_FILE_BYTES = 1_000_000
 _AT = re.compile(r"\(at (?:line (\d+), column (\d+)|end of document)\)")
 
@@ -53,7 +55,7 @@ class Source:
         """Where the value (or key) at `path` stands; for what is absent, the nearest table or array around it."""
         value = self.env_of(path) or self._env_inside(path)
         if value:
-            return f"environment variable {value.variable}"
+            return f"{VARIABLE}{value.variable}"
         for depth in range(len(path), 0, -1):
             near = path[:depth]
             prefer_key = of_key or depth < len(path)
@@ -189,7 +191,7 @@ def _apply_environment(source: Source, environ: Mapping[str, str], problems: Pro
             continue
         text = environ[variable]
         parts = variable.removeprefix(ENV_PREFIX).split("__")
-        place = f"environment variable {variable}"
+        place = f"{VARIABLE}{variable}"
         if len(parts) < 2 or not all(parts):
             form = f"{ENV_PREFIX}SECTION__KEY, e.g. {ENV_PREFIX}DAEMON__SPEED"
             problems.add(Problem("it names no setting", place, form))
@@ -211,7 +213,7 @@ def _set(source: Source, parts: list[str], value: EnvValue, problems: Problems) 
         inner = table.setdefault(name, {})
         if not isinstance(inner, dict):
             message = f"{'.'.join(map(str, path))} is a value, nothing can be set inside it"
-            problems.add(Problem(message, f"environment variable {value.variable}"))
+            problems.add(Problem(message, f"{VARIABLE}{value.variable}"))
             return
         table = inner
 

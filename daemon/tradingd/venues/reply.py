@@ -73,7 +73,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def lists_something(body: str) -> bool:
-    """Whether `body` is a JSON object that holds a list or an object, be they empty, as every list of instruments is."""
+    """Whether `body` is a JSON object with a list or an object in it, even an empty one, as instruments come in."""
     try:
         table = msgspec.json.decode(body)
     except msgspec.DecodeError:

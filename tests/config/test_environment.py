@@ -54,6 +54,27 @@ def test_an_error_names_the_variable(refused, name, value, said):
     assert said in text
 
 
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("TRADINGD_RISK__MAX_LEVERGE", "TRADINGD__RISK__MAX_LEVERGE"),
+        ("TRADINGD_RISK_MAX__LEVERAGE", None),
+        ("TRADINGD_BINANCE__API_SECRET", "TRADINGD_BINANCE_API_SECRET"),
+        ("TRADINGD_VENUES__BINANCE__LEVERAGE", "TRADINGD__VENUES__BINANCE__LEVERAGE"),
+    ],
+)
+def test_a_variable_with_an_underscore_too_few_is_not_passed_over(refused, name, nearest):
+    text = refused(**{name: "7f3a"})
+    assert text.startswith(f"environment variable {name}: it sets nothing")
+    assert "allowed: TRADINGD__SECTION__KEY, e.g. TRADINGD__DAEMON__SPEED; TRADINGD_<VENUE>_API_KEY" in text
+    assert "7f3a" not in text
+    assert (text.split("nearest: ")[1:] or [None])[0] == nearest
+
+
+def test_credentials_and_variables_of_others_are_left_alone(load):
+    load(TRADINGD_BINANCE_API_KEY="k", TRADINGD_ARGS="--fresh", MY_TRADINGD__X="1", TRADINGD="x")
+
+
 def test_every_value_knows_its_origin(load, tmp_path):
     loaded = load(TRADINGD__LOG__LEVEL="debug")
     assert loaded.origin(("venues", "binance", "leverage")) == f"{tmp_path}/tradingd.toml line 2"

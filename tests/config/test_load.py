@@ -215,3 +215,18 @@ def test_whatever_is_done_to_the_file_it_loads_or_is_a_config_error(start: int, 
             assert error.problems and all(problem.message for problem in error.problems)
         else:
             assert loaded.enabled_venues
+
+
+@pytest.mark.parametrize(
+    ("elements", "count"),
+    [('["BTC"]', 1), ('["BTC", 7]', 2), ('["BTC/USDT:USDT@binance", "x"]', 1), ("[]", 1), ("[[]]", 1)],
+)
+def test_a_bad_element_is_told_without_its_array(refused, elements, count):
+    told = refused(GOOD.replace('["BTC/USDT:USDT@binance"]', elements))
+    assert told.count("allowed:") == count, told
+    assert ("is an array" in told) == (elements == "[]")
+
+
+def test_a_bad_name_of_a_section_is_told_beside_what_is_wrong_inside(refused):
+    told = refused('[venues.binance]\n[strategies.Trend]\nplugin = "trend"\ninstruments = ["x"]\n')
+    assert "the name 'Trend' cannot be used" in told and "instrument 'x' is not in the form" in told

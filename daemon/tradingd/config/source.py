@@ -12,6 +12,7 @@ from tradingd.config.locate import Located, Path, Span, locate
 from tradingd.config.problems import ConfigError, Position, Problem, is_secret_name, is_secret_value, nearest
 
 ENV_PREFIX = "TRADINGD__"
+ENV_FORM = f"{ENV_PREFIX}SECTION__KEY, e.g. {ENV_PREFIX}DAEMON__SPEED"
 VARIABLE = "environment variable "
 """How a place begins that is a variable."""
 MAX_FILE_BYTES = 1_000_000
@@ -193,8 +194,7 @@ def _apply_environment(source: Source, environ: Mapping[str, str], problems: Pro
         parts = variable.removeprefix(ENV_PREFIX).split("__")
         place = f"{VARIABLE}{variable}"
         if len(parts) < 2 or not all(parts):
-            form = f"{ENV_PREFIX}SECTION__KEY, e.g. {ENV_PREFIX}DAEMON__SPEED"
-            problems.add(Problem("it names no setting", place, form))
+            problems.add(Problem("it names no setting", place, ENV_FORM))
             continue
         _set(source, parts, EnvValue(variable, text), problems)
 

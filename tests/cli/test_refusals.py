@@ -87,3 +87,17 @@ def test_what_the_venue_refuses_at_the_start_is_told_once(tmp_path: Path, venue:
 )  # fmt: skip
 def test_a_connection_that_fails_is_told_in_plain_words(said: str, plain: str) -> None:
     assert plain_failure(said) == plain
+
+
+def test_a_gap_in_a_candle_file_is_told_with_what_run_can_do_about_it(tmp_path: Path) -> None:
+    rows = [f"{1_700_000_040_000 + 60_000 * minute},100,100,100,100,1" for minute in range(400) if minute != 7]
+    file = tmp_path / "gap.csv"
+    file.write_text("\n".join(["timestamp_ms,open,high,low,close,volume", *rows]) + "\n")
+    done = tradingd("run", "--candles", str(file), env={"TRADINGD__DAEMON__STATE_DIR": str(tmp_path)})
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 78 and f"{file}:9: 1 candles are missing" in last, done.stderr
+    assert "--allow-gaps accepts them" not in last
+    assert last.endswith(
+        "the file must have one line per minute. Fill the gap, or serve the file with "
+        f"`tradingd venue binance --port N --candles {file} --allow-gaps` and set venues.binance.endpoint to it"
+    )

@@ -13,6 +13,7 @@ import msgspec
 from tradingd.config import Settings, VenueSettings
 from tradingd.domain.errors import TradingdError, quoted
 from tradingd.domain.ids import VenueId
+from tradingd.emulator.core.market_file import GAPS_ACCEPTED
 from tradingd.ports import Clock
 
 START_TIMEOUT_S = 60.0
@@ -188,4 +189,9 @@ async def start(settings: Settings, venue: VenueId) -> str:
     text = text.removeprefix("tradingd venue: ") or f"it ended with exit status {process.returncode}"
     if process.returncode == CANNOT_LISTEN:
         text = text.partition(";")[0] + f"; set venues.{venue}.port to another, 0 takes any that is free"
+    elif text.endswith(GAPS_ACCEPTED):
+        text = text.removesuffix(GAPS_ACCEPTED) + (
+            f". Fill the gap, or serve the file with `tradingd venue {venue} --port N --candles {options.candles} "
+            f"--allow-gaps` and set venues.{venue}.endpoint to it"
+        )
     raise SimVenueRefused(f"the built-in {venue} could not start: {text}")

@@ -16,6 +16,15 @@ from tradingd.emulator.core.instruments import Instrument
 from tradingd.emulator.core.market import MINUTE_MS, STEPS, MarketFault, Minute, mark_path
 from tradingd.emulator.core.records import Candle
 
+GAPS_ACCEPTED = " (--allow-gaps accepts them)"
+"""How the refusal of a gap ends; of use to who started the venue by hand."""
+
+MAX_NUMBER = Decimal("1e15")
+"""No price and no volume is larger; beyond it floats and REAL columns are not exact."""
+
+LAST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999, beyond which no calendar is of use."""
+
 COLUMNS = ("timestamp_ms", "open", "high", "low", "close", "volume")
 
 
@@ -120,11 +129,15 @@ def _candle(path: Path, line: int, row: Sequence[str], instrument: Instrument, b
                               "volume") from None
     if not all(price.is_finite() and price > 0 for price in prices) or not volume.is_finite() or volume < 0:
         raise CandleFileFault(f"{place}: prices must be finite and above 0, the volume finite and not negative")
+    if max(*prices, volume) > MAX_NUMBER:
+        raise CandleFileFault(f"{place}: a price or the volume is beyond any market; allowed: at most {MAX_NUMBER:f}")
     opening, high, low, close = prices
     if high < max(opening, close) or low > min(opening, close):
         raise CandleFileFault(f"{place}: high {high} and low {low} do not enclose open {opening} and close {close}")
     if open_ms % MINUTE_MS:
         raise CandleFileFault(f"{place}: {open_ms} is not the start of a minute (a multiple of {MINUTE_MS} ms)")
+    if not 0 <= open_ms <= LAST_MS:
+        raise CandleFileFault(f"{place}: the time {row[0][:20]} ms is before 1970 or beyond the year 9999")
     _check_order(place, open_ms, before, allow_gaps)
     ticks = [instrument.ticks(price) for price in prices]
     if min(ticks) < 1:
@@ -141,4 +154,4 @@ def _check_order(place: str, open_ms: int, before: Candle | None, allow_gaps: bo
     if distance != MINUTE_MS and not allow_gaps:
         missing = distance // MINUTE_MS - 1
         raise CandleFileFault(f"{place}: {missing} candles are missing between {before.open_ms} and {open_ms}; the "
-                              "file must have one line per minute (--allow-gaps accepts them)")
+                              f"file must have one line per minute{GAPS_ACCEPTED}")

@@ -109,7 +109,9 @@ async def test_the_last_run_of_a_job_is_recorded_at_most_once_a_minute():
     tasks.every("seldom", 90.0, job)
     await asyncio.sleep(185)
     await tasks.stop()
-    seen = {name: [each.last_run_ms - began_ms for each in records if each.name == name] for name in ("often", "seldom")}
+    seen = {
+        name: [each.last_run_ms - began_ms for each in records if each.name == name] for name in ("often", "seldom")
+    }
     assert seen == {"often": [1_000, 61_000, 121_000, 181_000], "seldom": [90_000, 180_000]}
     assert {(each.ok, each.detail) for each in records} == {(True, "")}
 

@@ -1,13 +1,16 @@
 """One migrated journal, made once; each test takes a copy, so that Alembic runs once per process."""
 
+import os
 import shutil
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests.journal.making import NOON, inline
+from tests.journal.users import GROUP, IS_ROOT
 from tradingd.journal.opening import open_journal
 from tradingd.journal.store import InlineStore, SqliteStore
 
@@ -27,6 +30,21 @@ def path(migrated: Path, tmp_path: Path) -> Path:
     own = tmp_path / "journal.sqlite"
     shutil.copyfile(migrated, own)
     return own
+
+
+@pytest.fixture
+def shared(migrated: Path) -> Iterator[Path]:
+    """A journal whose directory GROUP may read and not write (root can give it away); below /tmp, where others may
+    pass."""
+    directory = Path(tempfile.mkdtemp())
+    if IS_ROOT:
+        os.chown(directory, 0, GROUP)
+    directory.chmod(0o2750)
+    path = directory / "journal.sqlite"
+    shutil.copyfile(migrated, path)
+    yield path
+    directory.chmod(0o700)
+    shutil.rmtree(directory)
 
 
 @pytest_asyncio.fixture(params=["thread", "inline"])

@@ -98,6 +98,31 @@ def test_a_missing_journal_says_how_to_make_one(tmp_path: Path, capsys: pytest.C
     assert "`tradingd run` makes one" in err
 
 
+@pytest.mark.parametrize(
+    "words", [("trades",), ("query", "SELECT 1 AS one"), ("why", "d1")], ids=lambda words: words[0]
+)
+def test_a_journal_of_another_schema_is_answered_with_a_warning(
+    traded: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    quiet = ask(capsys, traded, *words, "--json")
+    connection = sqlite3.connect(traded)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    status, out, err = ask(capsys, traded, *words, "--json")
+    assert (status, out, "") == quiet
+    assert err.startswith(f"tradingd journal: warning: {traded} has schema 99, this tradingd has 1")
+    assert err.count("\n") == 1
+
+
+def test_a_file_that_is_no_journal_is_told_without_a_word_of_permissions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "diary").write_text("no database, only a diary\n" * 300)
+    status, out, err = ask(capsys, tmp_path / "diary", "trades")
+    assert (status, out) == (exit_codes.IO_ERROR, "")
+    assert "is not an SQLite database" in err and "permission" not in err
+
+
 def test_the_journal_is_found_through_the_configuration(
     traded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

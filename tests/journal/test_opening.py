@@ -6,38 +6,15 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.journal.making import NOON, inline, make_fill, write
+from tests.journal.users import IS_ROOT, READER, give_to_reader, said_by
 from tradingd.domain.errors import JournalRefused
 from tradingd.journal.identity import SCHEMA_VERSION
 from tradingd.journal.opening import discard_journal, open_journal
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-
-
-def as_user(uid: int, gid: int, job: Callable[[], str]) -> str:
-    """What `job` returns, or the text of what it raises, when another user runs it."""
-    receive, send = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setresgid(gid, gid, gid)
-            os.setresuid(uid, uid, uid)
-            answer = job()
-        except BaseException as error:
-            answer = f"{type(error).__name__}: {error}"
-        os.write(send, answer.encode())
-        os._exit(0)
-    os.close(send)
-    with os.fdopen(receive) as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    return answer
 
 
 def refusal(path: Path, mode: str = "sim", **pins: str) -> str:
@@ -148,17 +125,15 @@ def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
     assert "cannot be made" in refusal(tmp_path / "file" / "journal.sqlite")
 
 
-@needs_root
-@pytest.mark.parametrize("what", ["file", "directory"])
-def test_a_read_only_journal_is_refused(path: Path, what: str) -> None:
-    for above in (path.parent, *path.parent.parents[:3]):
-        above.chmod(0o755)
-    shutil.chown(path, 12345 if what == "directory" else 0)
-    shutil.chown(path.parent, 12345 if what == "file" else 0)
-    path.chmod(0o644)
-    answer = as_user(12345, 12345, lambda: repr(inline(path)))
+@pytest.mark.parametrize(("what", "file_mode", "directory_mode"), [("file", 0o444, 0o755), ("directory", 0o644, 0o555)])
+def test_a_read_only_journal_is_refused(shared: Path, what: str, file_mode: int, directory_mode: int) -> None:
+    give_to_reader(shared, file_mode, directory_mode)
+    before = shared.stat()
+    answer = said_by(READER, READER, shared, f"open_inline(path, mode='sim', now_ms={NOON})", "opening")
     assert answer.startswith("JournalRefused")
-    assert f"its {what} cannot be written by user 12345" in answer
+    assert f"its {what} cannot be written by user {READER if IS_ROOT else os.geteuid()}" in answer
+    assert [file.name for file in shared.parent.iterdir()] == [shared.name]
+    assert shared.stat() == before
 
 
 async def test_a_refused_journal_is_not_left_locked(path: Path) -> None:

@@ -3,32 +3,29 @@
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.journal.making import inline, make_fill
-from tests.journal.test_opening import as_user
+from tests.journal.users import (
+    DELETED,
+    GROUP,
+    IN_TRANSACTION,
+    IS_ROOT,
+    PLAIN_ROWS,
+    READER,
+    ROWS,
+    STRANGER,
+    give_to_reader,
+    needs_root,
+    said_by,
+    start_as,
+)
 from tradingd.domain.errors import JournalError
 from tradingd.journal.reading import QueryFailed, Reader, open_reader
 from tradingd.journal.store import InlineStore
-
-READER, STRANGER, GROUP = 12345, 12346, 4242
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-
-
-@pytest.fixture
-def shared(migrated: Path) -> Iterator[Path]:
-    """A journal whose directory belongs to GROUP, which may read and not write; below /tmp, where others may pass."""
-    directory = Path(tempfile.mkdtemp())
-    os.chown(directory, 0, GROUP)
-    directory.chmod(0o2750)
-    path = directory / "journal.sqlite"
-    shutil.copyfile(migrated, path)
-    yield path
-    shutil.rmtree(directory)
 
 
 def opened(path: Path) -> InlineStore:
@@ -55,7 +52,8 @@ def killed(path: Path) -> Callable[[], None]:
     store.close_now()
     for suffix in ("", "-wal", "-shm"):
         os.replace(f"{path}{suffix}.kept", f"{path}{suffix}")
-        os.chown(f"{path}{suffix}", 0, GROUP)
+        if IS_ROOT:
+            os.chown(f"{path}{suffix}", 0, GROUP)
     return lambda: None
 
 
@@ -69,73 +67,64 @@ def tidied(path: Path) -> Callable[[], None]:
     return lambda: None
 
 
-@needs_root
+def to_the_group(path: Path) -> tuple[int, int]:
+    return READER, GROUP
+
+
+def to_an_owner_who_may_not_write(path: Path) -> tuple[int, int]:
+    give_to_reader(path, 0o444, 0o555)
+    return READER, READER
+
+
+GIVEN = pytest.mark.parametrize("given", [pytest.param(to_the_group, marks=needs_root), to_an_owner_who_may_not_write])
+Given = Callable[[Path], tuple[int, int]]
+State = Callable[[Path], Callable[[], None]]
+
+
+@GIVEN
 @pytest.mark.parametrize("state", [running, stopped, killed, tidied])
-def test_a_member_of_the_group_reads_the_journal(shared: Path, state: Callable[[Path], Callable[[], None]]) -> None:
+def test_who_may_only_read_reads_the_journal(shared: Path, state: State, given: Given) -> None:
     end = state(shared)
     try:
-        assert as_user(READER, GROUP, lambda: str(open_reader(shared).query("SELECT trade_id FROM v_fills").rows)) == (
-            "(('1',),)"
-        )
+        assert said_by(*given(shared), shared, ROWS) == "(('1',),)"
     finally:
         end()
 
 
-@needs_root
+@GIVEN
 @pytest.mark.parametrize("state", [running, stopped, killed])
-def test_any_sqlite_program_of_the_group_reads_it_with_mode_ro(
-    shared: Path, state: Callable[[Path], Callable[[], None]]
-) -> None:
-    def plain() -> str:
-        connection = sqlite3.connect(f"file:{shared}?mode=ro", uri=True)
-        return str(connection.execute("SELECT trade_id FROM v_fills").fetchall())
-
+def test_any_sqlite_program_of_theirs_reads_it_with_mode_ro(shared: Path, state: State, given: Given) -> None:
     end = state(shared)
     try:
-        assert as_user(READER, GROUP, plain) == "[('1',)]"
+        assert said_by(*given(shared), shared, PLAIN_ROWS) == "[('1',)]"
     finally:
         end()
 
 
-@needs_root
-def test_a_group_reader_in_a_transaction_does_not_hold_up_the_writer(shared: Path) -> None:
+@GIVEN
+def test_who_may_only_read_cannot_write(shared: Path, given: Given) -> None:
     store = opened(shared)
-
-    def read_while_written() -> str:
-        connection = sqlite3.connect(f"file:{shared}?mode=ro", uri=True, isolation_level=None)
-        connection.execute("BEGIN")
-        before = connection.execute("SELECT count(*) FROM fills").fetchone()[0]
-        os.write(told[1], b"x")
-        os.read(go[0], 1)
-        return f"{before} {connection.execute('SELECT count(*) FROM fills').fetchone()[0]}"
-
-    told, go = os.pipe(), os.pipe()
-    result, answer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(answer, as_user(READER, GROUP, read_while_written).encode())
-        os._exit(0)
-    os.close(answer)
-    os.read(told[0], 1)
-    for number in range(2, 3000):
-        store.submit_now([make_fill(number)], durable=False)
-    os.write(go[1], b"x")
-    with os.fdopen(result) as pipe:
-        assert pipe.read() == "1 1"
-    os.waitpid(child, 0)
+    assert said_by(*given(shared), shared, DELETED).startswith("OperationalError")
     store.close_now()
 
 
-@needs_root
-def test_the_group_cannot_write_and_strangers_cannot_read(shared: Path) -> None:
+def test_a_reader_in_a_transaction_does_not_hold_up_the_writer(shared: Path) -> None:
     store = opened(shared)
+    reader = start_as(READER, GROUP, shared, IN_TRANSACTION)
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == "reading\n"
+    for number in range(2, 3000):
+        store.submit_now([make_fill(number)], durable=False)
+    answer, _ = reader.communicate("go on\n", timeout=30)
+    assert answer == "[1, 1]\n"
+    store.close_now()
 
-    def write() -> str:
-        sqlite3.connect(shared).execute("DELETE FROM fills")
-        return "deleted"
 
-    assert as_user(READER, GROUP, write).startswith("OperationalError")
-    assert "its owner's group may read it" in as_user(STRANGER, STRANGER, lambda: str(open_reader(shared)))
+def test_strangers_cannot_read_and_are_told_who_may(shared: Path) -> None:
+    store = opened(shared)
+    if not IS_ROOT:
+        shared.chmod(0)  # nobody else can be asked: a file that its owner may not read either
+    assert "its owner's group may read it" in said_by(STRANGER, STRANGER, shared, "open_reader(path)")
     store.close_now()
 
 
@@ -189,8 +178,33 @@ def test_a_missing_journal_and_a_foreign_file_are_told(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="`tradingd run` makes one"):
         open_reader(tmp_path / "nothing.sqlite")
     (tmp_path / "diary").write_text("no database, only a diary\n" * 300)
-    with pytest.raises(JournalError, match="not a database"):
+    with pytest.raises(JournalError, match="is not an SQLite database: name the right file") as told:
         open_reader(tmp_path / "diary")
+    assert "permission" not in str(told.value)
+    with pytest.raises(JournalError, match="is a directory: name the file"):
+        open_reader(tmp_path)
     sqlite3.connect(tmp_path / "other").execute("CREATE TABLE t (a)").connection.close()
     with pytest.raises(JournalError, match="is not a journal"):
         open_reader(tmp_path / "other")
+
+
+def test_a_damaged_journal_is_told_with_the_way_out_and_no_word_of_permissions(path: Path) -> None:
+    opened(path).close_now()
+    whole = bytearray(path.read_bytes())
+    whole[100:4096] = b"\xa5" * 3996  # the page that names all tables
+    path.write_bytes(whole)
+    with pytest.raises(JournalError, match=r"is corrupt: .*Restore a backup \(\*\.backup beside it\)") as told:
+        open_reader(path)
+    assert "permission" not in str(told.value)
+
+
+def test_a_write_lock_that_shuts_readers_out_is_told_as_such(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradingd.journal.reading.BUSY_MS", 50)
+    opened(path).close_now()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA journal_mode = DELETE")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(JournalError, match="is locked by another program") as told:
+        open_reader(path)
+    assert "permission" not in str(told.value)
+    other.close()

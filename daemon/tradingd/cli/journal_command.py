@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     """Ask and print; returns the exit status. Raises JournalError, ConfigError."""
     path = args.journal or load_settings(args.config, os.environ).journal_path
     reader = open_reader(Path(path))
+    if reader.warning is not None:
+        print(f"tradingd journal: warning: {reader.warning}", file=sys.stderr)
     try:
         if args.journal_action == "why":
             return _why(reader, args)

@@ -17,6 +17,8 @@ from tradingd.journal.views import VIEWS
 Value = str | int | float | None
 
 TIME_LIMIT_S = 5.0
+BUSY_MS = 2_000
+"""How long a lock of another program is waited for."""
 
 _ALLOWED = {
     sqlite3.SQLITE_SELECT,
@@ -53,8 +55,18 @@ class Rows(msgspec.Struct, frozen=True):
 class Reader:
     """A connection that can only read. Made by `open_reader`."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection, self.path = connection, path
+    def __init__(self, connection: sqlite3.Connection, path: Path, schema: int) -> None:
+        self._connection, self.path, self._schema = connection, path, schema
+
+    @property
+    def warning(self) -> str | None:
+        """What to know before believing the answers; None for a journal of this release."""
+        if self._schema == SCHEMA_VERSION:
+            return None
+        return (
+            f"{self.path} has schema {self._schema}, this tradingd has {SCHEMA_VERSION}: names and meanings may differ,"
+            " ask with the tradingd that wrote it."
+        )
 
     def query(
         self, sql: str, parameters: Sequence[Value] | Mapping[str, Value] = (), *, limit: int | None = None
@@ -100,9 +112,8 @@ class Reader:
             return "The journal is read-only here: only SELECT, and PRAGMA table_info and the like, are allowed."
         if "malformed" in text or "not a database" in text:
             return f"{self.path} is damaged: restore a backup (*.backup beside it)."
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
-            return f"{self.path} has schema {version}, this tradingd has {SCHEMA_VERSION}: names may differ."
+        if self.warning is not None:
+            return self.warning
         if "no such column" in text:
             return "Columns: tradingd journal query \"SELECT name FROM pragma_table_info('v_orders')\""
         return _views_hint()
@@ -111,23 +122,44 @@ class Reader:
 def open_reader(path: Path) -> Reader:
     """Open the journal for reading only; raises JournalError saying what to do."""
     try:
+        if path.is_dir():
+            raise JournalError(f"{path} is a directory: name the file with --journal or in [journal] path.")
         path.stat()
         connection = _connect(path)
-        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     except (FileNotFoundError, NotADirectoryError):
         raise JournalError(
             f"there is no journal at {path}: `tradingd run` makes one; another file is named by --journal."
         ) from None
     except (sqlite3.Error, OSError) as error:
-        raise JournalError(
-            f"journal {path} cannot be read: {error}. Look at its permissions; its owner's group may read it."
-        ) from error
-    if application_id != APPLICATION_ID:
+        raise JournalError(_unreadable(path, error)) from error
+    try:
+        application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+        schema = connection.execute("PRAGMA user_version").fetchone()[0]
+        if application_id != APPLICATION_ID:
+            raise JournalError(f"{path} is not a journal: name the right file with --journal or in [journal] path.")
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
         connection.close()
-        raise JournalError(f"{path} is not a journal: name the right file with --journal or in [journal] path.")
-    connection.execute("PRAGMA query_only = ON")
+        raise JournalError(_unreadable(path, error)) from error
+    except JournalError:
+        connection.close()
+        raise
     connection.set_authorizer(_authorize)
-    return Reader(connection, path)
+    return Reader(connection, path, schema)
+
+
+def _unreadable(path: Path, error: sqlite3.Error | OSError) -> str:
+    """What is wrong with the file, and what to do, by SQLite's own code."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF  # without what extends the code
+    if code == sqlite3.SQLITE_NOTADB:
+        return f"{path} is not an SQLite database: name the right file with --journal or in [journal] path."
+    if code == sqlite3.SQLITE_CORRUPT:
+        return f"journal {path} is corrupt: {error}. Restore a backup (*.backup beside it)."
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"journal {path} is locked by another program: {error}. Ask again when that one has ended."
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH):
+        return f"journal {path} cannot be read: {error}. Look at its permissions; its owner's group may read it."
+    return f"journal {path} cannot be read: {error}. Look at the disk and its file system."
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -139,12 +171,12 @@ def _connect(path: Path) -> sqlite3.Connection:
     address = f"{path.absolute().as_uri()}?mode=ro"
     connection = sqlite3.connect(address, uri=True, isolation_level=None)
     try:
-        connection.execute("PRAGMA busy_timeout = 2000")
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         return connection
-    except sqlite3.OperationalError:
+    except sqlite3.DatabaseError as error:
         connection.close()
-        if path.with_name(f"{path.name}-wal").exists():
+        if not _may_lack_shared_memory(error) or path.with_name(f"{path.name}-wal").exists():
             raise
     connection = sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
     try:
@@ -153,6 +185,10 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _may_lack_shared_memory(error: sqlite3.DatabaseError) -> bool:
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 
 def _authorize(action: int, first: str | None, second: str | None, _: str | None, __: str | None) -> int:

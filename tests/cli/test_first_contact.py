@@ -1,5 +1,6 @@
 """`tradingd run` with a typo in the endpoint: what it says, and that the journal does not keep it. Real processes."""
 
+import json
 import signal
 import sqlite3
 import subprocess
@@ -74,6 +75,12 @@ def test_a_typo_in_the_endpoint_is_told_and_not_pinned(tmp_path: Path) -> None:
         right = line_with(venue, "listening on ").split()[-1]
         with running("run", env=live(tmp_path, right)) as process:
             line_with(process, "daemon_ready")
+            (status,) = json.loads(tradingd("status", "--json", env=live(tmp_path, right)).stdout)
+            assert 0 < status["uptime_s"] == round(status["uptime_s"], 3)
+            unknown = tradingd("strategies", "lift", "none", env=live(tmp_path, right))
+            assert unknown.returncode == 1 and unknown.stderr.startswith("tradingd strategies lift: ")
+            unknown = tradingd("incidents", "ack", "none", env=live(tmp_path, right))
+            assert unknown.returncode == 1 and unknown.stderr.startswith("tradingd incidents ack: ")
         assert pins(tmp_path / "live.db")["pin.endpoint.binance"] == right
     other = tradingd("run", env=live(tmp_path, wrong))
     assert other.returncode == 78

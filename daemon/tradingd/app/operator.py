@@ -189,7 +189,7 @@ class Operator:
             mode=self._settings.mode,
             version=__version__,
             pid=pid(),
-            uptime_s=clock.monotonic() - self._started,
+            uptime_s=round(clock.monotonic() - self._started, 3),
             now_ms=clock.now_ms(),
             speed=clock.speed,
             paused=switches.paused or None,

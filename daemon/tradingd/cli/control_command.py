@@ -82,7 +82,8 @@ def tell(command: str, arguments: dict[str, str], args: argparse.Namespace) -> i
         print("  start it with `tradingd run`, or say where it is with --config or --socket", file=sys.stderr)
         return exit_codes.UNREACHABLE
     if not reply["ok"]:
-        print(f"tradingd {command}: {status_text.safe(reply.get('error'))}", file=sys.stderr)
+        # the command's words as they were typed: strategies lift, incidents ack
+        print(f"tradingd {command.replace('_', ' ')}: {status_text.safe(reply.get('error'))}", file=sys.stderr)
         return exit_codes.FAILED
     _print(command, reply, json_wanted=bool(getattr(args, "json", False)))
     return exit_codes.OK

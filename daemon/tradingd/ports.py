@@ -26,7 +26,7 @@ from tradingd.domain.records import Record, Recovered
 
 
 class Clock(Protocol):
-    """Two times (DESIGN §8). Venue time may run faster than real time in simulation; monotonic time never does."""
+    """Two times. Venue time may run faster than real time in simulation; monotonic time never does."""
 
     def now_ms(self) -> int:
         """Venue time, ms UTC: candles, fills, hold period, day boundary, signing, fence."""

@@ -96,6 +96,49 @@ def test_each_promise_names_tests_that_exist() -> None:
         assert name in (ROOT / path).read_text(), f"{path}: {name}"
 
 
+SHIPPED = [
+    path
+    for folder in ("daemon", "strategies", "migrations", "systemd", "benchmarks", "tests", "docs")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in {".py", ".md", ".toml", ".service", ".mako"} and path != Path(__file__).resolve()
+] + [ROOT / name for name in ("README.md", "config.toml", "pyproject.toml", "Makefile")]
+DANGLING = re.compile(
+    r"\b[Bb]ugs? \d|\b[Ff]aults? \d|\bDESIGN\b|§ ?\d|\b(?:binance|bybit|bitget|faults|seed|peers|transport-facts)\.md\b"
+    r"|\btransport facts\b"
+)
+
+
+def test_nothing_refers_to_a_page_or_a_list_that_is_not_here() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in SHIPPED
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if DANGLING.search(line)
+    ]
+    assert found == []
+
+
+def test_each_promise_that_is_named_by_number_is_defined() -> None:
+    section = PAGES["docs/architecture.md"].split("\n## Promises")[1].split("\n## ")[0]
+    defined = re.findall(r"^\| (P\d+) \| \S.{40,} \|$", section, re.MULTILINE)
+    assert defined == [f"P{number}" for number in range(1, 18)]
+    named = {name for path in SHIPPED for name in re.findall(r"(?<![\w-])P\d{1,2}\b", path.read_text())}
+    assert "P17" in named and named <= set(defined)
+
+
+def test_the_commands_of_the_figures_are_those_of_the_benchmarks() -> None:
+    import argparse
+
+    from benchmarks.__main__ import FIGURES
+
+    shown = re.findall(r"^python -m benchmarks (\w+) (.*)$", README, re.MULTILINE)
+    assert [name for name, _ in shown] == list(FIGURES)
+    for name, words in shown:
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        FIGURES[name].add_arguments(parser)
+        assert parser.parse_args(words.split())
+
+
 @PAGE
 def test_tests_that_are_named_exist(page: str) -> None:
     every = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))

@@ -1,4 +1,4 @@
-"""One handler call is one decision, journalled whole or not at all, and never asked twice (DESIGN §4, P16)."""
+"""One handler call is one decision, journalled whole or not at all, and never asked twice (P16)."""
 
 import json
 from decimal import Decimal

@@ -108,7 +108,8 @@ class VenueSession:
         """Open, then keep the venue READY; ends only by cancellation or VenueRefused.
 
         While it is not READY it is read over REST every few seconds, streams or no streams: fills are booked, stops
-        are placed and exits go on even if no websocket can be dialled for hours (fault 23).
+        are placed and exits go on even if no websocket can be dialled for hours, as when
+        the venue refuses the account stream after a reconnect.
         """
         await self._open(sink)
         await self._prepare_with_patience()

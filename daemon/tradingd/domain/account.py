@@ -125,7 +125,7 @@ class RejectKind(StrEnum):
 
 
 class SubmitOutcome(msgspec.Struct, frozen=True):
-    """The classified answer to one submit (DESIGN §6.3), raw code and text kept for journal and logs."""
+    """The classified answer to one submit with raw code and text for journal and logs."""
 
     verdict: SubmitVerdict
     order: VenueOrder | None = None

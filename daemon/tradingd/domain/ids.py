@@ -37,7 +37,7 @@ class Purpose(StrEnum):
 
     @property
     def may_increase_exposure(self) -> bool:
-        """Whether a second copy of the order could enlarge a position (DESIGN §6.5)."""
+        """Whether a second copy of the order could enlarge a position: if so, no new try while one is in doubt."""
         return self is Purpose.ENTRY
 
 

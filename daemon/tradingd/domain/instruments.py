@@ -1,4 +1,4 @@
-"""Instruments: one typed id, one set of rules. A spot form or a venue's own symbol never enters the domain (bug 4)."""
+"""Instruments: one typed id, one set of rules. A spot form or a venue's own symbol never enters the domain."""
 
 import re
 from decimal import Decimal
@@ -46,7 +46,8 @@ class InstrumentId(msgspec.Struct, frozen=True, order=True):
 
 
 class Instrument(msgspec.Struct, frozen=True):
-    """The venue's rules for one instrument, from its live filters (never constants: bug 1).
+    """The venue's rules for one instrument, from its live filters, never constants: a minimum notional written
+    down once was out of date soon.
 
     Prices are in quote currency, quantities in contracts, `min_notional` in quote currency for entries only:
     Binance's own text of -4164 exempts reduce-only orders.

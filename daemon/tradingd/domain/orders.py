@@ -1,4 +1,4 @@
-"""Orders: the exact request, its lifecycle, and the one table of what may follow what (DESIGN §5)."""
+"""Orders: the exact request, its lifecycle, and the one table of what may follow what."""
 
 from decimal import Decimal
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Journal and venue made to agree, the venue wins (P8); and no entry before they do after an own fill (P17, bug 5)."""
+"""Journal and venue made to agree, the venue wins (P8); and no entry before they do after an own fill (P17)."""
 
 from collections.abc import Callable
 from decimal import Decimal

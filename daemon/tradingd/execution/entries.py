@@ -226,7 +226,7 @@ class Entries:
         return None
 
     def _gate_position(self, intent: CheckedEnter) -> Denial | None:
-        """The table of DESIGN §9: an entry goes on only from flat, with nothing pending and nothing in doubt."""
+        """An entry goes on only from flat, with nothing pending and nothing in doubt."""
         instrument = intent.instrument
         doubtful = self._state.unknown_orders(instrument)
         if doubtful:

@@ -1,4 +1,4 @@
-"""Exits are tried until flat, whatever the venue answers meanwhile (DESIGN §9)."""
+"""Exits are tried until flat, whatever the venue answers meanwhile."""
 
 from collections.abc import Awaitable, Callable
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""No entry within the hold period after a close by anyone (P4, bug 5): counted from the fill, kept in the journal."""
+"""No entry within the hold period after a close by anyone (P4): counted from the fill, kept in the journal."""
 
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial, DenyReason

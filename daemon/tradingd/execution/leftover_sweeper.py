@@ -1,4 +1,4 @@
-"""No protective order survives its position (P7, bug 2): every order book swept, and entries denied without a proof."""
+"""No protective order survives its position (P7): every order book swept, and entries denied without a proof."""
 
 from collections.abc import Callable
 

@@ -272,7 +272,8 @@ class Pipeline:
                 self._expire(order)
 
     def _chase_fills(self, instrument: InstrumentId, now: float) -> None:
-        """A fill that the venue reported and whose execution does not come is read from its history (fault 18)."""
+        """A fill that the venue reported and whose execution does not come is read from its history: a stream can
+        lose one message and stay open."""
         if self._state.unbooked_quantity(instrument) == 0:
             self._unbooked_due.pop(instrument, None)
             return

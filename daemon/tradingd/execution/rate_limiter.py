@@ -16,7 +16,7 @@ from tradingd.ports import Clock, Priority
 class Window(msgspec.Struct):
     """One fixed clock window of a venue: `limit` units each `length_ms`, read back from `header` where there is one.
 
-    Fixed, not rolling: Binance counts by the venue's clock minute (venue page §4).
+    Fixed, not rolling: Binance counts by the venue's clock minute (General Info, Limits).
     """
 
     name: str

@@ -42,7 +42,7 @@ class RiskGuard:
 
     def check_filters(self, request: OrderRequest, rules: Instrument) -> Denial | None:
         """The venue's filters that hold for every order. The minimum notional is not one of them: reduce-only and
-        close-position orders are exempt by the venue's own text (bug 1)."""
+        close-position orders are exempt by the venue's own text, and checking it would leave a rest open."""
         for name, price in (("limit_price", request.limit_price), ("trigger_price", request.trigger_price)):
             if price is not None and (price <= 0 or not is_multiple(price, rules.tick_size)):
                 return Denial(DenyReason.INVALID_INTENT, f"{name} {price} is not on the tick {rules.tick_size}")

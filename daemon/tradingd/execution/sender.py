@@ -1,4 +1,4 @@
-"""The order protocol of one leg, in its fixed order: budget, id, commit, send, classify (DESIGN §6)."""
+"""The order protocol of one leg, in its fixed order: budget, id, commit, send, classify."""
 
 import asyncio
 from collections.abc import Callable, Sequence

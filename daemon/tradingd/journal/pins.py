@@ -1,4 +1,4 @@
-"""What a journal is for: mode, endpoints and account ids are pinned at their first use and never change (DESIGN §8)."""
+"""What a journal is for: mode, endpoints and account ids are pinned at their first use and never change."""
 
 import sqlite3
 from collections.abc import Mapping

@@ -2,19 +2,21 @@
 PYTHON ?= python3
 TRADINGD_ARGS ?=
 BENCH_ARGS ?=
+SIM_ARGS ?= --seeds 20 --seed 1 --candles 30
 PYTEST_ARGS ?= -n 2 --dist loadfile
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench lock clean
+.PHONY: help run test check simulate bench lock clean
 
 help:
 	@echo "make run     trade on the built-in venue (TRADINGD_ARGS=... are handed on)"
 	@echo "make test    run the tests (PYTEST_ARGS=...)"
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make bench   measure what docs and README claim (BENCH_ARGS='kill --count 5' for one figure)"
+	@echo "make simulate  the daemon in virtual time under seeded faults (SIM_ARGS='--crashes 4' kills it at boundaries)"
 	@echo "make lock    resolve requirements.lock and requirements-dev.lock anew"
 	@echo "make clean   remove .venv, caches and build products; journals in var/ stay"
 
@@ -28,6 +30,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+simulate: $(VENV)/.dev
+	$(BIN)/python -m tradingd.simulation $(SIM_ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

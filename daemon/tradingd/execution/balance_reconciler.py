@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
@@ -35,6 +36,8 @@ WALLET_TOLERANCE = Decimal("0.01")
 """USDT by which the wallet may differ from the expected ledger: the venues round fees to 8 digits."""
 
 
+READ_TRIES = 2
+"""One lost answer must not cost a whole recovery: each of its readings is tried so often."""
 CORRECT_AFTER_MS = 10_000
 """So long after the last own fact a reading is trusted against the journal; venue time at speed 1."""
 BALANCE_LAG_S = 1.0
@@ -235,7 +238,7 @@ class BalanceReconciler:
         Legs in doubt that are not past their fence stay in doubt; everything else agrees when this returns.
         """
         adapter = self._router.venues[venue]
-        shown = await adapter.open_orders(None, Priority.RECONCILE)
+        shown = await self._retry.run(lambda: adapter.open_orders(None, Priority.RECONCILE), attempts=READ_TRIES)
         by_instrument: dict[InstrumentId, list[VenueOrder]] = {each: [] for each in self._state.instruments_of(venue)}
         for each in shown:
             if each.instrument in by_instrument:
@@ -266,9 +269,9 @@ class BalanceReconciler:
         last: dict[InstrumentId, Decimal] = {}
         for attempt in range(1, 7):
             for instrument in instruments:
-                await self.book_missing(instrument)
+                await self._retry.run(partial(self.book_missing, instrument), attempts=READ_TRIES)
             fills_before, asked_at = self._ledger(venue).fills, self._clock.monotonic()
-            snapshot = await self.read(venue, Priority.RECONCILE)
+            snapshot = await self._retry.run(lambda: self.read(venue, Priority.RECONCILE), attempts=READ_TRIES)
             differing = self._differing(snapshot)
             if not differing:
                 self._settle_if_shown(self._ledger(venue), snapshot, asked_at)

@@ -270,6 +270,8 @@ class Pipeline:
                 self._settle_later(order, now)
             elif order.expire_ms is not None and self._clock.now_ms() >= order.expire_ms:
                 self._expire(order)
+            elif self._resting.look_due(order, now):
+                self._look_at_resting(order)
 
     def _chase_fills(self, instrument: InstrumentId, now: float) -> None:
         """A fill that the venue reported and whose execution does not come is read from its history: a stream can
@@ -297,6 +299,12 @@ class Pipeline:
         for instrument in dict.fromkeys(order.instrument for order in resting):
             self.cancel_entries(instrument, why)
         return resting
+
+    def _look_at_resting(self, order: Order) -> None:
+        async def look() -> None:
+            await self._resting.look_up(order.client_order_id)
+
+        self.lane(order.instrument).add(Priority.RECONCILE, f"look at {order.client_order_id}", look, yields=True)
 
     def _sweep_missing(self, instrument: InstrumentId) -> bool:
         """Whether a position has ended and the sweep behind it has not proved anything yet."""

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.ids import Purpose
+from tradingd.domain.orders import OrderStatus
 
 
 @in_virtual_time
@@ -15,3 +16,13 @@ async def test_a_resting_entry_that_fills_while_the_stream_is_deaf_gets_its_stop
     world.venue.fill(world.sent(Purpose.ENTRY)[0].client_order_id, Decimal("0.04"))
     seconds = await world.until(lambda: bool(world.sent(Purpose.STOP)), limit_s=10)
     assert seconds <= 4.0
+
+
+@in_virtual_time
+async def test_a_stop_whose_end_the_stream_never_told_is_ended_by_the_sweep_that_finds_it_gone(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    world.venue.mute = True
+    world.exit()
+    await world.until(lambda: world.last(Purpose.STOP).status is OrderStatus.CANCELED, limit_s=20)
+    assert not world.venue.open_now()

@@ -22,12 +22,6 @@ async def test_a_childs_fill_before_its_link_is_booked_on_the_stop_once_the_link
     await world.open_position()
     stop = world.last(Purpose.STOP)
     shown = world.venue.orders[stop.client_order_id]
-    fill = world.venue.execute(BTC, Side.SELL, Decimal("0.1"))
-    child = msgspec.structs.replace(
-        shown, status=S.FILLED, child_venue_order_id=fill.venue_order_id, filled_quantity=Decimal("0.1")
-    )
-    world.venue.orders[stop.client_order_id] = child
-    await asyncio.sleep(0.05)
     expected = []
     on_fact = world.execution.recorder._on_fact
 
@@ -36,6 +30,12 @@ async def test_a_childs_fill_before_its_link_is_booked_on_the_stop_once_the_link
         on_fact(instrument)
 
     world.execution.recorder._on_fact = watched
+    fill = world.venue.execute(BTC, Side.SELL, Decimal("0.1"))
+    child = msgspec.structs.replace(
+        shown, status=S.FILLED, child_venue_order_id=fill.venue_order_id, filled_quantity=Decimal("0.1")
+    )
+    world.venue.orders[stop.client_order_id] = child
+    await asyncio.sleep(0.05)
     world.venue.sink.on_order(msgspec.structs.replace(child, status=S.TRIGGERED, filled_quantity=ZERO))
     world.venue.sink.on_order(child)
     await asyncio.sleep(0.5)

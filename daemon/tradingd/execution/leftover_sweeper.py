@@ -97,6 +97,8 @@ class LeftoverSweeper:
             leftovers = await self.take_in(instrument, shown)
             if not leftovers and self._state.expected_quantity(instrument) != 0:
                 return True  # clean, but the stop that stands now will be a leftover: no proof for the next entry
+            if not leftovers:
+                await self._learn_ends(instrument, priority)
             if not leftovers and self._era(instrument) == before:
                 self._ended_at.pop(instrument, None)
                 self._proofs[instrument] = self._clock.now_ms()
@@ -104,6 +106,15 @@ class LeftoverSweeper:
             for leftover in leftovers:
                 await self._cancel(leftover)
         return False
+
+    async def _learn_ends(self, instrument: InstrumentId, priority: Priority) -> None:
+        """Nothing of ours stands while flat: what memory still holds as open ended while nobody listened."""
+        for order in list(self._state.open_orders(instrument)):
+            if not order.request.purpose.is_protective or order.status.is_unknown:
+                continue
+            shown = await self._router.venue(instrument).find_order(order.request, priority)
+            if shown is not None:
+                self._recorder.apply_shown(shown, "lookup")
 
     def _era(self, instrument: InstrumentId) -> tuple[int, int]:
         """Changes whenever a proof would be void: a reading during which it changed proves nothing either."""

@@ -11,7 +11,7 @@ from tradingd.domain.errors import VenueError
 from tradingd.domain.events import IntentDenied
 from tradingd.domain.ids import Purpose, StrategyId
 from tradingd.domain.instruments import InstrumentId
-from tradingd.domain.intents import CheckedEnter, Denial, DenyReason, Enter, check_enter
+from tradingd.domain.intents import CheckedEnter, Denial, DenyReason, Enter, Intent, check_enter
 from tradingd.domain.numbers import ZERO
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import IntentRecord, Record
@@ -281,7 +281,7 @@ class Entries:
 
     # --- outcomes -------------------------------------------------------------------------------------------------
 
-    def deny(self, record: IntentRecord, intent: Enter, denial: Denial) -> None:
+    def deny(self, record: IntentRecord, intent: Intent, denial: Denial) -> None:
         """Give the intent its outcome: denied, with the reason and the numbers."""
         denied = msgspec.structs.replace(
             record, outcome="denied", reason=denial.reason.value, detail=denial.detail, decided_ms=self._clock.now_ms()

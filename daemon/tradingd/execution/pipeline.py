@@ -6,7 +6,7 @@ import msgspec
 
 from tradingd.domain.account import VenueOrder
 from tradingd.domain.errors import Severity, VenueError, VenueUnreachable
-from tradingd.domain.events import IncidentRaised, IntentDenied
+from tradingd.domain.events import IncidentRaised
 from tradingd.domain.ids import StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import (
@@ -15,7 +15,6 @@ from tradingd.domain.intents import (
     DenyReason,
     Enter,
     Exit,
-    Intent,
     Protect,
     check_protect,
 )
@@ -126,7 +125,7 @@ class Pipeline:
                 await self._entries.step(pending)
 
             if not lane.add(Priority.ENTRY, f"enter {record.intent_id}", enter, coalesce=False):
-                self._deny(record, intent, Denial(DenyReason.RATE_BUDGET, "too many steps wait in the lane"))
+                self._entries.deny(record, intent, Denial(DenyReason.RATE_BUDGET, "too many steps wait in the lane"))
         elif isinstance(intent, Exit):
             self.exit(intent.instrument, intent.reason or "exit", StrategyId(record.strategy), record)
         elif isinstance(intent, Protect):
@@ -156,7 +155,7 @@ class Pipeline:
         levels = check_protect(intent)
         if not isinstance(levels, Denial):
             levels = Denial(DenyReason.NOT_SUPPORTED, "replacing protection without a gap is not built yet")
-        self._deny(record, intent, levels)
+        self._entries.deny(record, intent, levels)
 
     def cancel_entries(self, instrument: InstrumentId, why: str) -> None:
         """Queue the cancelling of own resting entries."""
@@ -171,12 +170,6 @@ class Pipeline:
         for instrument, owner in self._state.owners.items():
             if owner == strategy and self._resting.of(instrument):
                 self.cancel_entries(instrument, why)
-
-    def _deny(self, record: IntentRecord, intent: Intent, denial: Denial) -> None:
-        denied = msgspec.structs.replace(
-            record, outcome="denied", reason=denial.reason.value, detail=denial.detail, decided_ms=self._clock.now_ms()
-        )
-        self._recorder.commit((denied,), (IntentDenied(record.intent_id, record.strategy, intent, denial),))
 
     def _done(self, record: IntentRecord, why: str) -> None:
         done = msgspec.structs.replace(record, outcome="done", reason=why, decided_ms=self._clock.now_ms())

@@ -16,6 +16,7 @@ from tradingd.domain.orders import Order
 from tradingd.domain.records import Recovered
 from tradingd.journal import recovery
 from tradingd.journal.pins import pin
+from tradingd.journal.place import Place
 from tradingd.journal.rows import Statement
 
 BUSY_TIMEOUT_MS = 5_000
@@ -61,14 +62,18 @@ class Engine:
             "trusted_schema = OFF",
         ):
             connection.execute(f"PRAGMA {pragma}")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # -wal and -shm are there from now on
+        self._place = Place(self.path) if self.path else None
 
     def commit(self, units: Sequence[Unit]) -> list[JournalError | None]:
         """Commit a batch: one transaction, a savepoint per unit. Returns each unit's error, or None for committed.
 
         A unit that cannot be stored is undone alone (JournalUnitRefused). When the transaction itself fails (disk full,
-        locked, I/O), every unit of the batch has that error, and may be written again.
+        locked, I/O, the file moved away), every unit of the batch has that error, and may be written again.
         """
         try:
+            if self._place is not None:
+                self._place.check()
             self._synchronize(any(unit.durable for unit in units))
             self._connection.execute("BEGIN IMMEDIATE")
             errors = [self._apply(unit) for unit in units]
@@ -76,6 +81,9 @@ class Engine:
         except (sqlite3.Error, MemoryError) as error:
             self._roll_back()
             return [JournalError(f"the journal could not commit: {describe(error)}")] * len(units)
+        except JournalError as error:
+            self._roll_back()
+            return [error] * len(units)
         self._since_checkpoint += sum(len(unit.statements) for unit in units)
         return errors
 
@@ -169,10 +177,8 @@ class Engine:
         The last connection to close deletes both files, and a reader who may not write into the directory could then
         not open a WAL database at all. A read-only connection that closes last cannot delete them.
         """
-        keeper = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True) if self.path else None
+        keeper = self._keeper()
         try:
-            if keeper is not None:
-                keeper.execute("SELECT count(*) FROM meta").fetchone()
             self._restart_wal("TRUNCATE")
         except sqlite3.Error:
             return  # nothing is lost: what stays in the WAL is read from there at the next start
@@ -180,6 +186,20 @@ class Engine:
             self._connection.close()
             if keeper is not None:
                 keeper.close()
+
+    def _keeper(self) -> sqlite3.Connection | None:
+        """A read-only connection that has the files open; None where the journal is no longer at its path."""
+        if self.path is None:
+            return None
+        keeper: sqlite3.Connection | None = None
+        try:
+            keeper = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)
+            keeper.execute("SELECT count(*) FROM meta").fetchone()
+        except sqlite3.Error:
+            if keeper is not None:
+                keeper.close()
+            return None  # the journal is closed all the same
+        return keeper
 
     def _reading(self, read: Callable[[], T]) -> T:
         try:

@@ -205,7 +205,11 @@ class VenueSink(Protocol):
 
 
 class VenueLimits(msgspec.Struct, frozen=True):
-    """What the fence and the protocol need of a venue; each constant's source stands in its Quirks."""
+    """What the fence and the protocol need of a venue; each constant's source stands in its Quirks.
+
+    `order_books`: the first holds plain orders and what a conditional one becomes, and names the order of a fill; the
+    last holds conditional orders. A venue may count its ids anew in each.
+    """
 
     receive_window_ms: int
     visibility_margin_ms: int

@@ -5,13 +5,13 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from tests.execution.fakes import BTC, Silence
+from tests.execution.fakes import BTC, ETH, Silence
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.ids import ClientOrderId, Purpose, TradeId, VenueOrderId
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import FINAL, Fill, Order, OrderKind, OrderRequest, OrderStatus
 from tradingd.execution import state as state_module
-from tradingd.execution.state import TradingState
+from tradingd.execution.state import REMEMBERED_ORDERS, TradingState
 
 
 def order(number: int, status: OrderStatus = OrderStatus.ACCEPTED, filled: str = "0", booked: str = "0") -> Order:
@@ -115,3 +115,45 @@ async def test_a_fill_of_an_order_that_was_given_up_is_expected_once_until_it_is
     assert world.execution.recorder.apply_fill(fill, "stream")
     assert not world.execution.recorder.apply_fill(fill, "lookup")
     assert world.held() == Decimal("0.04")
+
+
+def test_what_the_venue_reported_and_nobody_booked_counts_until_it_is_booked_or_forgotten():
+    state = TradingState()
+    lacking = order(1, OrderStatus.FILLED, filled="0.3", booked="0.1")
+    state.put_order(lacking)
+    assert state.unbooked_quantity(BTC) == Decimal("0.2")
+    assert state.unbooked_quantity(ETH) == 0
+    state.put_order(msgspec.structs.replace(lacking, booked_quantity=Decimal("0.3")))
+    assert state.unbooked_quantity(BTC) == 0
+    state.put_order(lacking)
+    for number in range(2, REMEMBERED_ORDERS + 2):
+        state.put_order(order(number, OrderStatus.CANCELED))
+    assert state.unbooked_quantity(BTC) == 0
+
+
+def test_asking_what_is_not_booked_costs_nothing_however_many_orders_are_remembered():
+    state = TradingState()
+    for number in range(REMEMBERED_ORDERS):
+        state.put_order(order(number, OrderStatus.CANCELED))
+    looked = []
+    state.recent_orders = lambda instrument: looked.append(instrument) or iter(())
+    assert state.unbooked_quantity(BTC) == 0
+    assert looked == []
+
+
+def test_the_same_number_in_two_order_books_names_two_orders():
+    state = TradingState()
+    state.order_books[BTC.venue] = ("plain", "algo")
+    entry = msgspec.structs.replace(order(1), venue_order_id=VenueOrderId("7"))
+    stop = order(2)
+    request = msgspec.structs.replace(stop.request, kind=OrderKind.STOP_MARKET, trigger_price=Decimal(1))
+    stop = msgspec.structs.replace(
+        stop, request=request, venue_order_id=VenueOrderId("7"), child_venue_order_id=VenueOrderId("8")
+    )
+    state.put_order(entry)
+    state.put_order(stop)
+    assert state.order_by_any_id(BTC, None, VenueOrderId("7"), "plain") == entry
+    assert state.order_by_any_id(BTC, None, VenueOrderId("7")) == entry  # fills are of the plain book
+    assert state.order_by_any_id(BTC, None, VenueOrderId("7"), "algo") == stop
+    assert state.order_by_any_id(BTC, None, VenueOrderId("8"), "plain") == stop
+    assert state.order_by_any_id(BTC, None, VenueOrderId("8"), "algo") is None

@@ -105,6 +105,7 @@ def build_execution(
     owners, plans = plans_of(settings)
     state = TradingState()
     state.owners.update(owners)
+    state.order_books.update({name: venue.limits.order_books for name, venue in venues.items()})
     state.load(recovered)
     late: dict[str, Pipeline] = {}  # facts and emergencies reach the pipeline, which is made last
 

@@ -14,6 +14,7 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import LATE, Fill, Order, OrderEvent, OrderStatus, next_status
 from tradingd.domain.positions import Position, PositionChange, apply_fill
 from tradingd.domain.records import LastCloseRecord, LedgerRecord, OrderEventRecord, Record
+from tradingd.domain.text import storable
 from tradingd.execution.fact_queue import FactQueue
 from tradingd.execution.state import TradingState
 from tradingd.ports import Clock, Store
@@ -147,7 +148,7 @@ class Recorder:
             status=status,
             updated_ms=now,
             reject_code=code if event in (OrderEvent.REJECT, OrderEvent.NOT_FOUND) else learned.reject_code,
-            reason=detail or learned.reason,
+            reason=storable(detail) or learned.reason,
         )
         self._state.put_order(changed)
         if (order.status, event) in LATE:
@@ -156,14 +157,14 @@ class Recorder:
             )
         if event is not OrderEvent.TIME_OUT and (waiting := self._evidence.get(client_order_id)) is not None:
             waiting.set()
-        step = OrderEventRecord(client_order_id, event, order.status, status, now, source, code, detail)
+        step = OrderEventRecord(client_order_id, event, order.status, status, now, source, code, storable(detail))
         self.commit((changed, step), (OrderChanged(changed, order.status, event, source, now),))
         self._on_fact(order.instrument)
         return True
 
     def apply_shown(self, shown: VenueOrder, source: str) -> Order | None:
         """Take in what the venue shows of an order; returns our order, or None when it is not in memory."""
-        order = self._state.order_by_any_id(shown.instrument, shown.client_order_id, shown.venue_order_id)
+        order = self._state.order_by_any_id(shown.instrument, shown.client_order_id, shown.venue_order_id, shown.book)
         if order is None:
             if parse_client_order_id(shown.client_order_id, self._prefix) is not None:
                 if source == "stream":

@@ -24,7 +24,9 @@ class TradingState:
         self.orders: dict[ClientOrderId, Order] = {}
         self.open_ids: dict[ClientOrderId, None] = {}
         self._final_ids: dict[ClientOrderId, None] = {}
-        self._by_venue_id: dict[tuple[InstrumentId, VenueOrderId], ClientOrderId] = {}
+        self._lacking: dict[InstrumentId, dict[ClientOrderId, Decimal]] = {}
+        self._by_venue_id: dict[tuple[InstrumentId, str, VenueOrderId], ClientOrderId] = {}
+        self.order_books: dict[VenueId, tuple[str, ...]] = {}
         self.positions: dict[InstrumentId, Position] = {}
         self.last_closes: dict[InstrumentId, LastCloseRecord] = {}
         self.seen_trades: dict[InstrumentId, set[TradeId]] = {}
@@ -49,9 +51,9 @@ class TradingState:
         """Replace what is known of an order, and index it by every id that the venue may name it with."""
         key = order.client_order_id
         self.orders[key] = order
-        for venue_id in (order.venue_order_id, order.child_venue_order_id):
-            if venue_id is not None:
-                self._by_venue_id[(order.instrument, venue_id)] = key
+        for indexed in self._venue_keys(order):
+            self._by_venue_id[indexed] = key
+        self._note_lacking(order)
         # in one of the two, never both: a late fact may take an order back from its end
         if not order.status.is_final:
             self._final_ids.pop(key, None)
@@ -66,19 +68,48 @@ class TradingState:
             old = next(iter(self._final_ids))
             del self._final_ids[old]
             order = self.orders.pop(old)
-            for venue_id in (order.venue_order_id, order.child_venue_order_id):
-                if venue_id is not None:
-                    self._by_venue_id.pop((order.instrument, venue_id), None)
+            self._lacking.get(order.instrument, {}).pop(old, None)
+            for indexed in self._venue_keys(order):
+                self._by_venue_id.pop(indexed, None)
+
+    def _note_lacking(self, order: Order) -> None:
+        """Remember what the venue reported as filled beyond what is booked: asked many times for each change."""
+        lacking = self._lacking.setdefault(order.instrument, {})
+        missing = order.filled_quantity - order.booked_quantity
+        if missing > 0:
+            lacking[order.client_order_id] = missing * order.request.side.sign
+        else:
+            lacking.pop(order.client_order_id, None)
+
+    def _book(self, venue: VenueId, *, conditional: bool) -> str:
+        """The order book that an order is in: conditional ones in the last, all others and every fill in the first."""
+        books = self.order_books.get(venue, ("",))
+        return books[-1 if conditional else 0]
+
+    def _venue_keys(self, order: Order) -> Iterator[tuple[InstrumentId, str, VenueOrderId]]:
+        """Each id that the venue gave it, with its book: two books may count alike. A child is a plain order."""
+        venue = order.instrument.venue
+        if order.venue_order_id is not None:
+            book = self._book(venue, conditional=order.request.kind.is_conditional)
+            yield order.instrument, book, order.venue_order_id
+        if order.child_venue_order_id is not None:
+            yield order.instrument, self._book(venue, conditional=False), order.child_venue_order_id
 
     def order_by_any_id(
-        self, instrument: InstrumentId, client_order_id: str | None, venue_order_id: VenueOrderId | None
+        self,
+        instrument: InstrumentId,
+        client_order_id: str | None,
+        venue_order_id: VenueOrderId | None,
+        book: str | None = None,
     ) -> Order | None:
-        """The order that either id names; the client order id goes first."""
+        """The order that either id names; the client order id goes first. Without a `book`: where fills come from."""
         if client_order_id is not None and (order := self.orders.get(ClientOrderId(client_order_id))) is not None:
             return order
         if venue_order_id is None:
             return None
-        key = self._by_venue_id.get((instrument, venue_order_id))
+        if book is None or instrument.venue not in self.order_books:
+            book = self._book(instrument.venue, conditional=False)
+        key = self._by_venue_id.get((instrument, book, venue_order_id))
         return None if key is None else self.orders.get(key)
 
     def open_orders(self, instrument: InstrumentId | None = None) -> Iterator[Order]:
@@ -98,11 +129,8 @@ class TradingState:
 
     def unbooked_quantity(self, instrument: InstrumentId) -> Decimal:
         """Signed contracts that the venue reported as filled and whose fills have not arrived yet."""
-        total = ZERO
-        for order in self.recent_orders(instrument):
-            if order.filled_quantity > order.booked_quantity:
-                total += (order.filled_quantity - order.booked_quantity) * order.request.side.sign
-        return total
+        lacking = self._lacking.get(instrument)
+        return sum(lacking.values(), ZERO) if lacking else ZERO
 
     def recent_orders(self, instrument: InstrumentId) -> Iterator[Order]:
         """Open orders, then the last final ones, newest first: only these can still lack fills."""

@@ -179,6 +179,8 @@ def test_ctrl_c_ends_a_command_without_a_traceback(tmp_path: Path) -> None:
             [sys.executable, "-m", "tradingd", "status", "--socket", str(tmp_path / "deaf.sock")],
             stderr=subprocess.PIPE,
             text=True,
+            # A suite that a shell put into the background ignores SIGINT, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         caller, _ = deaf.accept()
         process.send_signal(signal.SIGINT)

@@ -10,6 +10,9 @@ from tradingd.gateway.commands import MAX_REPLY_BYTES, Reply
 from tradingd.gateway.unix_path import connect
 
 
+_SHORT_WAIT_S = 0.5
+
+
 class DaemonUnreachable(TradingdError):
     """No daemon answers at the socket; the text says why and what to do."""
 
@@ -29,7 +32,7 @@ def ask(path: Path, command: str, arguments: Mapping[str, str], timeout_s: float
     with connection:
         try:
             connection.sendall(json.dumps({"command": command, "arguments": dict(arguments)}).encode() + b"\n")
-            answer = _read_line(connection)
+            answer = _read_line(connection, timeout_s)
         except TimeoutError:
             raise DaemonUnreachable(f"the daemon at {path} did not answer within {timeout_s:g} s") from None
         except OSError as error:
@@ -43,10 +46,20 @@ def ask(path: Path, command: str, arguments: Mapping[str, str], timeout_s: float
     return reply
 
 
-def _read_line(connection: socket.socket) -> bytes:
+def _read_line(connection: socket.socket, timeout_s: float) -> bytes:
+    """One line, or what came of it before the peer hung up; raises TimeoutError after `timeout_s` of silence."""
     data = bytearray()
+    # In short waits: a Ctrl-C that arrives just before the wait begins is seen only when the wait ends.
+    connection.settimeout(_SHORT_WAIT_S)
+    waits_left = max(1, round(timeout_s / _SHORT_WAIT_S))
     while not data.endswith(b"\n"):
-        piece = connection.recv(65_536)
+        try:
+            piece = connection.recv(65_536)
+        except TimeoutError:
+            waits_left -= 1
+            if not waits_left:
+                raise
+            continue
         if not piece or len(data) > MAX_REPLY_BYTES:
             break
         data += piece

@@ -9,7 +9,6 @@ from tradingd.domain.errors import TradingdError
 from tradingd.gateway.commands import MAX_REPLY_BYTES, Reply
 from tradingd.gateway.unix_path import connect
 
-
 _SHORT_WAIT_S = 0.5
 
 

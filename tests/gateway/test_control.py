@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tradingd.domain.errors import TradingdError
@@ -128,6 +129,18 @@ async def test_a_command_is_carried_out_answered_and_recorded(open_bench: OpenBe
     assert record.command == "pause" and json.loads(record.arguments_json) == {"reason": "lunch"}
     assert record.source == f"control socket, uid {os.getuid()}, pid {os.getpid()}"
     assert record.received_ms == 1_000 and json.loads(record.result_json)["ok"] is True
+
+
+async def test_text_that_no_table_takes_is_taken_as_its_escape_and_bounded(open_bench: OpenBench) -> None:
+    bench = await open_bench()
+    (reply,) = await bench.raw(b'{"command": "pause", "arguments": {"reason": "bad \\ud800 \\u0000"}}\n')
+    assert reply["result"]["arguments"] == {"reason": "bad \\ud800 \\x00"}
+    (reply,) = await bench.raw(json.dumps({"command": "pause", "arguments": {"reason": "x" * 9_000}}).encode() + b"\n")
+    assert len(reply["result"]["arguments"]["reason"]) == 500
+    await bench.raw(b'{"command": "\\ud800"}\n')
+    assert bench.records[-1].command == "\\ud800"
+    for record in bench.records:
+        assert msgspec.json.encode(record)
 
 
 async def test_answers_and_records_show_no_secret_and_are_strict_json(open_bench: OpenBench) -> None:

@@ -121,6 +121,56 @@ async def test_a_handler_that_raises_leaves_an_error_and_nothing_else(plugins, j
     await world.close()
 
 
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        ('ValueError("bad \\ud800")', "ValueError: bad \\ud800 (trend.py:"),
+        ('ValueError("x" * 1_000_000)', "x (trend.py:"),
+        ("Mute()", "Mute (its text cannot be read: SystemExit)"),
+        ("Endless()", "Endless (its text cannot be read: HandlerOverran)"),
+    ],
+)
+async def test_an_error_of_any_text_is_recorded_and_told_shortly(plugins, journal, raised, told):
+    body = f"""
+    class Mute(Exception):
+        def __str__(self):
+            raise SystemExit(1)
+
+    class Endless(Exception):
+        def __str__(self):
+            while True: pass
+
+    class Raising(Strategy):
+        def on_candle(self, candle: Candle, ctx: Context) -> Iterator[Intent]:
+            raise {raised}
+    """
+    world = HostWorld(journal, load(plugins, body))
+    await world.open()
+    world.give(0)
+    ((error,),) = world.rows("select error from decisions where cause = 'candle'")
+    assert told in error
+    (incident,) = world.events
+    assert incident.detail == f"on_candle: {error}"
+    assert len(incident.detail) < 600
+    await world.close()
+
+
+async def test_a_half_pair_in_the_state_is_kept_as_its_escape_and_the_exit_leaves(plugins, journal):
+    body = """
+    class Odd(Strategy):
+        def on_candle(self, candle: Candle, ctx: Context) -> Iterator[Intent]:
+            ctx.state(candle.instrument)["a\\ud800"] = ["\\\\\\udfff", "\\ud83d\\ude00"]
+            yield Exit(candle.instrument)
+    """
+    world = HostWorld(journal, load(plugins, body))
+    await world.open()
+    world.give(0)
+    ((state,),) = world.rows("select state_json from strategy_state")
+    assert json.loads(state) == {"a\\ud800": ["\\\\udfff", "\\ud83d\\ude00"]}
+    assert len(world.intents) == 1
+    await world.close()
+
+
 async def test_a_state_is_rolled_back_in_the_dict_that_the_strategy_kept(plugins, journal):
     body = """
     class Keeping(Strategy):

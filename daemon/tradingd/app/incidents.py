@@ -3,14 +3,17 @@
 import msgspec
 
 from tradingd.domain.errors import TradingdError
-from tradingd.domain.events import IncidentRaised
+from tradingd.domain.events import IncidentRaised, JournalChanged
 from tradingd.domain.ids import Epoch
 from tradingd.domain.records import IncidentRecord
+from tradingd.domain.text import storable
 from tradingd.ports import Clock, Journal
 
 SAME_WITHIN_MS = 600_000
 """The same trouble told again within this real time is the same incident; its count grows."""
 MAX_OPEN = 1_000
+MAX_DETAIL = 2_000
+"""Characters of a detail that are kept; a venue's or a library's text may stand in it."""
 
 
 class Incidents:
@@ -40,7 +43,7 @@ class Incidents:
                 f"{self._epoch}-{self._number}",
                 event.kind,
                 event.severity,
-                event.detail,
+                storable(event.detail, MAX_DETAIL),
                 event.venue,
                 event.instrument,
                 event.strategy,
@@ -52,11 +55,22 @@ class Incidents:
             self._counts[known.incident_id] = (count, now_ms)
             if count & (count - 1):
                 return
-            record = msgspec.structs.replace(known, detail=f"{event.detail} ({count} times)")
+            record = msgspec.structs.replace(known, detail=f"{storable(event.detail, MAX_DETAIL)} ({count} times)")
         self._records[record.incident_id] = record
         self._save(record)
         while len(self._records) > MAX_OPEN:
             del self._records[next(iter(self._records))]
+
+    def on_journal(self, event: JournalChanged) -> None:
+        """The journal is whole again: its own incidents say so, and stay open until somebody has seen them."""
+        if not event.writable:
+            return
+        over = f"over: the journal is whole again, {event.held} units were written late"
+        for record in self.open:
+            if record.kind == "journal_not_writable" and "; over: " not in record.detail:
+                ended = msgspec.structs.replace(record, detail=f"{record.detail}; {over}")
+                self._records[record.incident_id] = ended
+                self._save(ended)
 
     def _same(self, event: IncidentRaised, now_ms: int) -> IncidentRecord | None:
         for record in reversed(self._records.values()):

@@ -10,6 +10,7 @@ from tradingd.domain.errors import JournalError, Severity, VenueError
 from tradingd.domain.ids import ClientOrderId, Epoch, Purpose, make_client_order_id
 from tradingd.domain.orders import Fill, Order, OrderEvent, OrderStatus
 from tradingd.domain.records import Record
+from tradingd.domain.text import storable
 from tradingd.execution.recorder import Recorder
 from tradingd.execution.state import TradingState
 from tradingd.ports import Clock, Priority, Venue
@@ -82,11 +83,11 @@ class IdempotencyManager:
         )
 
     def _spool_id(self, order: Order) -> None:
-        line = msgspec.json.encode(msgspec.structs.replace(order, status=OrderStatus.SUBMITTED)).decode()
+        submitted = msgspec.structs.replace(order, status=OrderStatus.SUBMITTED, reason=storable(order.reason))
         try:
-            self._spool(line)
-        except OSError as error:
-            # both disks refuse: a position without its stop is worse than an order known to memory alone
+            self._spool(msgspec.json.encode(submitted).decode())
+        except (OSError, ValueError) as error:
+            # neither takes it: a position without its stop is worse than an order known to memory alone
             self._recorder.incident(
                 "spool_not_writable",
                 Severity.CRITICAL,

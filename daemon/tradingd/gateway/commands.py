@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from tradingd.domain.errors import TradingdError
+from tradingd.domain.text import storable
 
 MAX_MESSAGE_BYTES = 65_536
 """The longest request."""
@@ -39,7 +40,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def check_command(name: object, arguments: object) -> tuple[str, dict[str, str]]:
-    """The command and its arguments, known and complete; raises BadCommand."""
+    """The command and its arguments, known, complete and storable; raises BadCommand."""
     command = COMMANDS.get(name) if isinstance(name, str) else None
     if command is None:
         raise BadCommand(f"command {name!r} is not known; allowed: {', '.join(COMMANDS)}")
@@ -54,7 +55,7 @@ def check_command(name: object, arguments: object) -> tuple[str, dict[str, str]]
     missing = [key for key in command.required if not arguments.get(key)]
     if missing:
         raise BadCommand(f"{name} needs the argument {', '.join(missing)}")
-    return str(name), dict(arguments)
+    return str(name), {key: storable(value) for key, value in arguments.items()}
 
 
 def socket_path(state_dir: Path, mode: str) -> Path:
@@ -128,7 +129,8 @@ class IncidentStatus(TypedDict):
 
 
 class Status(TypedDict):
-    """The answer to `status`. Money is text, exact; `paused` and `halted` are the reason, or None."""
+    """The answer to `status`. Money is text, exact; `paused` and `halted` are the reason, or None.
+    `journal_reason`: why the journal cannot be written, None while it can; `journal_unwritable_s`: for how long."""
 
     name: str
     mode: str
@@ -140,6 +142,9 @@ class Status(TypedDict):
     paused: str | None
     halted: str | None
     stopping: bool
+    journal_writable: bool
+    journal_reason: str | None
+    journal_unwritable_s: float | None
     entries_allowed: bool
     equity_usdt: str | None
     venues: list[VenueStatus]

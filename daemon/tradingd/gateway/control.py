@@ -21,6 +21,7 @@ import structlog
 from tradingd.domain import jsonsafe
 from tradingd.domain.errors import TradingdError
 from tradingd.domain.records import CommandRecord
+from tradingd.domain.text import storable
 from tradingd.gateway.commands import COMMANDS, MAX_MESSAGE_BYTES, BadCommand, Reply, check_command
 from tradingd.gateway.unix_path import connect, unix_address
 from tradingd.ports import Clock
@@ -192,7 +193,7 @@ class ControlServer:
         """Hand the request to `record`. What only read is recorded without what it read."""
         known = COMMANDS.get(command) if isinstance(command, str) else None
         brief = {"ok": True} if reply["ok"] and known is not None and known.reads else reply
-        name = str(command)[:100]
+        name = storable(str(command), 100)
         self._record(
             CommandRecord(
                 command=self._scrub(name),

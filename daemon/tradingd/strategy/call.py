@@ -6,14 +6,17 @@ from decimal import Decimal
 import msgspec
 
 from tradingd.domain.errors import TradingdError
+from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import CancelOrders, Enter, Exit, Intent, Note, Protect
 from tradingd.domain.jsonsafe import dumps
+from tradingd.domain.text import storable
 from tradingd.strategy.context import StateBook
 
 _INTENTS = (Enter, Exit, Protect, CancelOrders, Note)
 _NUMBERS = ("quantity", "notional", "risk", "limit_price", "stop_loss", "take_profit")
 _TEXTS = ("reason", "tag")
+_MAX_NOTE_CHARACTERS = 65_536
 
 
 class BadYield(TradingdError):
@@ -73,12 +76,15 @@ def _checked(item: object, notes_only: bool) -> Yielded:
         raise BadYield(f"{name}.instrument is {_shown(intent.instrument)}; allowed: one of ctx.instruments")
     if notes_only and not isinstance(intent, Note):
         raise BadYield(f"on_start yielded {name}; allowed there: Note (act on the first candle instead)")
+    instrument = InstrumentId(VenueId(_text(intent.instrument.venue)), _text(intent.instrument.symbol))
     if isinstance(intent, Note):
-        return Yielded(Note(intent.instrument, _text(intent.reason)), _note_json(intent))
-    changed = {field: _number(getattr(intent, field)) for field in _NUMBERS if hasattr(intent, field)}
+        return Yielded(Note(instrument, _text(intent.reason)), _note_json(intent))
+    changed: dict[str, object] = {"instrument": instrument}
+    changed |= {field: _number(getattr(intent, field)) for field in _NUMBERS if hasattr(intent, field)}
     changed |= {field: _text(getattr(intent, field)) for field in _TEXTS if hasattr(intent, field)}
     if isinstance(intent, Enter):
         changed |= {"side": _choice(intent.side), "time_in_force": _choice(intent.time_in_force)}
+        changed |= {"post_only": _number(intent.post_only), "expire_candles": _number(intent.expire_candles)}
     plain_intent = msgspec.structs.replace(intent, **changed)
     fields = {name: getattr(plain_intent, name) for name in plain_intent.__struct_fields__ if name != "instrument"}
     return Yielded(plain_intent, dumps({name: value for name, value in fields.items() if value is not None}))
@@ -86,12 +92,14 @@ def _checked(item: object, notes_only: bool) -> Yielded:
 
 def _note_json(note: Note) -> str:
     text = dumps(note.values)
+    if len(text) > _MAX_NOTE_CHARACTERS:
+        return dumps({"left_out": f"{len(text)} characters; kept: {_MAX_NOTE_CHARACTERS}", "begins": storable(text)})
     return text if text.startswith("{") else dumps({"values": note.values})
 
 
 def _number(value: object) -> object:
     """A number in one of Python's own types: nothing of the plugin's is left in it when the pipeline looks at it."""
-    if value is None or type(value) in (Decimal, int, float, str, bool):
+    if value is None or type(value) in (Decimal, int, float, bool):
         return value
     if isinstance(value, Decimal):
         return Decimal(value)
@@ -99,11 +107,11 @@ def _number(value: object) -> object:
         return float(value)
     if isinstance(value, int):
         return int(value)
-    return str(value)  # numpy's other scalars read well; anything else is denied as no number
+    return _text(value)  # numpy's other scalars read well; anything else is denied as no number
 
 
 def _text(value: object) -> str:
-    return str.__str__(value) if isinstance(value, str) else str(value)
+    return storable(str.__str__(value) if isinstance(value, str) else str(value))
 
 
 def _choice(value: object) -> object:

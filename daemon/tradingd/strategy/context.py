@@ -1,6 +1,7 @@
 """What a handler sees of the world: its instruments, their candles, the account, and its own state."""
 
 import json
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -15,6 +16,8 @@ from tradingd.domain.numbers import ZERO
 from tradingd.domain.positions import Position
 
 MAX_STATE_CHARACTERS = 65_536
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+"""Half a surrogate pair: no UTF-8 holds it, so the state keeps its escape as text; an exit beside it must leave."""
 
 
 class AccountView(Protocol):
@@ -112,7 +115,6 @@ class StateBook:
 def _state_text(instrument: InstrumentId, state: dict[str, Any]) -> str:
     try:
         text = json.dumps(state, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        text.encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         raise BadState(
             f"the state of {instrument} cannot be kept: {error}; allowed: text, finite int and float, true, false, "
@@ -120,7 +122,7 @@ def _state_text(instrument: InstrumentId, state: dict[str, Any]) -> str:
         ) from None
     if len(text) > MAX_STATE_CHARACTERS:
         raise BadState(f"the state of {instrument} has {len(text)} characters; allowed: {MAX_STATE_CHARACTERS}")
-    return text
+    return _HALF_PAIR.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
 
 
 class Context:

@@ -23,6 +23,7 @@ from tradingd.domain.ids import DecisionKey, StrategyId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import CancelOrders, Denial, DenyReason, Enter, Exit, Protect
 from tradingd.domain.records import FlagRecord, IntentRecord, Record, Recovered, StreamRecord
+from tradingd.domain.text import MAX_CHARACTERS, storable
 from tradingd.ports import Clock, Journal
 from tradingd.strategy.base import Signal, Strategy
 from tradingd.strategy.call import CallResult, Flood, call_handler
@@ -320,7 +321,12 @@ class StrategyHost:
     def _describe(self, runner: _Runner, error: BaseException) -> str:
         if isinstance(error, HandlerOverran):
             return f"the handler did not end within {self._settings.hard_budget_ms} ms"
-        return runner.loaded.describe(error)
+        try:
+            # the error's own __str__ is plugin code, too
+            text = self._timer.run(lambda: runner.loaded.describe(error), self._settings.hard_budget_ms)
+            return storable(text, 2 * MAX_CHARACTERS)
+        except BaseException as second:
+            return storable(f"{type(error).__name__} (its text cannot be read: {type(second).__name__})")
 
     def _quarantine(self, runner: _Runner, reason: str) -> None:
         if runner.quarantine is not None:

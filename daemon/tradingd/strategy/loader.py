@@ -18,6 +18,7 @@ from tradingd.config.problems import nearest
 from tradingd.domain.errors import PluginError
 from tradingd.domain.ids import StrategyId
 from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.text import storable
 from tradingd.strategy.base import HANDLERS, Strategy
 from tradingd.strategy.parameters import Parameter, ParameterError, bind, parameters_of
 from tradingd.strategy.source import check_permissions, check_source
@@ -86,9 +87,9 @@ class LoadedStrategy(msgspec.Struct, frozen=True):
 def describe_error(error: BaseException, path: Path) -> str:
     """`Type: text (file:line)`, the line being the last one of the plugin; never raises."""
     try:
-        text = f"{type(error).__name__}: {error}"
+        text = storable(f"{type(error).__name__}: {error}")  # cut here, so that the line that follows is not
     except Exception as second:
-        text = f"{type(error).__name__} (its text cannot be read: {type(second).__name__})"
+        text = storable(f"{type(error).__name__} (its text cannot be read: {type(second).__name__})")
     line = _last_line(error, path)
     return f"{text} ({path.name}:{line})" if line else text
 

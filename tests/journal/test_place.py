@@ -1,6 +1,7 @@
 """A journal whose file is moved or deleted under the running daemon."""
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tradingd.ports import Store
 async def test_nothing_is_committed_once_a_file_of_the_journal_is_gone(store: Store, path: Path, suffix: str) -> None:
     await store.submit([make_fill(1)])
     file = Path(f"{path}{suffix}")
-    file.unlink()
+    os.unlink(file)
     with pytest.raises(JournalError, match=f"journal file was moved or deleted: {file} is gone"):
         await store.submit([make_fill(2)])
     with pytest.raises(JournalError, match="was moved or deleted"):
@@ -24,25 +25,25 @@ async def test_nothing_is_committed_once_a_file_of_the_journal_is_gone(store: St
 
 async def test_a_unit_without_records_tells_that_the_file_is_gone(store: Store, path: Path) -> None:
     await store.submit([], durable=False)
-    path.unlink()
+    os.unlink(path)
     with pytest.raises(JournalError, match="was moved or deleted"):
         await store.submit([], durable=False)
 
 
 async def test_a_journal_that_is_moved_back_is_written_again(store: Store, path: Path) -> None:
     away = path.with_name("away.sqlite")
-    path.rename(away)
+    os.rename(path, away)
     with pytest.raises(JournalError, match="Move the same file back"):
         await store.submit([make_fill(1)])
-    away.rename(path)
+    os.rename(away, path)
     await store.submit([make_fill(2)])
     await store.check_writable()
 
 
 async def test_another_file_in_its_place_is_not_taken_for_the_journal(store: Store, path: Path, migrated: Path) -> None:
     away = path.with_name("away.sqlite")
-    path.rename(away)
-    path.write_bytes(migrated.read_bytes())
+    os.rename(path, away)
+    shutil.copyfile(migrated, path)
     with pytest.raises(JournalError, match="is another file now"):
         await store.submit([make_fill(1)])
 

@@ -17,6 +17,7 @@ from tradingd.domain.events import (
     Heartbeat,
     IncidentRaised,
     IntentDenied,
+    JournalChanged,
     OrderChanged,
     PositionChanged,
     ProtectionChanged,
@@ -314,3 +315,14 @@ def test_a_heartbeat_is_a_warning_that_names_each_venue_in_trouble(bus, told, cl
     assert starting["level"] == "info" and starting["venues_not_ready"] == {"binance": "starting"}
     assert down["level"] == "warning" and down["venues_not_ready"] == {"binance": "down"}
     assert ready["level"] == "info" and "venues_not_ready" not in ready
+
+
+def test_a_journal_that_is_whole_again_is_told_with_how_long_it_was_not(told, bus, clock):
+    bus.publish(JournalChanged(False, "disk full", 1))
+    clock.now_s += 2.5
+    bus.publish(JournalChanged(False, "the file is gone", 3))
+    clock.now_s += 2.5
+    bus.publish(JournalChanged(True, held=7))
+    (line,) = told()
+    assert (line["event"], line["level"]) == ("journal_writable_again", "info")
+    assert (line["unwritable_s"], line["written_late"]) == (5.0, 7)

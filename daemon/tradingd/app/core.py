@@ -17,7 +17,7 @@ from tradingd.config import Settings
 from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.candles import Candle
 from tradingd.domain.errors import JournalError, JournalRefused, Severity, VenueError
-from tradingd.domain.events import Event, IncidentRaised, IntentDenied
+from tradingd.domain.events import Event, IncidentRaised, IntentDenied, JournalChanged
 from tradingd.domain.ids import Epoch, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.records import BootRecord, JobRecord, Recovered
@@ -113,6 +113,8 @@ class Core:
         )
         # in the order of the flow: state first (subscribed by build_execution), strategies, then who only watches
         self.bus.subscribe(IncidentRaised, self.incidents.on_incident)
+        self.bus.subscribe(JournalChanged, self.incidents.on_journal)
+        self.bus.subscribe(JournalChanged, self.operator.on_journal)
         self.host.subscribe()
         self.bus.subscribe(IntentDenied, self.operator.on_denied)
 
@@ -252,6 +254,7 @@ class Core:
                 self.execution.pipeline.sweep_all(session.id)
 
     async def _check_health(self) -> None:
+        self.execution.recorder.queue.look()
         for session in self.sessions.values():
             session.check_health()
 

@@ -12,7 +12,7 @@ from tradingd.app.machine import pid
 from tradingd.app.venue_session import VenueSession
 from tradingd.config import Settings
 from tradingd.domain.errors import TradingdError
-from tradingd.domain.events import IntentDenied, VenueState
+from tradingd.domain.events import IntentDenied, JournalChanged, VenueState
 from tradingd.domain.ids import StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.numbers import plain_text
@@ -56,6 +56,7 @@ class Operator:
         self._started = clock.monotonic()
         self._denied: IntentDenied | None = None
         self._denied_ms = 0
+        self._unwritable_since: float | None = None
 
     # --- StatusSource ---------------------------------------------------------------------------------------------
 
@@ -101,6 +102,13 @@ class Operator:
     def on_denied(self, event: IntentDenied) -> None:
         """Remember the last refusal."""
         self._denied, self._denied_ms = event, self._clock.now_ms()
+
+    def on_journal(self, event: JournalChanged) -> None:
+        """Remember since when the journal cannot be written."""
+        if event.writable:
+            self._unwritable_since = None
+        elif self._unwritable_since is None:
+            self._unwritable_since = self._clock.monotonic()
 
     # --- commands -------------------------------------------------------------------------------------------------
 
@@ -195,6 +203,9 @@ class Operator:
             paused=switches.paused or None,
             halted=switches.halted or None,
             stopping=bool(switches.stopping),
+            journal_writable=self._execution.recorder.journal_writable,
+            journal_reason=self._execution.recorder.queue.trouble or None,
+            journal_unwritable_s=self._unwritable_s(),
             entries_allowed=self.entries_allowed(),
             equity_usdt=_text(equity),
             venues=[self._venue(venue) for venue in self._sessions],
@@ -213,6 +224,10 @@ class Operator:
             denied_last=self._denied_last(),
             incidents_open=len(self._incidents.open),
         )
+
+    def _unwritable_s(self) -> float | None:
+        since = self._unwritable_since
+        return None if since is None else round(self._clock.monotonic() - since, 3)
 
     def _venue(self, venue: VenueId) -> VenueStatus:
         account = self._execution.state.accounts.get(venue)

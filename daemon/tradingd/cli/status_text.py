@@ -35,6 +35,7 @@ def status(result: Mapping[str, Any], paint: Paint) -> str:
         f"{paint.bold(safe(result.get('name')))}  mode {safe(result.get('mode'))}, "
         f"version {safe(result.get('version'))}, pid {safe(result.get('pid'))}, "
         f"up {duration(result.get('uptime_s'))}{_speed(result)}",
+        *_journal(result, paint),
         _entries(result, paint),
     ]
     lines += _section("venues", result.get("venues"), lambda row: _venue(row, paint))
@@ -125,8 +126,18 @@ def _speed(result: Mapping[str, Any]) -> str:
     return f", {speed:g} times as fast, venue time {time_text(result.get('now_ms'))}"
 
 
+def _journal(result: Mapping[str, Any], paint: Paint) -> list[str]:
+    """Said first, and only when it is wrong: without its journal the daemon does nothing but protect and close."""
+    if result.get("journal_writable") is not False:
+        return []
+    since = f" for {duration(result.get('journal_unwritable_s'))}"
+    return [f"{'journal':<16}{paint.bad('NOT WRITABLE')}{since}: {safe(result.get('journal_reason'))}"]
+
+
 def _entries(result: Mapping[str, Any], paint: Paint) -> str:
     reasons = []
+    if result.get("journal_writable") is False:
+        reasons.append("the journal cannot be written; exits and protection go on")
     if result.get("stopping"):
         reasons.append("the daemon is stopping")
     if result.get("paused") is not None:

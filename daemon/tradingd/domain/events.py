@@ -126,6 +126,14 @@ class StreamChanged(msgspec.Struct, frozen=True):
     reason: str
 
 
+class JournalChanged(msgspec.Struct, frozen=True):
+    """The journal cannot be written, and why; or it is whole again, with `held` units written late."""
+
+    writable: bool
+    reason: str = ""
+    held: int = 0
+
+
 class IncidentRaised(msgspec.Struct, frozen=True):
     """Something an operator must know of; `kind` is a stable word, `detail` the sentence."""
 
@@ -171,6 +179,7 @@ Event = (
     | PositionSeen
     | VenueStateChanged
     | StreamChanged
+    | JournalChanged
     | IncidentRaised
     | StrategyQuarantined
     | Heartbeat

@@ -9,7 +9,7 @@ import msgspec
 
 from tradingd.bus import Bus
 from tradingd.domain.errors import JournalError, JournalUnitRefused, Severity
-from tradingd.domain.events import Event, IncidentRaised
+from tradingd.domain.events import Event, IncidentRaised, JournalChanged
 from tradingd.domain.records import IncidentRecord, Record
 from tradingd.ports import Store
 
@@ -45,7 +45,13 @@ class FactQueue:
         self._holding = False
         self._is_overfull = False
         self._saving: asyncio.Task[None] | None = None
+        self.trouble = ""
         self.on_halt: Callable[[str], None] = lambda why: None
+
+    def look(self) -> None:
+        """Find out, with a unit that has nothing in it, whether the journal is still there and can be written."""
+        if self.writable:
+            self.submit((), durable=False)
 
     @property
     def writable(self) -> bool:
@@ -109,10 +115,13 @@ class FactQueue:
     def _hold(self, error: BaseException) -> None:
         if not self._holding:
             self._holding = True
-            self._bus.publish(
-                IncidentRaised("journal_not_writable", Severity.CRITICAL, f"the journal could not commit: {error}")
-            )
+            self._tell_trouble(error)
         self._check_size()
+
+    def _tell_trouble(self, error: BaseException) -> None:
+        self.trouble = str(error)
+        self._bus.publish(IncidentRaised("journal_not_writable", Severity.CRITICAL, self.trouble))
+        self._bus.publish(JournalChanged(False, self.trouble, len(self._units)))
 
     def _check_size(self) -> None:
         if len(self._units) <= MAX_UNSAVED_UNITS or self._is_overfull:
@@ -151,13 +160,18 @@ class FactQueue:
             self._bus.publish(IncidentRaised("save_held_failed", Severity.CRITICAL, f"{error!r}"))
 
     async def _save(self) -> None:
+        held = len(self._units)
         try:
             await self._store.check_writable()
             while self._units:
                 await self._save_some()
-        except JournalError:
-            return  # told when it began; it still cannot
+        except JournalError as error:
+            if str(error) != self.trouble:  # told when it began; now it is another one
+                self._tell_trouble(error)
+            return
         self._holding = self._is_overfull = False
+        self.trouble = ""
+        self._bus.publish(JournalChanged(True, held=held))
 
     async def _save_some(self) -> None:
         """Write the next units again in one commit; in it all that may have overtaken one another, so that no crash

@@ -20,6 +20,7 @@ from tradingd.domain.events import (
     Heartbeat,
     IncidentRaised,
     IntentDenied,
+    JournalChanged,
     OrderChanged,
     PositionChanged,
     ProtectionChanged,
@@ -97,6 +98,7 @@ class Narrator:
         self._own_fills = own_fills
         self._heartbeat_s = heartbeat_s
         self._thin = _Thinner(clock)
+        self._unwritable_since: float | None = None
         self._trips = Trips(positions, fills)
         self._part_filled: OrderedDict[ClientOrderId, Decimal] = OrderedDict()
         self._strategies: dict[InstrumentId, str | None] = {held.instrument: held.strategy for held in positions}
@@ -109,6 +111,7 @@ class Narrator:
         bus.subscribe(ProtectionChanged, self._protection_changed)
         bus.subscribe(VenueStateChanged, self._venue_state_changed)
         bus.subscribe(StreamChanged, self._stream_changed)
+        bus.subscribe(JournalChanged, self._journal_changed)
         bus.subscribe(IncidentRaised, self._incident_raised)
         bus.subscribe(StrategyQuarantined, self._strategy_quarantined)
         bus.subscribe(Heartbeat, self._heartbeat)
@@ -266,6 +269,14 @@ class Narrator:
             self._log.info("stream_connected", **fields)
         else:
             self._log.warning("stream_lost", **fields)
+
+    def _journal_changed(self, event: JournalChanged) -> None:
+        """That it cannot be written is told by the incident; here that it is over."""
+        now = self._clock.monotonic()
+        since = now if self._unwritable_since is None else self._unwritable_since
+        self._unwritable_since = None if event.writable else since
+        if event.writable:
+            self._log.info("journal_writable_again", unwritable_s=round(now - since, 3), written_late=event.held)
 
     def _incident_raised(self, event: IncidentRaised) -> None:
         write = {

@@ -82,7 +82,7 @@ def test_schema_is_json_and_names_every_section(command):
     status, out, _ = command("schema")
     assert status == 0
     sections = json.loads(out)["properties"]
-    assert list(sections) == ["daemon", "journal", "venues", "risk", "execution", "strategies", "log"]
+    assert list(sections) == ["daemon", "journal", "venues", "risk", "execution", "strategies", "log", "mqtt"]
 
 
 def test_reading_the_settings_imports_neither_ccxt_nor_a_database():

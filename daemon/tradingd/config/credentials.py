@@ -15,6 +15,7 @@ from tradingd.config.source import parse_toml
 
 _PARTS = ("api_key", "api_secret", "api_password")
 _MAX_BYTES = 10_000
+MQTT_PASSWORD = "mqtt_password"
 _PRINTABLE = re.compile(r"[!-~]+")
 
 
@@ -91,6 +92,50 @@ def load_credentials(venue_id: str, settings: Settings, environ: Mapping[str, st
     return _checked(venue_id, settings, found, warnings)
 
 
+@dataclass(frozen=True)
+class MqttPassword:
+    """What the MQTT broker asks for beside the user name. `warnings` are for the log and name no secret."""
+
+    secret: Secret
+    warnings: tuple[str, ...] = ()
+
+
+def load_mqtt_password(settings: Settings, environ: Mapping[str, str]) -> MqttPassword | None:
+    """The broker's password, None without a user name.
+
+    Sources in order: $CREDENTIALS_DIRECTORY/mqtt_password; the file of mode 0600 that `[mqtt] password_file` names, its
+    only line; TRADINGD_MQTT_PASSWORD, with a warning. Raises ConfigError.
+    """
+    if not settings.mqtt.enabled or not settings.mqtt.username:
+        return None
+    directory, file = environ.get("CREDENTIALS_DIRECTORY"), settings.mqtt.password_file
+    try:
+        if directory and (path := FilePath(directory, MQTT_PASSWORD)).exists():
+            return _mqtt_password(path.read_bytes(), str(path))
+        if file is not None:
+            with file.open("rb") as stream:
+                _refuse_if_shared(file, os.fstat(stream.fileno()))
+                return _mqtt_password(stream.read(_MAX_BYTES), str(file))
+    except OSError as error:
+        raise _refusal(str(error.filename), f"it cannot be read: {(error.strerror or 'error').lower()}") from None
+    if (text := environ.get("TRADINGD_MQTT_PASSWORD")) is None:
+        allowed = f"$CREDENTIALS_DIRECTORY/{MQTT_PASSWORD}; or password_file in [mqtt]; or TRADINGD_MQTT_PASSWORD"
+        place = settings.locate(("mqtt", "username"))
+        raise ConfigError([Problem("mqtt.username is set and there is no password", place, allowed)])
+    warning = (
+        "the MQTT password comes from an environment variable, which child processes inherit and /proc shows; use "
+        "$CREDENTIALS_DIRECTORY or password_file instead"
+    )
+    return _mqtt_password(text.encode(), "environment variable TRADINGD_MQTT_PASSWORD", (warning,))
+
+
+def _mqtt_password(content: bytes, origin: str, warnings: tuple[str, ...] = ()) -> MqttPassword:
+    text = _decoded(origin, content).rstrip("\r\n")
+    if len(text) < 4 or not text.isprintable():
+        raise _refusal(origin, "the MQTT password is shorter than 4 characters, or holds more than one line of text")
+    return MqttPassword(Secret(text), warnings)
+
+
 Found = dict[str, tuple[str, str]]  # part → (value, where it came from)
 
 
@@ -165,7 +210,7 @@ def _checked(venue_id: str, settings: Settings, found: Found, warnings: tuple[st
     return Credentials(secrets["api_key"], secrets["api_secret"], secrets.get("api_password"), origin, warnings)
 
 
-def _decoded(path: FilePath, content: bytes) -> str:
+def _decoded(path: FilePath | str, content: bytes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:

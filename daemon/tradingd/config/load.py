@@ -137,6 +137,10 @@ def _resolve_paths(source: Source) -> None:
     if isinstance(daemon, dict):
         daemon.setdefault("strategies_dir", "strategies")
         _resolve(source, daemon, ("daemon", "strategies_dir"))
+    mqtt = source.raw.get("mqtt")
+    if isinstance(mqtt, dict):
+        _resolve(source, mqtt, ("mqtt", "ca_file"))
+        _resolve(source, mqtt, ("mqtt", "password_file"))
     venues = source.raw.get("venues")
     for venue, table in venues.items() if isinstance(venues, dict) else ():
         if isinstance(table, dict):

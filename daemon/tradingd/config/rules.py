@@ -26,6 +26,7 @@ def cross_check(raw: Raw, problems: Problems) -> None:
     _venues(raw, problems)
     _execution(raw, problems)
     _instruments(raw, problems)
+    _mqtt(raw, problems)
 
 
 def _table(raw: Raw, name: str) -> Raw:
@@ -124,3 +125,13 @@ def _named_instruments(raw: Raw) -> Iterator[tuple[str, Path, InstrumentId]]:
             except (ValueError, TypeError):  # reported where the value itself is checked
                 continue
             yield strategy, ("strategies", strategy, "instruments", index), instrument
+
+
+def _mqtt(raw: Raw, problems: Problems) -> None:
+    mqtt = _table(raw, "mqtt")
+    if mqtt.get("ca_file") and mqtt.get("tls") is not True:
+        message = "mqtt.ca_file says whom to trust, and without tls nobody is asked"
+        problems.at(("mqtt", "ca_file"), message, allowed="tls = true, or no ca_file", of_key=True)
+    if mqtt.get("password_file") and not mqtt.get("username"):
+        message = "mqtt.password_file is a password without a name"
+        problems.at(("mqtt", "password_file"), message, allowed="a username beside it", of_key=True)

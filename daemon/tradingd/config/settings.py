@@ -204,6 +204,19 @@ class LogSettings(Section):
     heartbeat_s: Annotated[Seconds, Field(ge=0.1, le=3_600)] = 10.0
 
 
+class MqttSettings(Section):
+    """[mqtt]: the broker that state and events are published to; its password is never here, but a credential."""
+
+    enabled: bool = False
+    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:_-]+$", max_length=255)] = "localhost"
+    port: Annotated[int, Field(ge=1, le=65_535)] = 1883
+    tls: bool = False
+    ca_file: FileName | None = None
+    username: Annotated[str, StringConstraints(max_length=256)] = ""
+    password_file: FileName | None = None
+    topic: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=100)] = "tradingd"
+
+
 class Settings(Section):
     """All settings of one run. Paths are resolved; only `state_dir` may be relative, to the working directory."""
 
@@ -214,6 +227,7 @@ class Settings(Section):
     execution: ExecutionSettings = ExecutionSettings()
     strategies: Annotated[Mapping[Name, StrategySettings], AfterValidator(_frozen)] = Field(default_factory=_none)
     log: LogSettings = LogSettings()
+    mqtt: MqttSettings = MqttSettings()
 
     _source: Source = PrivateAttr()
 

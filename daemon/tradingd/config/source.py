@@ -133,7 +133,7 @@ def _order(problem: Problem) -> tuple[int, int, int]:
 def read_source(path: FilePath, environ: Mapping[str, str]) -> tuple[Source, Problems]:
     """The file at `path` with the environment applied. Raises ConfigError when it is no TOML at all."""
     name = str(path)
-    text = _read_text(path)
+    text = read_text(path, "the config file", "a readable TOML file; name one with --config FILE")
     source = Source(name, path.resolve().parent, text, parse_toml(name, text), locate(text))
     problems = Problems(source)
     _apply_environment(source, environ, problems)
@@ -167,17 +167,17 @@ def _decimal(text: str) -> Decimal:
         return Decimal("nan")
 
 
-def _read_text(path: FilePath) -> str:
+def read_text(path: FilePath, what: str, allowed: str) -> str:
+    """The text of a file that a human writes; `what` and `allowed` are for the error. Raises ConfigError."""
     name = str(path)
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        hint = "a readable TOML file; name one with --config FILE"
-        raise ConfigError([Problem(f"the config file cannot be read: {reason}", name, hint)]) from None
+        raise ConfigError([Problem(f"{what} cannot be read: {reason}", name, allowed)]) from None
     if len(content) > MAX_FILE_BYTES:
-        raise ConfigError([Problem(f"the config file is larger than {MAX_FILE_BYTES} bytes", name)])
+        raise ConfigError([Problem(f"{what} is larger than {MAX_FILE_BYTES} bytes", name)])
     try:
         return content.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -242,6 +242,8 @@ def _refuse_secrets(source: Source, table: dict[str, Any], path: Path, problems:
                 "$CREDENTIALS_DIRECTORY/<venue>_api_key, a file of mode 0600 named by credentials_file, "
                 "or TRADINGD_<VENUE>_API_KEY in the environment"
             )
+            if path[:1] == ("mqtt",):
+                allowed = "$CREDENTIALS_DIRECTORY/mqtt_password, or a file of mode 0600 named by password_file"
             problems.add(Problem(message, place, allowed))
         elif isinstance(value, dict):
             _refuse_secrets(source, value, inner, problems)

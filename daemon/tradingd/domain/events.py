@@ -75,7 +75,7 @@ class IntentDenied(msgspec.Struct, frozen=True):
 
 
 class ForeignOrderSeen(msgspec.Struct, frozen=True):
-    """An order without our prefix on an instrument of ours."""
+    """An order without our prefix: that it stands, or that it ended."""
 
     order: VenueOrder
 

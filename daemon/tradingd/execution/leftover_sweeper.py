@@ -8,6 +8,7 @@ from tradingd.domain.events import IncidentRaised
 from tradingd.domain.ids import ClientOrderId, Epoch, VenueId, parse_client_order_id
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial, DenyReason
+from tradingd.domain.orders import OrderStatus
 from tradingd.execution.desk import Desk
 from tradingd.ports import Priority, Store
 
@@ -59,7 +60,10 @@ class LeftoverSweeper:
         self._voids[venue] = self._voids.get(venue, 0) + 1
 
     def note_foreign(self, order: VenueOrder) -> None:
-        """A foreign order was seen on the stream."""
+        """A foreign order was seen on the stream. One that ended, or fired, stands in nobody's way any more."""
+        if order.status.is_final or order.status is OrderStatus.TRIGGERED:
+            self.foreign.get(order.instrument, {}).pop(str(order.venue_order_id), None)
+            return
         self.forget(order.instrument)
         if _is_conditional(order):
             self._add_foreign(order)
@@ -69,8 +73,10 @@ class LeftoverSweeper:
         return instrument in self._proofs
 
     async def check(self, instrument: InstrumentId) -> Denial | None:
-        """Prove the instrument clean before an entry; the denial says what stands in the way."""
-        if self._limits.sweep_always or not self.has_proof(instrument):
+        """Prove the instrument clean before an entry; the denial says what stands in the way. A foreign order that
+        stood is asked after anew: its end may have been missed."""
+        stood = self._limits.deny_on_foreign_orders and bool(self.foreign.get(instrument))
+        if self._limits.sweep_always or stood or not self.has_proof(instrument):
             try:
                 clean = await self.sweep(instrument, Priority.CANCEL)
             except VenueError as error:
@@ -199,7 +205,7 @@ class LeftoverSweeper:
 
     def _add_foreign(self, order: VenueOrder) -> None:
         self.foreign.setdefault(order.instrument, {})[str(order.venue_order_id)] = order
-        if self._limits.deny_on_foreign_orders:
+        if self._limits.deny_on_foreign_orders and order.instrument in self._state.owners:
             self._raise(
                 "foreign_order",
                 Severity.WARNING,

@@ -169,7 +169,7 @@ class Recorder:
             if parse_client_order_id(shown.client_order_id, self._prefix) is not None:
                 if source == "stream":
                     self.on_unknown(shown)
-            elif not shown.status.is_final:
+            else:
                 self._bus.publish(ForeignOrderSeen(shown))
             return None
         order = self._own_fills(order, shown, source)

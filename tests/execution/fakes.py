@@ -106,6 +106,7 @@ class FakeVenue:
         self.positions: dict[InstrumentId, Decimal] = {}
         self.wallet = Decimal(10_000)
         self.margin_used = Decimal(0)
+        self.unlisted: tuple[str, ...] = ()
         # what the test scripts
         self.answers: dict[Purpose, deque[Answer]] = {purpose: deque() for purpose in Purpose}
         self.always: dict[Purpose, Answer] = {}
@@ -385,4 +386,5 @@ class FakeVenue:
         )
         balance = VenueBalance(self.id, "USDT", self.wallet, self.wallet, self.wallet - self.margin_used)
         await self._io("account")
-        return self.shown_account(AccountSnapshot(self.id, balance, positions, requested_ms, self.clock.now_ms()))
+        shown = AccountSnapshot(self.id, balance, positions, requested_ms, self.clock.now_ms(), self.unlisted)
+        return self.shown_account(shown)

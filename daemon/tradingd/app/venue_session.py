@@ -67,6 +67,7 @@ class VenueSession:
         self._flags = flags
         self._restored = asyncio.Event()
         self._begun = False
+        self._prepared: set[InstrumentId] = set()
         self._warm = False
         self._failures = 0
         self._trouble_since: float | None = None
@@ -112,10 +113,11 @@ class VenueSession:
         the venue refuses the account stream after a reconnect.
         """
         await self._open(sink)
-        await self._prepare_with_patience()
+        await self._check_with_patience()
         if self.supervisor is None:
             raise RuntimeError("a session needs its supervisor before it runs")
         self.supervisor.start()
+        self._restored.set()  # what is held is looked after at once; streams that stand ask for a second reading
         while True:
             await self._wait_for_cause()
             self._restored.clear()
@@ -151,9 +153,8 @@ class VenueSession:
         gc.collect()
         gc.freeze()
         self._check_symbols()
-        self._execution.state.instruments.update(
-            {each: rules for each, rules in self.venue.instruments.items() if each in self._wanted()}
-        )
+        # all of them: what a human holds elsewhere is kept account of, and closed when the operator asks for it
+        self._execution.state.instruments.update(self.venue.instruments)
 
     def _wanted(self) -> list[InstrumentId]:
         return self._execution.state.instruments_of(self.id)
@@ -178,27 +179,31 @@ class VenueSession:
         self._execution.state.blocked[instrument] = why
         self._execution.recorder.incident_at("instrument_blocked", Severity.CRITICAL, f"{instrument}: {why}", self.id)
 
-    async def _prepare_with_patience(self) -> None:
+    async def _check_with_patience(self) -> None:
         """Modes and permissions, before any stream: what a new try cannot mend is the user's to change."""
         attempt = 0
         while True:
             try:
                 await self.synchronise()
-                await self._prepare()
+                await self._check_account()
                 return
             except VenueBanned as error:
                 self._execution.router.mark(self.id, VenueState.BANNED, str(error))
                 await self._clock.sleep(1.0)
             except VenueError as error:
-                if not error.transient:
-                    raise VenueRefused(
-                        f"{self.id} refuses: {str(error).rstrip('.')}. "
-                        "Check the key, its permissions and its IP rule at the venue."
-                    ) from error
+                self._refused_for_good(error)
                 attempt += 1
                 self._execution.router.mark(self.id, VenueState.DOWN, str(error))
                 self._tell_not_reached(attempt, error)
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
+
+    def _refused_for_good(self, error: VenueError) -> None:
+        """What a new try cannot mend ends the daemon."""
+        if not error.transient:
+            raise VenueRefused(
+                f"{self.id} refuses: {str(error).rstrip('.')}. "
+                "Check the key, its permissions and its IP rule at the venue."
+            ) from error
 
     async def _try_recover(self) -> None:
         """One recovery; after a failure the pause before the next."""
@@ -224,7 +229,8 @@ class VenueSession:
     async def _recover(self) -> None:
         """Clock, orders, fills, positions, balance; then the lanes run; with the streams whole, READY (P10).
 
-        Protection and exits do not wait for candles or streams: the lanes open as soon as the account is known.
+        Protection and exits wait for neither streams nor candles nor leverage: the lane of an instrument opens as soon
+        as its own orders and fills are known, whatever holds up the rest.
         """
         if self._execution.router.is_ready(self.id):
             self._degrade("recovering")
@@ -232,9 +238,10 @@ class VenueSession:
         if not self._begun:
             self._execution.reconciler.begin_history(self.id, self._flags)
             self._begun = True
-        await self._execution.reconciler.reconcile(self.id)
+        await self._execution.reconciler.reconcile(self.id, self._execution.pipeline.open_lane)
         self._execution.router.note_answer(self.id)
         self._execution.pipeline.open_lanes(self.id)
+        await self._prepare()
         if clock_error is not None:
             # the account was read, so the venue is not DOWN
             raise VenueError(f"the clock could not be set: {clock_error}", transient=True) from clock_error
@@ -254,7 +261,7 @@ class VenueSession:
                 feed.resync()
         self.ready.set()
 
-    async def _prepare(self) -> None:
+    async def _check_account(self) -> None:
         """Who the account is and how it is set; what must be changed by hand is refused with what to do."""
         mode = await self.venue.preflight()
         problems = list(mode.problems)
@@ -265,10 +272,15 @@ class VenueSession:
         if problems:
             raise VenueRefused(f"{self.id}: " + "; ".join(problems))
         await self._pin_account(self.id, mode.account_id)
+
+    async def _prepare(self) -> None:
+        """Leverage and margin mode of what our strategies trade, once: only entries need them."""
         for instrument in self._wanted():
             # what somebody else holds on this account keeps the leverage that they chose
-            if instrument in self.venue.instruments and instrument in self._execution.state.owners:
+            known = instrument in self.venue.instruments and instrument in self._execution.state.owners
+            if known and instrument not in self._prepared:
                 await self._prepare_instrument(instrument)
+                self._prepared.add(instrument)
 
     async def _prepare_instrument(self, instrument: InstrumentId) -> None:
         """Leverage and margin mode. The venue may refuse a change while something is held: entries are denied there,
@@ -277,8 +289,10 @@ class VenueSession:
             await self.venue.prepare(instrument, self.settings.leverage, self.settings.margin_mode)
         except VenueError as error:
             state = self._execution.state
-            if error.transient or (state.position(instrument).is_flat and not list(state.open_orders(instrument))):
+            if error.transient:
                 raise
+            if state.position(instrument).is_flat and not list(state.open_orders(instrument)):
+                self._refused_for_good(error)
             self._block(instrument, f"leverage or margin mode cannot be set while something is held: {error}")
 
     def check_health(self) -> None:

@@ -71,13 +71,17 @@ class VenueBalance(msgspec.Struct, frozen=True):
 
 
 class AccountSnapshot(msgspec.Struct, frozen=True):
-    """Balance and all positions, read over REST. `requested_ms` (venue time) is when the first request left."""
+    """Balance and all positions, read over REST. `requested_ms` (venue time) is when the first request left.
+
+    `unlisted`: what is held on markets that are not in our table of instruments, each as the venue's name and quantity.
+    """
 
     venue: VenueId
     balance: VenueBalance
     positions: tuple[VenuePosition, ...]
     requested_ms: int
     received_ms: int
+    unlisted: tuple[str, ...] = ()
 
     def position(self, instrument: InstrumentId) -> VenuePosition:
         """The position on `instrument`; flat when the venue does not list it."""

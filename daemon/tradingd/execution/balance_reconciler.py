@@ -1,5 +1,6 @@
 """Journal and venue made to agree, the venue wins (P8); and no entry before they do after an own fill (P17)."""
 
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
@@ -78,6 +79,7 @@ class BalanceReconciler:
         self._limits = desk.limits
         self._expected: dict[VenueId, Expected] = {}
         self._history_start_ms: dict[VenueId, int] = {}
+        self._unlisted_told: dict[VenueId, tuple[str, ...]] = {}
         self.on_reconciled: Callable[[VenueId], None] = lambda venue: None
 
     def _ledger(self, venue: VenueId) -> Expected:
@@ -106,8 +108,20 @@ class BalanceReconciler:
                 if position.mark_price is not None:
                     self._state.note_price(position.instrument, position.mark_price, self._clock.monotonic())
             self._keep(snapshot)
+            self._tell_unlisted(snapshot)
             self._bus.publish(AccountRead(snapshot))
         return snapshot
+
+    def _tell_unlisted(self, snapshot: AccountSnapshot) -> None:
+        """Positions on markets that are not in our table: they take margin, and nobody here can look after them."""
+        markets = tuple(sorted(each.partition(" ")[0] for each in snapshot.unlisted))
+        if markets == self._unlisted_told.get(snapshot.venue, ()):
+            return
+        self._unlisted_told[snapshot.venue] = markets
+        if markets:
+            held = ", ".join(snapshot.unlisted)
+            why = f"held on markets that are not traded here: {held}; left alone, and their margin is not available"
+            self._raise("unlisted_position", Severity.WARNING, why, snapshot.venue)
 
     def _keep(self, snapshot: AccountSnapshot) -> None:
         balance = snapshot.balance
@@ -185,8 +199,10 @@ class BalanceReconciler:
         ]
 
     def _compared(self, snapshot: AccountSnapshot) -> list[InstrumentId]:
-        instruments = dict.fromkeys(self._state.instruments_of(snapshot.venue))
-        return list(instruments)
+        """Ours, and whatever the venue shows beside: what a human holds elsewhere is kept account of too, or the close
+        of it would look like a position."""
+        held = [position.instrument for position in snapshot.positions if position.quantity]
+        return list(dict.fromkeys([*self._state.instruments_of(snapshot.venue), *held]))
 
     def _wallet_agrees(self, expected: Expected, snapshot: AccountSnapshot, asked_at: float) -> bool:
         """Whether the wallet is as expected; where nothing is, whether it was read late enough to show all fills."""
@@ -232,10 +248,11 @@ class BalanceReconciler:
 
     # --- reconcile ------------------------------------------------------------------------------------------------
 
-    async def reconcile(self, venue: VenueId) -> None:
+    async def reconcile(self, venue: VenueId, on_known: Callable[[InstrumentId], None] = lambda each: None) -> None:
         """Orders, fills, positions, balance, in this order. Raises VenueError; then nothing is proved (P11).
 
-        Legs in doubt that are not past their fence stay in doubt; everything else agrees when this returns.
+        Legs in doubt that are not past their fence stay in doubt; everything else agrees when this returns. Instruments
+        are read side by side; `on_known` is told of each as soon as its orders and fills are, whatever holds up others.
         """
         adapter = self._router.venues[venue]
         shown = await self._retry.run(lambda: adapter.open_orders(None, Priority.RECONCILE), attempts=READ_TRIES)
@@ -243,18 +260,30 @@ class BalanceReconciler:
         for each in shown:
             if each.instrument in by_instrument:
                 by_instrument[each.instrument].append(each)
-        for instrument, orders in by_instrument.items():
-            await self._sweeper.take_in(instrument, orders)
+
+        async def learn(instrument: InstrumentId, orders: list[VenueOrder]) -> None:
+            await self._learn(instrument, orders)
+            on_known(instrument)
+
+        outcomes = await asyncio.gather(*(learn(*each) for each in by_instrument.items()), return_exceptions=True)
+        for failure in (each for each in outcomes if each is not None):
+            raise failure
+        await self._agree(venue, list(by_instrument))
+        self.on_reconciled(venue)
+
+    async def _learn(self, instrument: InstrumentId, shown: list[VenueOrder]) -> None:
+        """What the venue shows of one instrument: open orders first, then those that it no longer shows, then fills."""
+        await self._sweeper.take_in(instrument, shown)
+        adapter = self._router.venue(instrument)
         open_keys = {each.client_order_id for each in shown}
-        for order in [each for each in self._state.open_orders() if each.instrument.venue == venue]:
+        for order in list(self._state.open_orders(instrument)):
             if order.client_order_id in open_keys:
                 continue
             if order.status.is_unknown:
                 await self._idempotency.settle(order, adapter)
             else:
                 await self._idempotency.refresh(order, adapter)
-        await self._agree(venue, list(by_instrument))
-        self.on_reconciled(venue)
+        await self._retry.run(partial(self.book_missing, instrument), attempts=READ_TRIES)
 
     async def book_missing(self, instrument: InstrumentId) -> int:
         """Read the venue's executions since shortly before the last known one, and book those that are new."""
@@ -265,10 +294,11 @@ class BalanceReconciler:
         return sum(self._recorder.apply_fill(fill, "lookup") for fill in fills)
 
     async def _agree(self, venue: VenueId, instruments: list[InstrumentId]) -> None:
-        """Book fills until positions agree; correct only what two agreeing readings, newer than any fact, show."""
+        """Fills are booked: book more until positions agree; correct only what two agreeing readings, newer than any
+        fact, show."""
         last: dict[InstrumentId, Decimal] = {}
         for attempt in range(1, 7):
-            for instrument in instruments:
+            for instrument in instruments if attempt > 1 else ():
                 await self._retry.run(partial(self.book_missing, instrument), attempts=READ_TRIES)
             fills_before, asked_at = self._ledger(venue).fills, self._clock.monotonic()
             snapshot = await self._retry.run(lambda: self.read(venue, Priority.RECONCILE), attempts=READ_TRIES)
@@ -276,6 +306,7 @@ class BalanceReconciler:
             if not differing:
                 self._settle_if_shown(self._ledger(venue), snapshot, asked_at)
                 return
+            instruments = list(dict.fromkeys([*instruments, *differing]))
             shown = {each: snapshot.position(each).quantity for each in differing}
             same = shown == last and attempt >= 3 and self._ledger(venue).fills == fills_before
             if same and all(self._is_quiet(instrument, snapshot) for instrument in differing):
@@ -325,12 +356,16 @@ class BalanceReconciler:
             self._state.last_closes[shown.instrument] = close
             records.append(close)
         self._recorder.commit(records, (PositionChanged(position, ZERO, closed, "correction"),))
-        self._raise(
-            "position_corrected",
-            Severity.CRITICAL,
-            f"{shown.instrument}: journal {before.quantity}, venue {shown.quantity}; the venue wins",
-            shown.instrument.venue,
-        )
+        self._tell_correction(before, position)
+
+    def _tell_correction(self, before: Position, position: Position) -> None:
+        instrument = position.instrument
+        if before.is_flat and instrument not in self._state.owners:
+            why = f"{instrument}: {position.quantity} contracts that nobody here ordered; no strategy trades it; left alone"
+            self._raise("foreign_position", Severity.WARNING, why, instrument.venue)
+            return
+        why = f"{instrument}: journal {before.quantity}, venue {position.quantity}; the venue wins"
+        self._raise("position_corrected", Severity.CRITICAL, why, instrument.venue)
 
     def _raise(self, kind: str, severity: Severity, detail: str, venue: VenueId) -> None:
         self._bus.publish(IncidentRaised(kind, severity, detail, venue=venue))

@@ -136,7 +136,11 @@ class Exits:
 
     async def _close(self, goal: ExitGoal, quantity: Decimal) -> None:
         instrument = goal.instrument
-        rules = self._state.instruments[instrument]
+        rules = self._state.instruments.get(instrument)
+        if rules is None:
+            why = f"{instrument.venue} does not list {instrument.symbol}; close it by hand at the venue"
+            self._failed(goal, why)
+            return
         for draft in self._orders.exits(instrument, rules, quantity):
             request = self._sender.name(draft)
             approved = self._risk.approve_reducing(request, rules)

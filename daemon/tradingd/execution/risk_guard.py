@@ -138,7 +138,11 @@ class RiskGuard:
         )
 
     def _check_open_positions(self, draft: EntryDraft) -> Denial | None:
-        busy = {position.instrument for position in self._state.open_positions()}
+        busy = {
+            position.instrument
+            for position in self._state.open_positions()
+            if position.strategy is not None or position.instrument in self._state.owners
+        }
         busy |= {order.instrument for order in self._state.entries()}
         busy.discard(draft.request.instrument)
         most = self._limits.max_open_positions

@@ -283,7 +283,7 @@ class BinanceDialect:
         return order if child is None else with_child(order, child)
 
     async def _find(self, caller: Caller, endpoint: str, params: Params, what: str) -> Any:
-        reply = await caller.call(endpoint, params)
+        reply = await caller.ask(endpoint, params)
         if reply.ok and reply.code is None:
             return reply.value
         if reply.code in self.errors.unknown_order:
@@ -369,9 +369,14 @@ class BinanceDialect:
                 initial_margin=number(account, "totalInitialMargin"),
                 time_ms=received_ms,
             )
-            positions = [self._rows.position(row) for row in _list(risk)]
-        known = tuple(position for position in positions if position is not None)
-        return AccountSnapshot(self._venue, balance, known, requested_ms, received_ms)
+            positions = [(row, self._rows.position(row)) for row in _list(risk)]
+            unlisted = [
+                f"{row['symbol']} {row['positionAmt']}"
+                for row, position in positions
+                if position is None and number(row, "positionAmt") != 0
+            ]
+        known = tuple(position for _, position in positions if position is not None)
+        return AccountSnapshot(self._venue, balance, known, requested_ms, received_ms, tuple(unlisted))
 
 
 def _list(rows: Any) -> list[Any]:

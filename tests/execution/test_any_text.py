@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ class Writer(Strategy):
     text: str = ""
 
     def on_candle(self, candle, ctx):
-        text = self.text
+        text: Any = self.text
         ctx.state(candle.instrument)[text[:100]] = {"at": [text[:100]]}
         yield Note(candle.instrument, text, {text: text, "list": [text, {text: (text,)}]})
         yield Enter(candle.instrument, Side.BUY, quantity=text, limit_price=text, tag=text)
@@ -66,7 +67,8 @@ def host_of(world, plugin, text):
 
 def give_candle(world, number):
     start_ms = world.clock.now_ms() // 60_000 * 60_000 + number * 60_000
-    world.bus.publish(CandleClosed(Candle(BTC, "1m", start_ms, *[Decimal(1)] * 5)))
+    one = Decimal(1)
+    world.bus.publish(CandleClosed(Candle(BTC, "1m", start_ms, one, one, one, one, one)))
 
 
 async def leaves(directory, text):

@@ -10,7 +10,7 @@ import pytest
 from tests.feeds.candle_world import BTC, MINUTE, T0, candle
 from tests.strategy.host_world import ETH, TREND, HostWorld, load
 from tradingd.domain.errors import PluginError
-from tradingd.domain.events import Filled, IntentDenied, OrderChanged
+from tradingd.domain.events import Filled, IncidentRaised, IntentDenied, OrderChanged
 from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, TradeId, VenueOrderId
 from tradingd.domain.intents import DenyReason, Enter, Exit, Side
 from tradingd.domain.orders import Fill, Order, OrderEvent, OrderKind, OrderRequest, OrderStatus
@@ -150,6 +150,7 @@ async def test_an_error_of_any_text_is_recorded_and_told_shortly(plugins, journa
     ((error,),) = world.rows("select error from decisions where cause = 'candle'")
     assert told in error
     (incident,) = world.events
+    assert isinstance(incident, IncidentRaised)
     assert incident.detail == f"on_candle: {error}"
     assert len(incident.detail) < 600
     await world.close()

@@ -16,7 +16,7 @@ from tradingd.app.sim_venue import Reading, SimVenue, SimVenueRefused
 from tradingd.app.venue_session import VenueRefused
 from tradingd.config import EXIT_STATUS, Settings
 from tradingd.config.credentials import Credentials, load_credentials
-from tradingd.domain.errors import JournalRefused, PluginError, plain_failure
+from tradingd.domain.errors import JournalRefused, PluginError, TradingdError, plain_failure
 from tradingd.domain.ids import VenueId
 from tradingd.domain.records import Recovered
 from tradingd.gateway.control import ControlSocketBusy
@@ -27,10 +27,22 @@ from tradingd.strategy.loader import LoadedStrategy, load_strategies
 from tradingd.strategy.timer import SignalTimer
 from tradingd.telemetry.logs import Logs, configure
 from tradingd.telemetry.scrub import Scrubber
+from tradingd.telemetry.sink import FdSink
 
 log = structlog.get_logger(__name__)
 
-REFUSALS = (JournalRefused, PluginError, SimVenueRefused, VenueRefused, ControlSocketBusy)
+
+class StoppedNaked(TradingdError):
+    """The daemon stopped and left a position without the stop that it wants (exit status 1)."""
+
+
+REFUSALS: tuple[type[TradingdError], ...] = (
+    JournalRefused,
+    PluginError,
+    SimVenueRefused,
+    VenueRefused,
+    ControlSocketBusy,
+)
 
 
 def run(settings: Settings, *, fresh: bool = False) -> int:
@@ -45,12 +57,23 @@ def run(settings: Settings, *, fresh: bool = False) -> int:
     try:
         timer = SignalTimer()
         strategies = load_strategies(settings, timer)
-        return asyncio.run(_run(settings, strategies, timer, credentials, clock, logs, environ, fresh))
+        # The loop is not closed: that waits for whatever a plugin or a name look-up left in it, and the process ends.
+        return asyncio.Runner().run(_run(settings, strategies, timer, credentials, clock, logs, environ, fresh))
     except REFUSALS as error:
-        print(scrubber.scrub(f"tradingd: {error}"), file=sys.stderr)
-        return EXIT_STATUS
+        last, status = error, EXIT_STATUS
+    except StoppedNaked as error:
+        last, status = error, 1
     finally:
         logs.close()
+    _say_last(scrubber.scrub(f"tradingd: {last}"))
+    return status
+
+
+def _say_last(text: str) -> None:
+    """The last line, behind the log's; like a log line it waits for no reader (P15)."""
+    sink = FdSink(sys.stderr.fileno())
+    sink.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    sink.close()
 
 
 async def _run(
@@ -79,6 +102,8 @@ async def _run(
         spool = Spool(settings.journal_path.with_name(settings.journal_path.name + ".spool"))
         for bad in await spool.take_in(store, clock.wall_ms()):
             log.error("spool_line_bad", reason=bad, kept_in=str(spool.bad_path))
+        if spool.trouble:
+            log.error("spool_not_reserved", reason=spool.trouble)
         sims = await _sim_venues(settings, clock)
         for sim in sims.values():
             reading = await _first_reading(sim)
@@ -102,7 +127,7 @@ async def _run(
         _listen_to_signals(daemon)
         await daemon.start()
         error = await daemon.run()
-        await daemon.stop()
+        naked = await daemon.stop()
     finally:
         # an orderly stop has closed all of this already, and closing twice does nothing
         for sim in sims.values():
@@ -112,8 +137,12 @@ async def _run(
         raise error
     if error is not None:
         logs.uncaught("task", error)
-        return 1
-    return 0
+    if naked:
+        raise StoppedNaked(
+            f"stopped, and left naked: {'; '.join(each.text for each in naked)}. Start tradingd again at once, which "
+            "places the stop or closes the position; if it cannot, close the position at the venue by hand."
+        )
+    return 0 if error is None else 1
 
 
 def refuse_renamed(settings: Settings, recovered: Recovered) -> None:

@@ -1,6 +1,13 @@
-"""The spool file: ids of orders sent although the journal cannot commit, fsynced before their request leaves (P2)."""
+"""The spool file: ids of orders sent although the journal cannot commit, fsynced before their request leaves (P2).
 
+Journal and spool are on one disk, and a full one is what stops the journal. So the spool's bytes are taken from the
+disk at the start: zeros, which its lines replace.
+"""
+
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -11,6 +18,11 @@ from tradingd.domain.records import IncidentRecord
 from tradingd.ports import Store
 
 SHOWN_CHARACTERS = 120
+RESERVED_BYTES = 65_536
+"""Room for about 90 orders."""
+HEADROOM_BYTES = 16_384
+"""With less than this left, more is taken from the disk, as long as it has any."""
+_NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 class Spool:
@@ -19,19 +31,42 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.bad_path = path.with_name(path.name + ".bad")
+        self.trouble = ""
+        """Why nothing could be reserved, or ""."""
 
     def append(self, line: str) -> None:
-        """Write one line and wait for the disk."""
-        append_line(self.path, line.encode())
+        """Write one line over the zeros and wait for the disk. Behind a torn line it begins a new one."""
+        with _opened(self.path) as handle:
+            end = _end(handle)
+            torn = end > 0 and os.pread(handle, 1, end - 1) != b"\n"
+            end = _write(handle, (b"\n" if torn else b"") + line.encode() + b"\n", end)
+            os.fsync(handle)
+            if end + HEADROOM_BYTES > os.fstat(handle).st_size:
+                self._reserve(handle, end + RESERVED_BYTES)
 
     def lines(self) -> list[str]:
-        """What was spooled; a torn last line is left out, for its request never left."""
+        """What was spooled; a torn last line, which names no order, is left out."""
         whole, _ = self._read()
         return [line.decode(errors="replace") for line in whole]
 
     def clear(self) -> None:
-        """What was spooled is in the journal now."""
-        self.path.unlink(missing_ok=True)
+        """What was spooled is in the journal now: zeros in its place, and their bytes kept. Raises OSError."""
+        with _opened(self.path) as handle:
+            # in place, since a full disk has no room for a second file; cut short by a crash, a line is bad, not lost
+            _write(handle, bytes(_end(handle)), 0)
+            if os.fstat(handle).st_size > RESERVED_BYTES:
+                os.ftruncate(handle, RESERVED_BYTES)
+            os.fsync(handle)
+            self._reserve(handle, RESERVED_BYTES)
+
+    def _reserve(self, handle: int, size: int) -> None:
+        """Take the bytes of the file from the disk. What cannot be had is no reason to stop, but to tell."""
+        try:
+            _allocate(handle, size)
+            os.fsync(handle)
+            self.trouble = ""
+        except OSError as error:
+            self.trouble = f"{self.path} has no {size} bytes of the disk for itself: {error}"
 
     async def take_in(self, store: Store, now_ms: int) -> list[str]:
         """Journal the orders that went out while the journal could not commit, as SUBMITTED: in doubt until the venue
@@ -41,7 +76,7 @@ class Spool:
         whole, torn = self._read()
         bad: list[str] = []
         for line in [*whole, *([torn] if torn else [])]:
-            reason = "torn: its request never left" if line is torn else await _take_in(line, store)
+            reason = "torn: whether its request left is not known" if line is torn else await _take_in(line, store)
             if reason is None:
                 continue
             append_line(self.bad_path, line)
@@ -64,7 +99,7 @@ class Spool:
     def _read(self) -> tuple[list[bytes], bytes]:
         """The whole lines, and what stands behind the last of them."""
         try:
-            *whole, torn = self.path.read_bytes().split(b"\n")
+            *whole, torn = self.path.read_bytes().rstrip(b"\0").split(b"\n")
         except FileNotFoundError:
             return [], b""
         return [line for line in whole if line], torn
@@ -97,6 +132,44 @@ def append_line(path: Path, line: bytes) -> None:
         os.close(handle)
     if is_new:
         _sync_directory(path.parent)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    is_new = not path.exists()
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+    if is_new:
+        _sync_directory(path.parent)
+
+
+def _end(handle: int) -> int:
+    """Where the zeros begin."""
+    content = os.pread(handle, os.fstat(handle).st_size, 0)
+    return len(content.rstrip(b"\0"))
+
+
+def _write(handle: int, data: bytes, at: int) -> int:
+    """Write all of `data`; returns the place behind it."""
+    rest = memoryview(data)
+    while rest:
+        # a disk that fills up takes a part and says so only at the next try
+        written = os.pwrite(handle, rest, at)
+        rest, at = rest[written:], at + written
+    return at
+
+
+def _allocate(handle: int, size: int) -> None:
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except OSError as error:
+        if error.errno not in _NO_FALLOCATE:
+            raise
+        end = _end(handle)
+        _write(handle, bytes(size - end), end)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from tests.journal.making import NOON, inline, make_fill, write
 from tests.journal.users import IS_ROOT, READER, give_to_reader, said_by
-from tradingd.domain.errors import JournalRefused
+from tradingd.domain.errors import JournalRefused, JournalUnavailable
+from tradingd.journal import refusals
 from tradingd.journal.identity import SCHEMA_VERSION
 from tradingd.journal.opening import discard_journal, open_journal
 
@@ -189,3 +190,46 @@ def test_a_write_lock_of_another_program_does_not_stop_the_start_of_a_current_jo
     other.execute("BEGIN IMMEDIATE")
     inline(path).close_now()
     other.close()
+
+
+def limited(path: Path, bytes_allowed: int) -> subprocess.CompletedProcess[str]:
+    """Open the journal in a process that may write no file beyond so many bytes: SQLite then sees a failing disk."""
+    script = (
+        "import resource, signal, sys; from pathlib import Path; from tradingd.journal.opening import open_inline\n"
+        "from tradingd.domain.errors import JournalError; import alembic.command, sqlalchemy\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_allowed}, {bytes_allowed}))\n"
+        f"try: open_inline(Path({str(path)!r}), mode='sim', now_ms={NOON})\n"
+        "except JournalError as error: print(type(error).__name__, error.exit_status, error)"
+    )
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+
+@pytest.mark.parametrize("bytes_allowed", [100, 40_000])
+def test_a_disk_that_takes_no_more_is_not_called_a_damaged_journal(tmp_path: Path, bytes_allowed: int) -> None:
+    path = tmp_path / "journal.sqlite"
+    told = limited(path, bytes_allowed).stdout
+    assert told.startswith(f"JournalUnavailable 74 journal {path} ")
+    assert "The disk is full or failing. The journal itself is not damaged" in told
+    assert "Restore" not in told and "move the file away" not in told
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [
+        (sqlite3.SQLITE_FULL, JournalUnavailable, "The disk is full. The journal itself is not damaged"),
+        (sqlite3.SQLITE_IOERR | 5 << 8, JournalUnavailable, "The disk is full or failing."),
+        (sqlite3.SQLITE_CANTOPEN, JournalUnavailable, "look at the permissions"),
+        (sqlite3.SQLITE_READONLY | 2 << 8, JournalUnavailable, "look at the permissions"),
+        (sqlite3.SQLITE_PERM, JournalUnavailable, "look at the permissions"),
+        (sqlite3.SQLITE_CORRUPT, JournalRefused, "is corrupt: broken. Restore a backup"),
+        (sqlite3.SQLITE_NOTADB, JournalRefused, "is corrupt: broken. Restore a backup"),
+    ],
+)
+def test_only_a_damaged_journal_is_to_be_replaced(code: int, kind: type[JournalRefused], said: str) -> None:
+    error = sqlite3.DatabaseError("broken")
+    error.sqlite_errorcode = code
+    refused = refusals.refusal(Path("/j/journal.sqlite"), "cannot be read", error)
+    assert type(refused) is kind
+    assert said in str(refused)
+    assert ("Restore" in str(refused)) == (kind is JournalRefused)

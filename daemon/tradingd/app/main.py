@@ -60,7 +60,7 @@ def run(settings: Settings, *, fresh: bool = False) -> int:
         # The loop is not closed: that waits for whatever a plugin or a name look-up left in it, and the process ends.
         return asyncio.Runner().run(_run(settings, strategies, timer, credentials, clock, logs, environ, fresh))
     except REFUSALS as error:
-        last, status = error, EXIT_STATUS
+        last, status = error, getattr(error, "exit_status", EXIT_STATUS)
     except StoppedNaked as error:
         last, status = error, 1
     finally:

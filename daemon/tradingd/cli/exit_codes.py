@@ -13,6 +13,6 @@ EPILOG = """exit status:
   1   failed; the text says why
   2   wrong usage
   69  the daemon or the venue cannot be reached
-  74  the journal or a file could not be read or written
+  74  the journal or a file could not be read or written: disk or permissions; a new start may succeed
   78  the configuration or the journal must be corrected by hand; not worth a restart
 """

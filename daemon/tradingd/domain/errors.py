@@ -57,7 +57,13 @@ class JournalUnitRefused(JournalError):
 
 
 class JournalRefused(JournalError):
-    """The journal at this path must not be opened: other mode, newer schema, corrupt, read-only (exit 78)."""
+    """The journal at this path must not be opened: other mode, newer schema, corrupt, not ours (exit 78)."""
+
+
+class JournalUnavailable(JournalRefused):
+    """The journal is whole, but its disk is full, failing or not writable (exit 74): a new start may succeed."""
+
+    exit_status = 74
 
 
 class PluginError(TradingdError):

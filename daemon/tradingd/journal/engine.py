@@ -17,6 +17,7 @@ from tradingd.domain.records import Recovered
 from tradingd.journal import recovery
 from tradingd.journal.pins import pin
 from tradingd.journal.place import Place
+from tradingd.journal.refusals import described as describe
 from tradingd.journal.rows import Statement
 
 BUSY_TIMEOUT_MS = 5_000
@@ -214,9 +215,3 @@ def _is_of_the_unit(error: Exception) -> bool:
     if isinstance(error, own) or not isinstance(error, sqlite3.Error):
         return True
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
-
-
-def describe(error: Exception) -> str:
-    """The error's text with SQLite's own code name, where there is one."""
-    name = getattr(error, "sqlite_errorname", None)
-    return f"{error} ({name})" if name else str(error)

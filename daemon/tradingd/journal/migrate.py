@@ -16,6 +16,7 @@ from pathlib import Path
 from tradingd.domain.errors import JournalRefused
 from tradingd.journal.engine import describe
 from tradingd.journal.identity import APPLICATION_ID, SCHEMA_VERSION
+from tradingd.journal.refusals import refusal
 from tradingd.journal.views import VIEWS
 
 KEPT_BACKUPS = 3
@@ -48,11 +49,12 @@ def migrate(path: Path, scripts: Path, now_ms: int, head: int = SCHEMA_VERSION) 
                 _make_views(connection)
         except Exception as error:
             kept = f" A backup from before is {backup}." if backup else ""
-            raise JournalRefused(
-                f"journal {path} could not be migrated from schema {before} to {head}: {error}."
-                f" Nothing was changed: mend the cause, or start the former version of tradingd.{kept}"
-            ) from error
+            otherwise = f"Nothing was changed: mend the cause, or start the former version of tradingd.{kept}"
+            what = f"could not be migrated from schema {before} to {head}"
+            raise refusal(path, what, error, otherwise) from error
         return backup
+    except sqlite3.Error as error:
+        raise refusal(path, "cannot be read", error) from error
     finally:
         connection.close()
 

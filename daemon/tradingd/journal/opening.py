@@ -1,5 +1,6 @@
 """Opening a journal at start: every reason not to is found here, before anything is written, and told in one sentence
-that says what is wrong, where, and what to do (JournalRefused, exit status 78).
+that says what is wrong, where, and what to do (JournalRefused, exit status 78; where the disk is to blame and the
+journal is not, JournalUnavailable, 74).
 """
 
 import fcntl
@@ -12,18 +13,16 @@ from pathlib import Path
 
 from tradingd.config.resources import migrations_path
 from tradingd.domain.errors import JournalRefused
-from tradingd.journal.engine import describe
 from tradingd.journal.identity import APPLICATION_ID, SCHEMA_VERSION
 from tradingd.journal.migrate import FILE_MODE, migrate, schema_version
 from tradingd.journal.pins import check_pins, pin, read_pins
+from tradingd.journal.refusals import RESTORE, refusal
 from tradingd.journal.store import CACHED_STATEMENTS, InlineStore, SqliteStore
 
 DIRECTORY_MODE = 0o750
 
 CHECKED_BYTES = 64 * 1024 * 1024
 """Up to this size every page is checked at start, in a fraction of a second; a larger file only where it is read."""
-
-_RESTORE = "Restore a backup (*.backup beside it), or move the file away and start with an empty journal."
 
 
 async def open_journal(path: Path, *, mode: str, now_ms: int, expected: Mapping[str, str] | None = None) -> SqliteStore:
@@ -85,10 +84,8 @@ def _check_place(path: Path) -> None:
             path.parent.chmod(DIRECTORY_MODE)  # whatever the umask: the group is to read
         status = path.stat() if path.exists() else None
     except OSError as error:
-        raise JournalRefused(
-            f"journal {path} cannot be made: {error.strerror or error}."
-            " Set [journal] path to a place that this user can write."
-        ) from error
+        otherwise = "Set [journal] path to a place that this user can write."
+        raise refusal(path, "cannot be made", error, otherwise) from error
     if status is not None and not stat.S_ISREG(status.st_mode):
         raise JournalRefused(
             f"journal {path} is not a file. Set [journal] path to a file, such as {path / 'journal.sqlite'}."
@@ -107,10 +104,8 @@ def _lock(path: Path) -> Callable[[], None]:
     try:
         handle = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
-        raise JournalRefused(
-            f"journal {path}: the lock file {lock_path} cannot be opened: {error.strerror}."
-            f" Give this user write permission on {path.parent}."
-        ) from error
+        otherwise = f"Give this user write permission on {path.parent}."
+        raise refusal(path, f"needs the lock file {lock_path}, which cannot be opened", error, otherwise) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(handle, 0)
@@ -126,7 +121,8 @@ def _lock(path: Path) -> Callable[[], None]:
         ) from None
     except OSError as error:
         os.close(handle)
-        raise JournalRefused(f"journal {path}: the lock file {lock_path} cannot be used: {error.strerror}.") from error
+        otherwise = "Look at its owner and permissions."
+        raise refusal(path, f"needs the lock file {lock_path}, which cannot be used", error, otherwise) from error
     return lambda: os.close(handle)
 
 
@@ -135,9 +131,7 @@ def _create(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
-        raise JournalRefused(
-            f"journal {path} cannot be opened: {error.strerror}. Look at its owner and permissions."
-        ) from error
+        raise refusal(path, "cannot be opened", error, "Look at its owner and permissions.") from error
     try:
         if os.fstat(handle).st_uid == os.geteuid() and stat.S_IMODE(os.fstat(handle).st_mode) != FILE_MODE:
             os.fchmod(handle, FILE_MODE)
@@ -163,7 +157,7 @@ def _check_content(path: Path, wanted: Mapping[str, str]) -> None:
         _check_pages(connection, path)
         check_pins(str(path), read_pins(connection), wanted)
     except sqlite3.Error as error:
-        raise JournalRefused(f"journal {path} is corrupt or cannot be read: {describe(error)}. {_RESTORE}") from error
+        raise refusal(path, "cannot be read", error) from error
     finally:
         connection.close()
 
@@ -175,7 +169,7 @@ def _check_wal_possible(path: Path) -> None:
         connection.execute("PRAGMA busy_timeout = 10000")
         (journal_mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     except sqlite3.Error as error:
-        raise _unwritable(path, error) from error
+        raise refusal(path, "cannot be written", error) from error
     finally:
         connection.close()
     if journal_mode != "wal":
@@ -204,11 +198,7 @@ def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
         return
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise JournalRefused(f"journal {path} is corrupt: {str(verdict).splitlines()[-1]}. {_RESTORE}")
-
-
-def _unwritable(path: Path, error: sqlite3.Error) -> JournalRefused:
-    return JournalRefused(f"journal {path} cannot be written: {describe(error)}. Look at the disk's free space.")
+        raise JournalRefused(f"journal {path} is corrupt: {str(verdict).splitlines()[-1]}. {RESTORE}")
 
 
 def _pin(path: Path, wanted: Mapping[str, str], now_ms: int) -> None:
@@ -218,7 +208,7 @@ def _pin(path: Path, wanted: Mapping[str, str], now_ms: int) -> None:
         connection.execute("PRAGMA synchronous = FULL")
         pin(connection, wanted, now_ms)
     except sqlite3.Error as error:
-        raise _unwritable(path, error) from error
+        raise refusal(path, "cannot be written", error) from error
     finally:
         with suppress(sqlite3.Error):
             connection.close()

@@ -150,6 +150,9 @@ class Scripted:
     async def call(self, endpoint: str, params: Params) -> Reply:
         return Reply(wrote=True, status=200, value=await self.read(endpoint, params))
 
+    async def ask(self, endpoint: str, params: Params) -> Reply:
+        return await self.call(endpoint, params)
+
 
 def rules() -> Instrument:
     one = Decimal(1)

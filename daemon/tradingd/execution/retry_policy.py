@@ -1,5 +1,6 @@
 """Backoff with jitter, for transient errors only, and never for anything that could create an order."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -42,3 +43,51 @@ class RetryPolicy:
                     raise
             await self._clock.sleep(self.delay_s(attempt))
             attempt += 1
+
+    async def hedge(
+        self, call: Callable[[], Awaitable[T]], *, attempts: int, after_s: float, is_out: Callable[[], bool]
+    ) -> T:
+        """As `run`, but a try without an answer gets company after `after_s` and is not given up: the first success
+        counts. For reads. `is_out`: whether the latest try has left; one that waits for its turn gets no company."""
+        tries: list[asyncio.Task[T]] = []
+        try:
+            while True:
+                tries.append(asyncio.get_running_loop().create_task(_awaited(call), name=f"try {len(tries) + 1}"))
+                is_last = len(tries) == attempts
+                won = await _first_success(tries, None if is_last else after_s, is_out)
+                if won is not None:
+                    return won.result()
+                error = tries[-1].exception() if tries[-1].done() else None
+                if error is not None and (is_last or not isinstance(error, VenueError) or not self.helps(error)):
+                    raise error
+                if error is not None:
+                    await self._clock.sleep(self.delay_s(len(tries)))
+        finally:
+            for each in tries:
+                each.cancel()
+                each.add_done_callback(_heard)
+
+
+async def _awaited(call: Callable[[], Awaitable[T]]) -> T:
+    return await call()
+
+
+async def _first_success(
+    tries: "list[asyncio.Task[T]]", after_s: float | None, is_out: Callable[[], bool]
+) -> "asyncio.Task[T] | None":
+    """The try that succeeded; None when the latest failed or has been out for long, with `after_s` None only when all
+    have failed."""
+    while True:
+        won = next((each for each in tries if each.done() and each.exception() is None), None)
+        waiting = [each for each in tries if not each.done()]
+        if won is not None or not waiting or (after_s is not None and tries[-1].done()):
+            return won
+        done, _ = await asyncio.wait(waiting, timeout=after_s, return_when=asyncio.FIRST_COMPLETED)
+        if not done and is_out():
+            return None
+
+
+def _heard(task: "asyncio.Task[T]") -> None:
+    """The failure of a try that another one made up for is nobody's concern."""
+    if not task.cancelled():
+        task.exception()

@@ -1,7 +1,7 @@
 """The Venue port over ccxt.pro, once for all venues; what differs stands in a dialect and its quirks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -20,10 +20,11 @@ from tradingd.domain.account import (
     VenueOrder,
 )
 from tradingd.domain.candles import Candle
-from tradingd.domain.errors import TradingdError, VenueBanned, VenueError, VenueUnreachable, plain_failure, quoted
+from tradingd.domain.errors import TradingdError, VenueBanned, VenueError, VenueUnreachable, quoted
 from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.orders import Fill, Order, OrderRequest
+from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.ports import (
     Approved,
     CallContext,
@@ -37,12 +38,13 @@ from tradingd.ports import (
     call_context,
 )
 from tradingd.venues.binance import BinanceDialect
+from tradingd.venues.calling import Calls
 from tradingd.venues.client import ClientSetup, build_client
 from tradingd.venues.clock import ccxt_clock
-from tradingd.venues.dialect import Dialect, Params
+from tradingd.venues.dialect import Dialect
 from tradingd.venues.error_map import ban_until_ms, bans_orders_only, classify_cancel, classify_submit, read_error
 from tradingd.venues.quirks import Quirks
-from tradingd.venues.reply import Reply, current_reply, lists_something, redact
+from tradingd.venues.reply import Reply, lists_something
 from tradingd.venues.streams import ACCOUNT, CANDLES, Streams
 from tradingd.venues.translate import Book
 from tradingd.venues.transport import check_endpoint, open_session
@@ -52,6 +54,8 @@ T = TypeVar("T")
 DIALECTS: dict[str, Callable[[VenueId, Book, Credentials], Dialect]] = {"binance": BinanceDialect}
 """The venues that are built, by id."""
 
+READ_AGAIN_S = 0.1
+"""Real seconds until a read that failed is sent again; doubled each time."""
 KEY_CHECK_S = 0.5
 """Real seconds between two looks at whether the account key is due: venue time may run faster than real time."""
 
@@ -101,6 +105,14 @@ class CcxtVenue:
         self.limits: VenueLimits = self._dialect.quirks.limits(
             receive_window_ms=self._settings.receive_window_ms, window_scale=window_scale
         )
+        self._calls = Calls(
+            venue,
+            self._dialect.quirks,
+            self._dialect.errors,
+            credentials.secrets(),
+            clock,
+            RetryPolicy(clock, random, first_s=READ_AGAIN_S),
+        )
         self._exchange: Any = None
         self._session: aiohttp.ClientSession | None = None
         self._streams: Streams | None = None
@@ -143,6 +155,7 @@ class CcxtVenue:
         self._exchange = build_client(
             setup, self._session, hooks, self._clock, real, self._random, self._dialect.variant
         )
+        self._calls.client = self._exchange
         self._streams.use(self._exchange)
         try:
             await self._at(Priority.RECONCILE, self.load_instruments())
@@ -160,7 +173,7 @@ class CcxtVenue:
             await self._streams.close()
         if self._exchange is not None:
             await self._exchange.close()
-            self._exchange = None
+            self._exchange = self._calls.client = None
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -174,9 +187,9 @@ class CcxtVenue:
 
     async def load_instruments(self) -> dict[InstrumentId, Instrument]:
         """Read the venue's rules anew."""
-        reply = await self._note(self._client().load_markets, True)
+        reply = await self._calls.note(Reply(), self._calls.open_client().load_markets, True)
         if reply.failure:
-            raise read_error(self._dialect.errors, reply, "instruments", self.now_ms())
+            raise read_error(self._dialect.errors, reply, "instruments", self._clock.now_ms())
         try:
             rules = self._dialect.instruments(reply.value.values())
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -186,32 +199,32 @@ class CcxtVenue:
                 raise VenueUnreachable(f"{self.id}: the venue lists no USDT perpetual")
             raise VenueUnreachable(f"{self.id} answered what is no list of instruments: {quoted(reply.body)}")
         if self._account_known:
-            rules = await self._dialect.complete_rules(self, rules)
+            rules = await self._dialect.complete_rules(self._calls, rules)
         self._book.replace(rules)
         return self._book.instruments
 
     async def server_time_ms(self, priority: Priority = Priority.RECONCILE) -> int:
         """The venue's clock."""
-        return await self._at(priority, self._dialect.server_time_ms(self))
+        return await self._at(priority, self._dialect.server_time_ms(self._calls))
 
     async def preflight(self) -> AccountMode:
         """Who the account is and whether its modes fit; from now on the rules include what only an account is shown."""
-        mode = await self._at(Priority.RECONCILE, self._dialect.preflight(self))
-        rules = self._dialect.complete_rules(self, self._book.instruments)
+        mode = await self._at(Priority.RECONCILE, self._dialect.preflight(self._calls))
+        rules = self._dialect.complete_rules(self._calls, self._book.instruments)
         self._book.replace(await self._at(Priority.RECONCILE, rules))
         self._account_known = True
         return mode
 
     async def prepare(self, instrument: InstrumentId, leverage: int, margin_mode: str) -> None:
         """Set leverage and margin mode; "already so" is success."""
-        work = self._dialect.prepare(self, self._book.rules(instrument), leverage, margin_mode)
+        work = self._dialect.prepare(self._calls, self._book.rules(instrument), leverage, margin_mode)
         await self._at(Priority.RECONCILE, work)
 
     # streams
 
     async def watch(self, stream: StreamKey) -> None:
         """Subscribe; calling again on a live subscription sends nothing."""
-        exchange, streams = self._client(), self._open_streams()
+        exchange, streams = self._calls.open_client(), self._open_streams()
         if stream.kind == CANDLES:
             name = self._dialect.candle_hash(stream)
             subscribe = lambda: exchange.watch_ohlcv(stream.symbol, stream.timeframe)  # noqa: E731
@@ -224,7 +237,7 @@ class CcxtVenue:
         work = streams.stand(stream.kind, name, subscribe, self._settings.subscribe_timeout_s)
         await self._at(self._priority(Priority.RECONCILE), work)
         if stream.kind == ACCOUNT and self._keeper is None:
-            self._key_due_ms = self.now_ms() + self._dialect.quirks.account_key_interval_ms.value
+            self._key_due_ms = self._clock.now_ms() + self._dialect.quirks.account_key_interval_ms.value
             self._keeper = asyncio.create_task(self._keep_account_key(), name=f"{self.id} account key")
 
     async def reset_stream(self, kind: str, reason: str) -> None:
@@ -237,14 +250,14 @@ class CcxtVenue:
         streams = self._open_streams()
         while True:
             await self._clock.sleep(KEY_CHECK_S)
-            if self.now_ms() < self._key_due_ms or not streams.stands(ACCOUNT, ACCOUNT):
+            if self._clock.now_ms() < self._key_due_ms or not streams.stands(ACCOUNT, ACCOUNT):
                 continue
             try:
-                known = await self._at(Priority.RECONCILE, self._dialect.keep_account_stream(self))
+                known = await self._at(Priority.RECONCILE, self._dialect.keep_account_stream(self._calls))
             except VenueError:  # tried again long before the key dies
-                self._key_due_ms = self.now_ms() + interval_ms // 10
+                self._key_due_ms = self._clock.now_ms() + interval_ms // 10
                 continue
-            self._key_due_ms = self.now_ms() + interval_ms
+            self._key_due_ms = self._clock.now_ms() + interval_ms
             if not known:
                 streams.reset(ACCOUNT, "the account key is gone")
 
@@ -252,11 +265,11 @@ class CcxtVenue:
 
     async def candles(self, instrument: InstrumentId, timeframe: str, since_ms: int, limit: int) -> list[Candle]:
         """Candles from `since_ms` on, ascending; the last may still be forming."""
-        return await self._dialect.candles(self, self._book.rules(instrument), timeframe, since_ms, limit)
+        return await self._dialect.candles(self._calls, self._book.rules(instrument), timeframe, since_ms, limit)
 
     async def mark_price(self, instrument: InstrumentId, priority: Priority = Priority.ENTRY) -> Decimal:
         """The price that triggers protective orders."""
-        return await self._at(priority, self._dialect.mark_price(self, self._book.rules(instrument)))
+        return await self._at(priority, self._dialect.mark_price(self._calls, self._book.rules(instrument)))
 
     # orders
 
@@ -270,7 +283,7 @@ class CcxtVenue:
         context = CallContext(priority, prepaid=True, signed_ms=signed_ms)
         try:
             endpoint, params = self._dialect.submit_call(request, self._book.rules(request.instrument))
-            reply = await self._within(context, self.call(endpoint, params))
+            reply = await self._within(context, self._calls.call(endpoint, params))
         except TradingdError as error:  # raised before the wire: no such instrument, a number missing, banned, closed
             kind = RejectKind.BANNED if isinstance(error, VenueBanned) else RejectKind.NOT_SENT
             return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=kind, message=str(error), sent=context.posted)
@@ -281,64 +294,36 @@ class CcxtVenue:
         """Cancel one order in its own book."""
         try:
             endpoint, params = self._dialect.cancel_call(order, self._book.rules(order.instrument))
-            reply = await self._at(priority, self.call(endpoint, params))
+            reply = await self._at(priority, self._calls.call(endpoint, params))
         except TradingdError as error:
             return CancelOutcome(CancelVerdict.FAILED, getattr(error, "code", None), str(error))
         return classify_cancel(self._dialect.errors, reply, cancelled=reply.ok and self._dialect.cancelled(reply))
 
     async def find_order(self, order: OrderRequest, priority: Priority) -> VenueOrder | None:
         """Look the order up by client order id in every book."""
-        return await self._at(priority, self._dialect.find_order(self, order, self._book.rules(order.instrument)))
+        return await self._at(
+            priority, self._dialect.find_order(self._calls, order, self._book.rules(order.instrument))
+        )
 
     async def open_orders(self, instrument: InstrumentId | None, priority: Priority) -> list[VenueOrder]:
         """All open orders in every book."""
         rules = None if instrument is None else self._book.rules(instrument)
-        return await self._at(priority, self._dialect.open_orders(self, rules))
+        return await self._at(priority, self._dialect.open_orders(self._calls, rules))
 
     async def fills(self, instrument: InstrumentId, since_ms: int, priority: Priority) -> list[Fill]:
         """All executions since `since_ms`, ascending; older ones than the venue keeps are not among them."""
-        return await self._at(priority, self._dialect.fills(self, self._book.rules(instrument), since_ms))
+        return await self._at(priority, self._dialect.fills(self._calls, self._book.rules(instrument), since_ms))
 
     async def account(self, priority: Priority) -> AccountSnapshot:
         """Balance and all positions."""
-        return await self._at(priority, self._dialect.account(self))
+        return await self._at(priority, self._dialect.account(self._calls))
 
-    # what the dialect calls
-
-    def now_ms(self) -> int:
-        """Venue time by our clock."""
-        return self._clock.now_ms()
-
-    async def call(self, endpoint: str, params: Params) -> Reply:
-        """One request, and all that came of it."""
-        return await self._note(getattr(self._client(), endpoint), params)
-
-    async def read(self, endpoint: str, params: Params) -> Any:
-        """The body of one request that must succeed."""
-        reply = await self.call(endpoint, params)
-        if not reply.ok or reply.code is not None:
-            raise read_error(self._dialect.errors, reply, f"{self.id} {endpoint}", self.now_ms())
-        return reply.value
-
-    async def _note(self, call: Callable[..., Awaitable[Any]], *args: object) -> Reply:
-        """Run a ccxt call with a record of its request; ccxt's own errors name urls with signatures, so none leaves."""
-        reply = Reply()
-        token = current_reply.set(reply)
-        try:
-            reply.value = await call(*args)
-        except TradingdError:
-            raise
-        except Exception as error:
-            reply.failure = _why_not(error)
-        finally:
-            current_reply.reset(token)
-        reply.body = redact(reply.body, self._credentials.secrets())
-        return reply
+    # what the client's hooks call
 
     def answered(self, status: int, headers: dict[str, str], body: str, sent_ms: int) -> None:
         """Tell the budget what an answer says of our use, and of a ban."""
         self._budget.observe(self.id, status, headers, sent_ms)
-        until_ms = ban_until_ms(self._dialect.errors, status, headers, body, self.now_ms())
+        until_ms = ban_until_ms(self._dialect.errors, status, headers, body, self._clock.now_ms())
         if until_ms is None:
             return
         orders_only = bans_orders_only(self._dialect.errors, status, body)
@@ -367,21 +352,10 @@ class CcxtVenue:
         context = call_context.get()
         return default if context is None else context.priority
 
-    def _client(self) -> Any:
-        if self._exchange is None:
-            raise VenueUnreachable(f"{self.id} is not open")
-        return self._exchange
-
     def _open_streams(self) -> Streams:
         if self._streams is None:
             raise VenueUnreachable(f"{self.id} is not open")
         return self._streams
-
-
-def _why_not(error: Exception) -> str:
-    """Why a call failed. Of ccxt's errors only the class: their texts are urls with signatures; aiohttp names hosts."""
-    cause = error.__cause__
-    return plain_failure(str(cause)) if isinstance(cause, aiohttp.ClientConnectorError) else type(error).__name__
 
 
 class _Hooks:

@@ -143,7 +143,8 @@ class _WireRecord(_Override):
         if context is not None and noted:
             context.posted = True
         try:
-            return await super().fetch(url, method, headers, body)
+            async with asyncio.timeout(None if reply is None else reply.limit_s):
+                return await super().fetch(url, method, headers, body)
         except Exception as error:
             if never_connected(error.__cause__):
                 if reply is not None:

@@ -28,6 +28,11 @@ class Caller(Protocol):
         """One request by ccxt's name of the endpoint; never raises but VenueBanned and on cancel."""
         ...
 
+    async def ask(self, endpoint: str, params: Params) -> Reply:
+        """What the venue answers to a request that changes nothing, a refusal included; sent again when an answer is
+        late or lost. Raises VenueError."""
+        ...
+
     async def read(self, endpoint: str, params: Params) -> Any:
         """The decoded body of one request that must succeed; raises VenueError."""
         ...

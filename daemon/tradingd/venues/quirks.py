@@ -31,6 +31,8 @@ class Quirks(msgspec.Struct, frozen=True):
     ack_is_acceptance: Quirk[bool]
     close_position_stops: Quirk[bool]
     http_keepalive_s: Quirk[float]
+    read_hedge_s: Quirk[float]
+    read_limit_s: Quirk[float]
     ping_interval_ms: Quirk[int]
     ws_message_interval_s: Quirk[float]
     account_key_interval_ms: Quirk[int]

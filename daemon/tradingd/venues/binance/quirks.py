@@ -79,6 +79,20 @@ BINANCE = Quirks(
         source="not documented by the venue; ccxt's own figure, in wide use",
         test="test_an_idle_connection_is_given_up_before_the_venue_closes_it",
     ),
+    read_hedge_s=Quirk(
+        0.7,
+        why="so long after it left, a read that a stop may wait for gets a second copy: more than nearly every answer "
+        "takes, so that a venue that is well is asked once, and a small share of the 5 s that a position may be bare",
+        source="not documented by the venue; its REST answers take 0.1 to 0.3 s, the slowest in a hundred below 1 s",
+        test="test_a_read_whose_answer_is_lost_costs_less_than_a_second",
+    ),
+    read_limit_s=Quirk(
+        3.0,
+        why="so long one copy of such a read is waited for: the receive window, after which the venue refuses it "
+        "anyway; shorter, and a venue that has become slow could not be read at all",
+        source="receive_window_ms, above",
+        test="test_a_venue_that_answers_no_read_is_given_up_within_seconds",
+    ),
     ping_interval_ms=Quirk(
         15_000,
         why="ccxt's default of 180 s finds a half-open socket after 6 to 12 minutes",

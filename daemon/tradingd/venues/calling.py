@@ -1,0 +1,108 @@
+"""How a dialect's requests leave: once, or for reads as often and as soon as a stop that waits for them needs."""
+
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+import aiohttp
+
+from tradingd.domain.errors import TradingdError, VenueUnreachable, plain_failure
+from tradingd.domain.ids import VenueId
+from tradingd.execution.retry_policy import RetryPolicy
+from tradingd.ports import Clock, Priority, call_context
+from tradingd.venues.dialect import Params
+from tradingd.venues.error_map import ErrorTable, read_error
+from tradingd.venues.quirks import Quirks
+from tradingd.venues.reply import Reply, current_reply, redact
+
+READ_TRIES = 3
+"""Copies of one read at most: one fault is common, two in a row are rare, and each costs the venue's weight."""
+
+
+class Calls:
+    """Sends a dialect's requests through ccxt's client; `client` is None while the venue is not open."""
+
+    def __init__(
+        self,
+        venue: VenueId,
+        quirks: Quirks,
+        errors: ErrorTable,
+        secrets: Collection[str],
+        clock: Clock,
+        retry: RetryPolicy,
+    ) -> None:
+        self.client: Any = None
+        self._venue = venue
+        self._hedge_s = quirks.read_hedge_s.value
+        self._limit_s = quirks.read_limit_s.value
+        self._errors = errors
+        self._secrets = secrets
+        self._clock = clock
+        self._retry = retry
+
+    def now_ms(self) -> int:
+        """Venue time by our clock."""
+        return self._clock.now_ms()
+
+    def open_client(self) -> Any:
+        """The client; raises VenueUnreachable while there is none."""
+        if self.client is None:
+            raise VenueUnreachable(f"{self._venue} is not open")
+        return self.client
+
+    async def call(self, endpoint: str, params: Params) -> Reply:
+        """One request, and all that came of it: the only way for what changes something at the venue."""
+        return await self.note(Reply(), getattr(self.open_client(), endpoint), params)
+
+    async def ask(self, endpoint: str, params: Params) -> Reply:
+        """A request that changes nothing, until the venue has answered it, a refusal included; raises VenueError.
+
+        A lost answer would keep a position without its stop for as long as the timeout of a request: a second copy
+        leaves long before that, and the first good answer counts. A copy that still waits for its budget gets no
+        company. Market data stands between no position and its stop: its callers have all the time they want.
+        """
+        context = call_context.get()
+        if context is None or context.priority is Priority.DATA:
+            return await self._judged(Reply(), endpoint, params)
+        latest = [Reply()]
+
+        def copy() -> Awaitable[Reply]:
+            latest[0] = Reply(limit_s=self._limit_s)
+            return self._judged(latest[0], endpoint, params)
+
+        return await self._retry.hedge(copy, attempts=READ_TRIES, after_s=self._hedge_s, is_out=lambda: latest[0].wrote)
+
+    async def read(self, endpoint: str, params: Params) -> Any:
+        """The body of one request that must succeed."""
+        reply = await self.ask(endpoint, params)
+        if not reply.ok or reply.code is not None:
+            raise read_error(self._errors, reply, f"{self._venue} {endpoint}", self.now_ms())
+        return reply.value
+
+    async def _judged(self, reply: Reply, endpoint: str, params: Params) -> Reply:
+        """One copy of a read: what another copy may mend is raised, what the venue has decided is returned."""
+        await self.note(reply, getattr(self.open_client(), endpoint), params)
+        if not reply.ok or reply.code is not None:
+            error = read_error(self._errors, reply, f"{self._venue} {endpoint}", self.now_ms())
+            if error.transient:
+                raise error
+        return reply
+
+    async def note(self, reply: Reply, call: Callable[..., Awaitable[Any]], *args: object) -> Reply:
+        """Run a ccxt call with a record of its request; ccxt's own errors name urls with signatures, so none leaves."""
+        token = current_reply.set(reply)
+        try:
+            reply.value = await call(*args)
+        except TradingdError:
+            raise
+        except Exception as error:
+            reply.failure = _why_not(error)
+        finally:
+            current_reply.reset(token)
+        reply.body = redact(reply.body, self._secrets)
+        return reply
+
+
+def _why_not(error: Exception) -> str:
+    """Why a call failed. Of ccxt's errors only the class: their texts are urls with signatures; aiohttp names hosts."""
+    cause = error.__cause__
+    return plain_failure(str(cause)) if isinstance(cause, aiohttp.ClientConnectorError) else type(error).__name__

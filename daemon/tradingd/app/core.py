@@ -10,6 +10,7 @@ from tradingd.app.account_view import StateAccountView
 from tradingd.app.compose import Execution, build_execution
 from tradingd.app.incidents import Incidents
 from tradingd.app.operator import Operator
+from tradingd.app.settling import Naked, Settling
 from tradingd.app.tasks import Tasks
 from tradingd.app.venue_session import SyncedClock, VenueSession
 from tradingd.bus import Bus
@@ -36,11 +37,10 @@ TICK_S = 0.1
 CANDLE_CHECK_S = 1.0
 HEALTH_CHECK_S = 1.0
 CLOSE_GRACE_MS = 2_000
-SETTLE_LIMIT_S = 4.0
-STEPS_LIMIT_S = 1.0
-CANCEL_AGAIN_S = 1.0
-VENUE_CLOSE_LIMIT_S = 1.5
-SAVE_LIMIT_S = 1.0
+# the stages of a stop: with settling (6 s at most) and what the process adds (1.75 s), under 10 s
+STEPS_LIMIT_S = 0.5
+VENUE_CLOSE_LIMIT_S = 0.75
+SAVE_LIMIT_S = 0.5
 
 
 class PinnedStore(Store, Protocol):
@@ -280,50 +280,23 @@ class Core:
 
     # --- stop -----------------------------------------------------------------------------------------------------
 
-    async def stop(self, reason: str) -> None:
-        """Entries stop, resting entries are cancelled, what is under way settles, protection stays; limited in time."""
+    async def stop(self, reason: str) -> list[Naked]:
+        """Entries stop, resting entries are cancelled, what is under way settles, protection stays; limited in time.
+
+        Returns the positions that are left without the stop that they want: somebody has to see to them.
+        """
+        settling = Settling(self.execution, self.bus, self._clock)
         self.execution.switches.stopping = reason
         self.host.stop()
-        await self._settle()
+        await settling.run()
         await self.execution.pipeline.stop(STEPS_LIMIT_S)
+        naked = settling.tell_naked()
         await self.tasks.stop()
-        for session in self.sessions.values():
-            await self._close_session(session)
+        await asyncio.gather(*(self._close_session(session) for session in self.sessions.values()))
         await self.execution.router.close()
         await self.limiter.close()
         await self.execution.recorder.queue.close(SAVE_LIMIT_S)
-
-    async def _settle(self) -> None:
-        """Cancel what rests, wait for answers on the way and for the stop of a position that has just opened; what
-        remains at the limit is told: nobody will look after it until the next start."""
-        deadline = self._clock.monotonic() + SETTLE_LIMIT_S
-        cancel_at = 0.0
-        while True:
-            now = self._clock.monotonic()
-            if now >= cancel_at:
-                self.execution.pipeline.cancel_all_entries("daemon stopped")
-                cancel_at = now + CANCEL_AGAIN_S
-            remains = self._unsettled()
-            if not remains:
-                return
-            if now >= deadline:
-                break
-            await self._clock.sleep(0.05)
-        self.bus.publish(
-            IncidentRaised("stopped_unsettled", Severity.CRITICAL, f"left behind at the stop: {'; '.join(remains)}")
-        )
-
-    def _unsettled(self) -> list[str]:
-        state, protection = self.execution.state, self.execution.protection
-        entries = [f"entry {each.client_order_id} {each.status}" for each in state.entries()]
-        doubts = [
-            f"order {each.client_order_id} {each.status}"
-            for each in state.unknown_orders()
-            if not each.needs_exposure_margin
-        ]
-        held = [each for each in protection.covers if state.expected_quantity(each)]
-        naked = [f"{each} without its stop" for each in held if not protection.is_covered(each)]
-        return [*entries, *doubts, *naked, *(f"exit of {each}" for each in self.execution.exits.goals)]
+        return naked
 
     async def _close_session(self, session: VenueSession) -> None:
         if session.supervisor is not None:

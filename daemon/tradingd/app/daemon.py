@@ -13,6 +13,7 @@ from tradingd import __version__
 from tradingd.app.compose import ban_saver
 from tradingd.app.core import Core
 from tradingd.app.machine import MachineClock, MachineRandom, pid
+from tradingd.app.settling import Naked
 from tradingd.app.sim_venue import SimVenue, SimVenueRefused
 from tradingd.app.venue_session import VenueRefused
 from tradingd.config import Settings
@@ -38,8 +39,8 @@ log = structlog.get_logger(__name__)
 
 CLOCK_PROBE_S = 30.0
 SIM_CLOCK_PROBE_S = 2.0
-SIM_STOP_LIMIT_S = 1.5
-JOURNAL_STOP_LIMIT_S = 1.5
+SIM_STOP_LIMIT_S = 0.75
+JOURNAL_STOP_LIMIT_S = 1.0
 CANDLE_LINE_S = 2.0
 
 
@@ -202,16 +203,18 @@ class Daemon:
         self.request_stop(f"{'refused' if self._refused else 'failed'}: {error}")
         return error
 
-    async def stop(self) -> None:
-        """The orderly stop, within 10 s: the core, the operator's socket, the built-in venues, the journal."""
+    async def stop(self) -> list[Naked]:
+        """The orderly stop, within 10 s: the core, the operator's socket, the built-in venues, the journal.
+
+        Returns the positions that are left without the stop that they want.
+        """
         reason = self._stop_reason.result()
         if not self._refused:  # a refusal is told once, as the last line
             log.info("daemon_stopping", reason=reason)
         self._notifier.stopping(reason)
-        await self.core.stop(reason)
+        naked = await self.core.stop(reason)
         await self._control.stop()
-        for name, sim in self._sims.items():
-            await self._stop_sim(name, sim)
+        await asyncio.gather(*(self._stop_sim(name, sim) for name, sim in self._sims.items()))
         state, protection = self.core.execution.state, self.core.execution.protection
         held = [position.instrument for position in state.open_positions()]
         log.info(
@@ -222,6 +225,7 @@ class Daemon:
             unknown_orders=len(state.unknown_orders()),
         )
         await self._end_journal(reason)
+        return naked
 
     async def _stop_sim(self, name: VenueId, sim: SimVenue) -> None:
         try:

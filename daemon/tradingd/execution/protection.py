@@ -358,6 +358,12 @@ class Protection:
         self._raise(cover, "emergency_close", Severity.CRITICAL, why)
         self._emergency_exit(cover.instrument, f"emergency: {why}")
 
+    def give_up(self, instrument: InstrumentId, why: str) -> None:
+        """Close a naked position before its time is over: nobody will be here then."""
+        cover = self.covers.get(instrument)
+        if cover is not None:
+            self._emergency(cover, why)
+
     def _tell(self, cover: Cover, *, covered: bool) -> None:
         seconds = self.unprotected_s(cover.instrument)
         event = ProtectionChanged(cover.instrument, covered, cover.stop_loss, cover.take_profit, seconds)

@@ -14,7 +14,7 @@ from tradingd.app.operator import Operator
 from tradingd.cli import status_text
 from tradingd.cli.streams import Paint
 from tradingd.domain.events import IncidentRaised, JournalChanged
-from tradingd.domain.ids import Epoch, Purpose
+from tradingd.domain.ids import ClientOrderId, Epoch, Purpose
 
 
 def details(world, kind):
@@ -80,3 +80,16 @@ async def test_status_says_first_that_the_journal_cannot_be_written_and_the_inci
     await asyncio.sleep(0.1)
     stored = sqlite3.connect(world.path).execute("SELECT detail FROM incidents").fetchall()
     assert stored == [(record.detail,)]
+
+
+@in_virtual_time
+async def test_our_orders_found_with_a_new_journal_say_to_restore_the_old_one(make_world):
+    world = make_world()
+    world.venue.foreign_order(BTC, client_order_id=ClientOrderId("td-zzzzzzzzabc-1s"))
+    await world.boot()
+    told, *_ = details(world, "order_unknown_to_journal")
+    assert "td-zzzzzzzzabc-1s is at the venue and not in the journal: the journal is new" in told
+    assert f"stop tradingd, restore {world.settings.journal_path} with what stands beside it, and start again" in told
+    assert "cancel the order at the venue, then `tradingd resume`" in told
+    assert "second daemon" not in told
+    assert world.execution.switches.halted

@@ -34,6 +34,13 @@ from tradingd.execution.sender import Sender
 from tradingd.execution.state import TradingState
 from tradingd.ports import Clock, Random, Store, Venue
 
+NEW_JOURNAL = (
+    "the journal is new, and a tradingd traded here before. If it was lost: stop tradingd, restore {path} with "
+    "what stands beside it, and start again. If it is meant to be new: close what the order protects, cancel the order "
+    "at the venue, then `tradingd resume`"
+)
+"""Told of an order under our prefix that a journal without any earlier run cannot know."""
+
 
 class Execution(msgspec.Struct, frozen=True):
     """Everything between an intent and the wire."""
@@ -130,6 +137,8 @@ def build_execution(
     )
     sweeper = LeftoverSweeper(desk, store, lambda instrument: protection.keep_ids(instrument))
     sweeper.known_epochs.update(recovered.epochs, {epoch})
+    if not recovered.epochs:
+        sweeper.new_journal = NEW_JOURNAL.format(path=settings.journal_path)
     protection = Protection(
         desk,
         sender=tools.sender,

@@ -44,6 +44,7 @@ class LeftoverSweeper:
         self._ended_at: dict[InstrumentId, dict[str, float]] = {}
         self.foreign: dict[InstrumentId, dict[str, VenueOrder]] = {}
         self.known_epochs: set[Epoch] = set()
+        self.new_journal = ""
         self.on_stranger: Callable[[str], None] = lambda why: None
 
     # --- proofs ---------------------------------------------------------------------------------------------------
@@ -194,9 +195,10 @@ class LeftoverSweeper:
 
     def _alarm(self, shown: VenueOrder, foreign_epoch: bool) -> None:
         key = shown.client_order_id
-        why = "a second daemon trades this account" if foreign_epoch else "the journal lost an order"
+        stranger = foreign_epoch and not self.new_journal
+        why = "a second daemon trades this account" if stranger else self.new_journal or "the journal lost an order"
         self._raise(
-            "foreign_epoch" if foreign_epoch else "order_unknown_to_journal",
+            "foreign_epoch" if stranger else "order_unknown_to_journal",
             Severity.CRITICAL,
             f"{key} is at the venue and not in the journal: {why}",
             shown.instrument,

@@ -3,10 +3,17 @@
 import argparse
 import sys
 
-from benchmarks import first_fill, kill, replay_candles
+from benchmarks import bus_events, first_fill, journal_rows, kill, recovery, replay_candles
 from benchmarks.world import BenchmarkFailed
 
-FIGURES = {"first_fill": first_fill, "replay_candles": replay_candles, "kill": kill}
+FIGURES = {
+    "first_fill": first_fill,
+    "replay_candles": replay_candles,
+    "kill": kill,
+    "journal_rows": journal_rows,
+    "bus_events": bus_events,
+    "recovery": recovery,
+}
 
 
 def main() -> int:

@@ -10,10 +10,10 @@ import msgspec
 from tradingd.domain.account import AccountSnapshot, VenueOrder, VenuePosition
 from tradingd.domain.errors import Severity, VenueError
 from tradingd.domain.events import AccountRead, IncidentRaised, PositionChanged
-from tradingd.domain.ids import VenueId
+from tradingd.domain.ids import Purpose, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial, DenyReason
-from tradingd.domain.numbers import ZERO
+from tradingd.domain.numbers import ZERO, plain_text
 from tradingd.domain.orders import Fill
 from tradingd.domain.positions import Position
 from tradingd.domain.records import (
@@ -150,6 +150,13 @@ class BalanceReconciler:
         if fill.realized_pnl is None or (fill.fee and fill.fee_currency != "USDT"):
             expected.exact = False
         expected.change += (fill.realized_pnl or ZERO) - (fill.fee if fill.fee_currency == "USDT" else ZERO)
+
+    def doubt(self, venue: VenueId) -> None:
+        """The venue shows what the journal does not explain: entries wait until a reading from now on agrees."""
+        expected = self._ledger(venue)
+        expected.last_fill_ms = max(expected.last_fill_ms, self._clock.now_ms())
+        expected.seen_at = self._clock.monotonic()
+        expected.settled = False
 
     def check(self, venue: VenueId) -> Denial | None:
         """The denial while the account has not converged since the last fill."""
@@ -340,7 +347,7 @@ class BalanceReconciler:
             shown.entry_price,
             (before.opened_ms if same else now_ms) if shown.quantity else None,
             now_ms,
-            before.strategy if same else None,
+            before.strategy if same else self._owner_of(shown),
         )
         self._state.positions[shown.instrument] = position
         records: list[Record] = [position]
@@ -358,10 +365,20 @@ class BalanceReconciler:
         self._recorder.commit(records, (PositionChanged(position, ZERO, closed, "correction"),))
         self._tell_correction(before, position)
 
+    def _owner_of(self, shown: VenuePosition) -> StrategyId | None:
+        """Whose a corrected position is: of the entry that the venue reported as filled and whose fills its history
+        lacks, else nobody's."""
+        for order in self._state.recent_orders(shown.instrument):
+            lacks = order.filled_quantity > order.booked_quantity and order.request.purpose is Purpose.ENTRY
+            if lacks and order.request.side.sign * shown.quantity > 0:
+                return order.strategy
+        return None
+
     def _tell_correction(self, before: Position, position: Position) -> None:
         instrument = position.instrument
         if before.is_flat and instrument not in self._state.owners:
-            why = f"{instrument}: {position.quantity} contracts that nobody here ordered; no strategy trades it; left alone"
+            held = plain_text(position.quantity)
+            why = f"{instrument}: {held} contracts that nobody here ordered, where no strategy trades; left alone"
             self._raise("foreign_position", Severity.WARNING, why, instrument.venue)
             return
         why = f"{instrument}: journal {before.quantity}, venue {position.quantity}; the venue wins"

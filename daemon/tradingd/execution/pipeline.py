@@ -1,10 +1,11 @@
 """The front of execution: takes intents and facts, and queues the steps that they call for in the right lane."""
 
 import asyncio
+from decimal import Decimal
 
 import msgspec
 
-from tradingd.domain.account import VenueOrder
+from tradingd.domain.account import VenueOrder, VenuePosition
 from tradingd.domain.errors import Severity, VenueError, VenueUnreachable
 from tradingd.domain.events import IncidentRaised
 from tradingd.domain.ids import StrategyId, VenueId
@@ -27,12 +28,11 @@ from tradingd.execution.exits import ExitGoal, Exits
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.lanes import Lane
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
+from tradingd.execution.missing_fills import MissingFills
 from tradingd.execution.protection import Protection
 from tradingd.execution.resting_entries import RestingEntries
 from tradingd.ports import Priority
 
-CHASE_FILLS_S = 1.0
-"""So long a reported fill may lack its execution on the stream before the history is read; real time."""
 CANCEL_AGAIN_MS = 2_000
 """An expired entry whose cancel brought nothing is cancelled again after this; venue time at speed 1."""
 Actionable = Enter | Exit | Protect | CancelOrders
@@ -72,9 +72,10 @@ class Pipeline:
         self._lanes: dict[InstrumentId, Lane] = {}
         self._converging: dict[VenueId, asyncio.Task[None]] = {}
         self._doubts: dict[str, tuple[int, float]] = {}
-        self._was_flat: dict[InstrumentId, bool] = {}
-        self._unbooked_due: dict[InstrumentId, float] = {}
-        self._opened: set[VenueId] = set()
+        self._missing = MissingFills(desk, reconciler)
+        self._side: dict[InstrumentId, int] = {}
+        self._turned: set[InstrumentId] = set()
+        self._opened: set[VenueId | InstrumentId] = set()
 
     # --- lanes ----------------------------------------------------------------------------------------------------
 
@@ -83,22 +84,31 @@ class Pipeline:
         lane = self._lanes.get(instrument)
         if lane is None:
             lane = self._lanes[instrument] = Lane(instrument, self._fault)
-            if instrument.venue in self._opened:
+            if self._is_open(instrument):
                 lane.start()
         return lane
 
+    def open_lane(self, instrument: InstrumentId) -> None:
+        """Let the steps of an instrument run: its orders and fills are known, and its stop waits for nothing else (P5).
+
+        Entries wait for READY all the same.
+        """
+        self._opened.add(instrument)
+        self._side.setdefault(instrument, _sign(self._state.expected_quantity(instrument)))
+        self.lane(instrument).start()
+        self.on_fact(instrument)
+
     def open_lanes(self, venue: VenueId) -> None:
-        """Let the steps of a venue run: its journal and its account are known."""
+        """Let all steps of a venue run: its journal and its account agree."""
         self._opened.add(venue)
-        for instrument in self._state.instruments_of(venue):
-            self._was_flat.setdefault(instrument, self._state.expected_quantity(instrument) == 0)
-            self.lane(instrument)
-        for instrument, lane in self._lanes.items():
-            if instrument.venue == venue:
-                lane.start()
-                self.on_fact(instrument)
-                # at start and after each reconnect: whatever became a leftover meanwhile
-                self._add_sweep(instrument, ended=False)
+        mine = [each for each in self._lanes if each.venue == venue]
+        for instrument in dict.fromkeys([*self._state.instruments_of(venue), *mine]):
+            self.open_lane(instrument)
+            # at start and after each reconnect: whatever became a leftover meanwhile
+            self._add_sweep(instrument, ended=False)
+
+    def _is_open(self, instrument: InstrumentId) -> bool:
+        return instrument in self._opened or instrument.venue in self._opened
 
     def _fault(self, instrument: InstrumentId, step: str, error: BaseException) -> None:
         self._bus.publish(
@@ -141,8 +151,13 @@ class Pipeline:
     def exit(
         self, instrument: InstrumentId, reason: str, strategy: StrategyId | None, record: IntentRecord | None = None
     ) -> None:
-        """Close whatever is held, until flat; by a strategy, an operator, or protection."""
+        """Close what is held, until flat, for a strategy or its protection; what nobody here opened is left alone."""
         self._exits.want(ExitGoal(instrument, reason, strategy, [record] if record else []))
+        self._add_exit(instrument)
+
+    def flatten(self, instrument: InstrumentId, reason: str) -> None:
+        """Close whatever is held, whoever opened it; for the operator."""
+        self._exits.want(ExitGoal(instrument, reason, self._state.owners.get(instrument), whatever=True))
         self._add_exit(instrument)
 
     def _add_exit(self, instrument: InstrumentId) -> None:
@@ -153,6 +168,9 @@ class Pipeline:
 
     def _submit_protect(self, record: IntentRecord, intent: Protect) -> None:
         levels = check_protect(intent)
+        if self._state.is_foreign(intent.instrument):
+            quantity = self._state.position(intent.instrument).quantity
+            levels = Denial(DenyReason.FOREIGN_POSITION, f"{quantity} contracts that nobody here opened")
         if not isinstance(levels, Denial):
             levels = Denial(DenyReason.NOT_SUPPORTED, "replacing protection without a gap is not built yet")
         self._entries.deny(record, intent, levels)
@@ -178,21 +196,23 @@ class Pipeline:
     # --- facts ----------------------------------------------------------------------------------------------------
 
     def on_fact(self, instrument: InstrumentId) -> None:
-        """The state of an instrument changed: protect, sweep on flat, and go on with what waits. Plain and quick."""
-        if instrument.venue not in self._opened:
+        """The state of an instrument changed: protect, sweep on flat and when another hand turned the position, and go
+        on with what waits. Plain and quick."""
+        if not self._is_open(instrument):
             return
-        flat = self._state.expected_quantity(instrument) == 0
-        was_flat = self._was_flat.get(instrument, True)
-        self._was_flat[instrument] = flat
+        side, before = _sign(self._state.expected_quantity(instrument)), self._side.get(instrument, 0)
+        self._side[instrument] = side
+        flat, ended = side == 0, before != 0 and side != before
         if self._protection.review(instrument) and self._protection.retry_due(instrument):
             self._add_protect(instrument)
         if not flat:
             self._sweeper.forget(instrument)
-        elif not was_flat:
+        if ended:
+            # after a turn the old stop stands on the wrong side: a leftover like any other
+            if not flat:
+                self._turned.add(instrument)
             self._add_sweep(instrument, ended=True)
-        position = self._state.position(instrument)
-        unwanted = (flat and not was_flat) or (not position.is_flat and position.strategy is None)
-        if unwanted and self._resting.of(instrument):
+        if ((flat and ended) or self._state.is_foreign(instrument)) and self._resting.of(instrument):
             # the rest of an entry would open the position anew inside its hold, or add to one that is not ours
             self.cancel_entries(instrument, "position closed" if flat else "foreign position")
 
@@ -220,6 +240,8 @@ class Pipeline:
                         "sweep_failed", Severity.WARNING, str(error), venue=instrument.venue, instrument=instrument
                     )
                 )
+        if clean:
+            self._turned.discard(instrument)
         flat = self._state.expected_quantity(instrument) == 0
         if clean and flat and not list(self._state.entries(instrument)):
             record = self._protection.end(instrument)
@@ -247,7 +269,7 @@ class Pipeline:
         self._recorder.queue.save_soon()
         now = self._clock.monotonic()
         for instrument in list(self._lanes):
-            if instrument.venue not in self._opened:
+            if not self._is_open(instrument):
                 continue
             if self._protection.review(instrument) and (
                 self._protection.retry_due(instrument) or self._protection.overdue(instrument)
@@ -257,34 +279,33 @@ class Pipeline:
                 self._add_exit(instrument)
             if self._sweep_missing(instrument):
                 self._add_sweep(instrument, ended=False)
-            self._chase_fills(instrument, now)
+            if self._missing.due(instrument, now):
+                self._add_book_missing(instrument)
         for order in list(self._state.open_orders()):
-            if order.status is OrderStatus.IN_DOUBT and order.instrument.venue in self._opened:
+            if order.status is OrderStatus.IN_DOUBT and self._is_open(order.instrument):
                 self._settle_later(order, now)
             elif order.expire_ms is not None and self._clock.now_ms() >= order.expire_ms:
                 self._expire(order)
             elif self._resting.look_due(order, now):
                 self._look_at_resting(order)
 
-    def _chase_fills(self, instrument: InstrumentId, now: float) -> None:
-        """A fill that the venue reported and whose execution does not come is read from its history: a stream can
-        lose one message and stay open."""
-        if self._state.unbooked_quantity(instrument) == 0:
-            self._unbooked_due.pop(instrument, None)
-            return
-        due = self._unbooked_due.setdefault(instrument, now + CHASE_FILLS_S)
-        if now < due:
-            return
-        self._unbooked_due[instrument] = now + CHASE_FILLS_S
-
+    def _add_book_missing(self, instrument: InstrumentId) -> None:
         async def book() -> None:
             try:
-                await self._reconciler.book_missing(instrument)
+                explained = await self._missing.book(instrument)
             except VenueError:
                 # nothing was learned; the next tick that is due asks again
                 return
+            if not explained:
+                self._reconciler.doubt(instrument.venue)
+                self.note_fill(instrument.venue)
 
         self.lane(instrument).add(Priority.RECONCILE, "book missing fills", book, yields=True)
+
+    def on_position(self, shown: VenuePosition) -> None:
+        """A pushed position: what no fill explains within a moment is read from the venue, not left to the timer."""
+        if self._missing.note_position(shown):
+            self.lane(shown.instrument)  # its tick looks again
 
     def cancel_all_entries(self, why: str) -> list[Order]:
         """Queue the cancelling of every resting entry; returns those that rest."""
@@ -301,7 +322,7 @@ class Pipeline:
 
     def _sweep_missing(self, instrument: InstrumentId) -> bool:
         """Whether a position has ended and the sweep behind it has not proved anything yet."""
-        return (
+        return instrument in self._turned or (
             instrument in self._protection.covers
             and not self._sweeper.has_proof(instrument)
             and self._state.expected_quantity(instrument) == 0
@@ -337,7 +358,7 @@ class Pipeline:
 
     def on_unknown(self, shown: VenueOrder) -> None:
         """The stream told of an order under our prefix that memory does not know: forgotten, or somebody else's."""
-        if shown.instrument.venue in self._opened and not self._sweeper.note_unknown(shown):
+        if self._is_open(shown.instrument) and not self._sweeper.note_unknown(shown):
             self._add_sweep(shown.instrument, ended=False)
 
     def sweep_all(self, venue: VenueId) -> None:
@@ -382,3 +403,7 @@ class Pipeline:
             task.cancel()
         for lane in lanes:
             await lane.stop()
+
+
+def _sign(quantity: Decimal) -> int:
+    return (quantity > 0) - (quantity < 0)

@@ -1,0 +1,89 @@
+"""After a start a bare position gets its stop as soon as its own orders and fills are read, whatever else is held up (P5)."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from tests.app.test_venue_session import Session
+from tests.execution.fakes import BTC, ETH
+from tests.execution.virtual_time import in_virtual_time
+from tradingd.domain.errors import VenueError, VenueUnreachable
+from tradingd.domain.events import VenueState
+
+
+@pytest.fixture
+def filled_meanwhile(make_world):
+    """A daemon that was killed while its entry rested; the entry then filled. The next run is not begun."""
+
+    async def make():
+        world = await make_world().boot()
+        world.enter(limit_price=Decimal(49_900))
+        await world.until(lambda: world.venue.open_now())
+        resting = world.venue.open_now()[0].client_order_id
+        await world.crash()
+        world.venue.fill(resting, Decimal("0.1"))
+        world.venue.calls.clear()
+        await world.boot(ready=False)
+        return world
+
+    return make
+
+
+@pytest.mark.parametrize("held_up", ["account", "prepare", "watch"])
+@in_virtual_time
+async def test_a_stop_waits_neither_for_the_account_nor_for_leverage_nor_for_streams(filled_meanwhile, held_up):
+    world = await filled_meanwhile()
+    world.venue.hanging = {held_up}
+    session = Session(world)
+    assert await world.until(world.is_covered) < 2
+    assert session.state is not VenueState.READY
+    assert await world.outcome_of(world.enter(instrument=ETH)) == ("denied", "venue_not_ready")
+
+
+@in_virtual_time
+async def test_a_stop_does_not_wait_for_another_instrument(filled_meanwhile):
+    world = await filled_meanwhile()
+    real = world.venue.fills
+
+    async def fills(instrument, since_ms, priority):
+        if instrument == ETH:
+            raise VenueUnreachable("the history of ETH: connection reset")
+        return await real(instrument, since_ms, priority)
+
+    world.venue.fills = fills
+    session = Session(world)
+    assert await world.until(world.is_covered) < 2
+    world.venue.fills = real
+    await session.ready()
+
+
+@in_virtual_time
+async def test_no_second_stop_is_placed_while_the_first_one_was_not_read(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    await world.crash()
+    world.venue.submitted.clear()
+    await world.boot(ready=False)
+    world.venue.unreachable = {"open_orders"}
+    session = Session(world)
+    await asyncio.sleep(20)
+    assert world.venue.submitted == []
+    world.venue.unreachable = set()
+    await session.ready()
+    await asyncio.sleep(1)
+    assert world.venue.submitted == []
+    assert len([each for each in world.venue.open_now() if each.close_position]) == 1
+
+
+@in_virtual_time
+async def test_leverage_that_the_venue_refuses_for_good_ends_the_start(make_world):
+    world = await make_world().boot(ready=False)
+
+    async def prepare(instrument, leverage, margin_mode):
+        raise VenueError("invalid leverage", code="-4028")
+
+    world.venue.prepare = prepare
+    session = Session(world)
+    with pytest.raises(Exception, match="invalid leverage"):
+        await session.task

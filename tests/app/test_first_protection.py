@@ -1,4 +1,4 @@
-"""After a start a bare position gets its stop as soon as its own orders and fills are read, whatever else is held up (P5)."""
+"""After a start a bare position gets its stop as soon as its own orders and fills are read (P5)."""
 
 import asyncio
 from decimal import Decimal
@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from tests.app.test_venue_session import Session
-from tests.execution.fakes import BTC, ETH
+from tests.execution.fakes import ETH
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueError, VenueUnreachable
 from tradingd.domain.events import VenueState

@@ -50,11 +50,11 @@ class Handler:
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.flattened = 0
-        self.waiting = False
+        self.waiting = 0
 
     async def handle(self, command: str, arguments: dict[str, str]) -> dict[str, Any]:
         if command == "flatten":
-            self.waiting = True
+            self.waiting += 1
             await self.gate.wait()
             self.flattened += 1
         if command == "resume":
@@ -234,15 +234,25 @@ async def test_a_silent_caller_is_sent_away(open_bench: OpenBench) -> None:
     writer.close()
 
 
-async def test_callers_are_bounded(open_bench: OpenBench) -> None:
-    bench = await open_bench(max_clients=2)
+async def busy_callers(bench: Bench, count: int) -> list[asyncio.StreamWriter]:
+    """So many callers whose flatten is under way."""
     held = []
-    for _ in range(2):
-        reader, writer = await asyncio.open_unix_connection(str(bench.path))
-        writer.write(b'{"command": "pause"}\n')
-        await reader.readline()
+    for _ in range(count):
+        _, writer = await asyncio.open_unix_connection(str(bench.path))
+        writer.write(b'{"command": "flatten"}\n')
         held.append(writer)
-    assert (await bench.ask("status"))["kind"] == "busy"
+    await bench.until(lambda: bench.handler.waiting == count)
+    return held
+
+
+async def test_callers_are_bounded_and_who_comes_on_top_is_told_so(open_bench: OpenBench) -> None:
+    bench = await open_bench(max_clients=2)
+    held = await busy_callers(bench, 2)
+    for _ in range(20):
+        reply = await bench.ask("status")
+        assert reply["kind"] == "busy"
+        assert reply["error"] == "2 callers are connected already, the most there may be: ask again in a moment"
+    bench.handler.gate.set()
     for writer in held:
         writer.close()
         await writer.wait_closed()
@@ -251,6 +261,27 @@ async def test_callers_are_bounded(open_bench: OpenBench) -> None:
             break
     else:
         pytest.fail("the places of callers that left were not given free")
+
+
+async def test_a_caller_who_comes_on_top_and_asks_nothing_is_told_so_too(open_bench: OpenBench) -> None:
+    bench = await open_bench(max_clients=1, idle_timeout_s=0.05)
+    (held,) = await busy_callers(bench, 1)
+    reader, writer = await asyncio.open_unix_connection(str(bench.path))
+    assert json.loads(await asyncio.wait_for(reader.readline(), 5))["kind"] == "busy"
+    writer.close()
+    bench.handler.gate.set()
+    held.close()
+
+
+async def test_idle_callers_make_room_for_one_who_asks(open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "ROOM_AFTER_S", 0.0)
+    bench = await open_bench(max_clients=16)
+    idle = [await asyncio.open_unix_connection(str(bench.path)) for _ in range(16)]
+    reply = await bench.ask("status")
+    assert reply["ok"], reply
+    assert json.loads(await asyncio.wait_for(idle[0][0].readline(), 5))["kind"] == "timeout"
+    for _, writer in idle:
+        writer.close()
 
 
 async def test_the_socket_is_for_user_and_group_only(open_bench: OpenBench) -> None:

@@ -27,7 +27,12 @@ from tradingd.gateway.unix_path import connect, unix_address
 from tradingd.ports import Clock
 
 MAX_CLIENTS = 16
-IDLE_TIMEOUT_S = 30.0
+IDLE_TIMEOUT_S = 10.0
+ROOM_AFTER_S = 1.0
+"""A caller who has asked nothing for so long leaves his place to one who comes when all are taken."""
+TURN_AWAY_S = 1.0
+MAX_TURNED_AWAY = 64
+BACKLOG = 64
 COMMAND_TIMEOUT_S = 45.0
 SEND_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 1.0
@@ -74,6 +79,8 @@ class ControlServer:
         self._inode: int | None = None
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
+        self._turned_away: set[asyncio.Task[None]] = set()
+        self._idle: dict[asyncio.Task[None], tuple[float, asyncio.StreamReader]] = {}
         self._commands: set[asyncio.Task[Reply]] = set()
 
     async def start(self) -> None:
@@ -97,9 +104,10 @@ class ControlServer:
             # The caller of `stop` itself is owed an answer.
             await asyncio.wait(self._commands, timeout=CLOSE_TIMEOUT_S)
             await asyncio.sleep(0)
-        for client in tuple(self._clients):
-            client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
+        callers = (*self._clients, *self._turned_away)
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
         for command in tuple(self._commands):
             self._log.warning("command_abandoned", command=command.get_name())
             command.cancel()
@@ -119,28 +127,62 @@ class ControlServer:
         task = asyncio.current_task()
         assert task is not None
         task.set_name("control client")
-        self._clients.add(task)
+        has_place = len(self._clients) < self._max_clients or self._make_room()
+        (self._clients if has_place else self._turned_away).add(task)
         try:
-            if len(self._clients) > self._max_clients:
-                await self._send(writer, _error("busy", f"{self._max_clients} callers are connected already"))
-            else:
-                await self._converse(reader, writer)
+            if has_place:
+                await self._converse(task, reader, writer)
+            elif len(self._turned_away) <= MAX_TURNED_AWAY:
+                await self._turn_away(reader, writer)
         except (OSError, TimeoutError):
             return  # the caller went away or does not read; what it asked for was carried out and recorded
         except asyncio.CancelledError:
             return  # sent away by `stop`; a task that ends as cancelled is logged as an error by Python 3.11's streams
         finally:
             self._clients.discard(task)
+            self._turned_away.discard(task)
             writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _make_room(self) -> bool:
+        """Send away the caller who has been idle for longest, if that was long enough; whether there is room now."""
+        if not self._idle:
+            return False
+        task = next(iter(self._idle))
+        since, reader = self._idle[task]
+        if asyncio.get_running_loop().time() - since < ROOM_AFTER_S:
+            return False
+        del self._idle[task]
+        self._clients.discard(task)
+        self._turned_away.add(task)
+        reader.set_exception(TimeoutError())
+        return True
+
+    async def _turn_away(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Say that all places are taken, after the request was read: what is closed with bytes unread is reset by the
+        kernel, and the caller would see that instead of the answer."""
+        with contextlib.suppress(TimeoutError, asyncio.LimitOverrunError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(min(TURN_AWAY_S, self._idle_timeout_s)):
+                await reader.readuntil(b"\n")
+        text = f"{self._max_clients} callers are connected already, the most there may be: ask again in a moment"
+        await self._send(writer, _error("busy", text))
+
+    async def _request(self, task: "asyncio.Task[None]", reader: asyncio.StreamReader) -> bytes:
+        self._idle[task] = (asyncio.get_running_loop().time(), reader)
+        try:
+            async with asyncio.timeout(self._idle_timeout_s):
+                return await reader.readuntil(b"\n")
+        finally:
+            self._idle.pop(task, None)
+
+    async def _converse(
+        self, task: "asyncio.Task[None]", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         source = _peer(writer)
         while True:
             try:
-                async with asyncio.timeout(self._idle_timeout_s):
-                    line = await reader.readuntil(b"\n")
+                line = await self._request(task, reader)
             except TimeoutError:
-                await self._send(writer, _error("timeout", f"nothing was asked within {self._idle_timeout_s:g} s"))
+                await self._send(writer, _error("timeout", "nothing was asked for too long"))
                 return
             except asyncio.LimitOverrunError:
                 reply = _error("bad_command", f"a request may have {MAX_MESSAGE_BYTES} bytes")
@@ -276,7 +318,7 @@ def _listen(path: Path) -> socket.socket:
         # Before listen(): nobody can connect while the mode is still the umask's.
         os.chmod(path, 0o660)
         listener.setblocking(False)
-        listener.listen(MAX_CLIENTS)
+        listener.listen(BACKLOG)
     except BaseException:
         listener.close()
         raise

@@ -22,6 +22,7 @@ from tradingd.domain.records import (
     ProtectionRecord,
     StreamRecord,
 )
+from tradingd.journal.identity import SCHEMA_VERSION
 
 MINUTE = 60_000
 
@@ -110,7 +111,7 @@ def test_a_journal_of_another_schema_is_answered_with_a_warning(
     connection.close()
     status, out, err = ask(capsys, traded, *words, "--json")
     assert (status, out, "") == quiet
-    assert err.startswith(f"tradingd journal: warning: {traded} has schema 99, this tradingd has 1")
+    assert err.startswith(f"tradingd journal: warning: {traded} has schema 99, this tradingd has {SCHEMA_VERSION}")
     assert err.count("\n") == 1
 
 

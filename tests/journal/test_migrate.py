@@ -23,14 +23,15 @@ from tradingd.journal.migrate import migrate, schema_version
 from tradingd.journal.views import VIEWS
 
 DAY_MS = 86_400_000
+NEXT = SCHEMA_VERSION + 1
 
-SECOND = """
+FURTHER = """
 import os, signal
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "NEXT"
+down_revision = "HEAD"
 
 
 def upgrade():
@@ -45,11 +46,12 @@ def upgrade():
 
 
 def scripts(tmp_path: Path, between: str = "pass") -> Path:
-    """The shipped migrations and a second one that does `between` half-way."""
+    """The shipped migrations and another one that does `between` half-way."""
     copy = tmp_path / "scripts"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(migrations_path(), copy, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "versions" / "0002_extra.py").write_text(SECOND.replace("BETWEEN", between))
+    text = FURTHER.replace("BETWEEN", between).replace("NEXT", f"{NEXT:04d}").replace("HEAD", f"{SCHEMA_VERSION:04d}")
+    (copy / "versions" / f"{NEXT:04d}_extra.py").write_text(text)
     return copy
 
 
@@ -90,15 +92,15 @@ def test_a_migration_keeps_the_rows_and_makes_a_backup_first(path: Path, tmp_pat
     connection = sqlite3.connect(path)
     write(connection, make_fill(1))
     connection.close()
-    backup = migrate(path, scripts(tmp_path), NOON, head=2)
+    backup = migrate(path, scripts(tmp_path), NOON, head=NEXT)
     assert backup is not None
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT trade_id, fee_currency, note FROM fills").fetchone() == ("1", "USDT", None)
-    assert schema_version(connection) == 2
+    assert schema_version(connection) == NEXT
     connection.close()
     before = sqlite3.connect(backup)
     assert before.execute("SELECT trade_id, fee_currency FROM fills").fetchone() == ("1", "USDT")
-    assert schema_version(before) == 1
+    assert schema_version(before) == SCHEMA_VERSION
     before.close()
     assert backup.stat().st_mode & 0o777 == 0o640
     assert not list(tmp_path.glob("*.unfinished"))
@@ -106,7 +108,7 @@ def test_a_migration_keeps_the_rows_and_makes_a_backup_first(path: Path, tmp_pat
 
 def test_views_are_away_during_a_migration_and_back_after_it(path: Path, tmp_path: Path) -> None:
     views = "op.get_bind().exec_driver_sql(\"SELECT 1 FROM sqlite_master WHERE type = 'view'\").fetchall()"
-    migrate(path, scripts(tmp_path, f"assert not {views}"), NOON, head=2)
+    migrate(path, scripts(tmp_path, f"assert not {views}"), NOON, head=NEXT)
     assert {name for name, _ in shape(path) if name.startswith("v_")} == set(VIEWS)
 
 
@@ -114,7 +116,7 @@ def test_a_migration_that_the_views_do_not_fit_is_undone(path: Path, tmp_path: P
     before = shape(path)
     renaming = scripts(tmp_path, "op.execute('ALTER TABLE fills RENAME COLUMN fee_currency TO fee_coin')")
     with pytest.raises(JournalRefused, match=r"no such column: f\.fee_currency"):
-        migrate(path, renaming, NOON, head=2)
+        migrate(path, renaming, NOON, head=NEXT)
     assert shape(path) == before
 
 
@@ -139,12 +141,12 @@ def test_a_migration_killed_half_way_never_happened_and_then_succeeds(path: Path
     killing = scripts(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
     script = (
         "from pathlib import Path; from tradingd.journal.migrate import migrate;"
-        f"migrate(Path({str(path)!r}), Path({str(killing)!r}), {NOON}, head=2)"
+        f"migrate(Path({str(path)!r}), Path({str(killing)!r}), {NOON}, head={NEXT})"
     )
     died = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert died.returncode == -signal.SIGKILL
     assert shape(path) == before
-    migrate(path, scripts(tmp_path), NOON + 1000, head=2)
+    migrate(path, scripts(tmp_path), NOON + 1000, head=NEXT)
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT name FROM extra").fetchall() == [("done",)]
     assert connection.execute("SELECT count(*) FROM fills").fetchone() == (1,)
@@ -164,8 +166,8 @@ def test_a_migration_killed_half_way_never_happened_and_then_succeeds(path: Path
 )
 def test_a_migration_that_fails_changes_nothing(path: Path, tmp_path: Path, fault: str) -> None:
     before = shape(path)
-    with pytest.raises(JournalRefused, match="could not be migrated from schema 1 to 2") as caught:
-        migrate(path, scripts(tmp_path, fault), NOON, head=2)
+    with pytest.raises(JournalRefused, match=f"could not be migrated from schema {SCHEMA_VERSION} to {NEXT}") as caught:
+        migrate(path, scripts(tmp_path, fault), NOON, head=NEXT)
     assert "A backup from before is" in str(caught.value)
     assert shape(path) == before
 
@@ -174,17 +176,18 @@ def test_three_backups_are_kept(path: Path, tmp_path: Path) -> None:
     with_second = scripts(tmp_path, "raise ValueError('no')")
     for day in range(5):
         with pytest.raises(JournalRefused):
-            migrate(path, with_second, NOON + day * DAY_MS, head=2)
+            migrate(path, with_second, NOON + day * DAY_MS, head=NEXT)
     assert [file.name for file in sorted(tmp_path.glob("*.backup"))] == [
-        f"journal.sqlite.{stamp}T120000Z.schema-1.backup" for stamp in ("20231116", "20231117", "20231118")
+        f"journal.sqlite.{stamp}T120000Z.schema-{SCHEMA_VERSION}.backup"
+        for stamp in ("20231116", "20231117", "20231118")
     ]
 
 
 def test_without_room_for_a_backup_nothing_is_migrated(path: Path, tmp_path: Path) -> None:
-    (tmp_path / "journal.sqlite.20231114T120000Z.schema-1.backup.unfinished").mkdir()
+    (tmp_path / f"journal.sqlite.20231114T120000Z.schema-{SCHEMA_VERSION}.backup.unfinished").mkdir()
     before = shape(path)
     with pytest.raises(JournalRefused, match="no backup could be made"):
-        migrate(path, scripts(tmp_path), NOON, head=2)
+        migrate(path, scripts(tmp_path), NOON, head=NEXT)
     assert shape(path) == before
 
 

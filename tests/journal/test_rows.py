@@ -74,7 +74,7 @@ EVERY_RECORD: list[Any] = [
     IncidentRecord("i1", "late_fill", Severity.CRITICAL, "what", BINANCE, BTC, TREND, NOON, None),
     IncidentRecord("i2", "clock", Severity.WARNING, "what", BINANCE, None, None, NOON, NOON + 1),
     BanRecord(BINANCE, NOON, "-1003", NOON),
-    JobRecord("reconcile", NOON, True, ""),
+    JobRecord("reconcile", NOON, False, "no answer", 1_500, 2),
     FlagRecord("paused", "1", "asked", NOON),
 ]
 

@@ -207,12 +207,15 @@ class BanRecord(msgspec.Struct, frozen=True):
 
 
 class JobRecord(msgspec.Struct, frozen=True):
-    """The last run of a scheduled job; upsert by name."""
+    """The last run of a scheduled job: its end, how long it took (real time), whether it or one since the record before
+    failed and why, and how many have failed in a row; upsert by name."""
 
     name: str
     last_run_ms: int
     ok: bool
     detail: str
+    duration_ms: int = 0
+    failures: int = 0
 
 
 class FlagRecord(msgspec.Struct, frozen=True):

@@ -335,5 +335,13 @@ incidents = table(
 )
 
 bans = table("bans", text("venue", key=True), moment("until_ms"), text("reason"), moment("recorded_ms"))
-jobs = table("jobs", text("name", key=True), moment("last_run_ms"), truth("ok"), text("detail"))
+jobs = table(
+    "jobs",
+    text("name", key=True),
+    moment("last_run_ms"),
+    truth("ok"),
+    text("detail"),
+    whole("duration_ms"),
+    whole("failures"),
+)
 flags = table("flags", text("name", key=True), text("value"), text("reason"), moment("set_ms"))

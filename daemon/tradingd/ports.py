@@ -1,7 +1,7 @@
 """The seams: everything that reads a clock, randomness, the network or the disk stands behind one of these."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from decimal import Decimal
 from enum import IntEnum
@@ -299,6 +299,38 @@ class Venue(Protocol):
 
     def submit_endpoint(self, request: OrderRequest) -> str:
         """The endpoint name of the budget that a submit of `request` needs."""
+        ...
+
+
+class Timers(Protocol):
+    """Runs jobs each so many seconds of real time, first after that time. One job never runs twice at once, whatever
+    was missed meanwhile is made up by one run, and jobs do not wait for each other.
+
+    A run that raises ends its job; the error goes to `on_fault`, which whoever made the adapter gave it.
+    """
+
+    def every(self, name: str, seconds: float, run: Callable[[], Awaitable[None]]) -> None:
+        """Begin a job under a name of its own."""
+        ...
+
+    def soon(self, name: str) -> None:
+        """Let a job run at once instead of at its time; while it runs, once more after that."""
+        ...
+
+    async def stop(self) -> None:
+        """End all jobs; a run that is under way is cancelled and waited for."""
+        ...
+
+
+class Publisher(Protocol):
+    """Where the daemon tells machines what happens: neither method ever waits or raises (P15). Topics are relative."""
+
+    def retain(self, topic: str, payload: str) -> None:
+        """How something stands now; only the newest of a topic counts, and who comes later is given it too."""
+        ...
+
+    def publish(self, topic: str, payload: str) -> None:
+        """Something that happened."""
         ...
 
 

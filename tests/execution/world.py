@@ -16,7 +16,7 @@ from tradingd.domain.errors import JournalError, VenueError
 from tradingd.domain.events import Event, IncidentRaised, IntentDenied, OrderChanged, VenueState
 from tradingd.domain.ids import ClientOrderId, DecisionKey, IntentId, Purpose, StrategyId, make_epoch
 from tradingd.domain.instruments import InstrumentId
-from tradingd.domain.intents import CancelOrders, Enter, Exit, Side
+from tradingd.domain.intents import CancelOrders, Enter, Exit, Protect, Side
 from tradingd.domain.orders import Order
 from tradingd.domain.records import BootRecord, IntentRecord, Record, Recovered
 from tradingd.execution.rate_limiter import RateLimiter, RatePlan
@@ -191,12 +191,12 @@ class World:
     # --- acting ---------------------------------------------------------------------------------------------------
 
     def submit(
-        self, intent: Enter | Exit | CancelOrders, *, late: bool = False, cause_ms: int | None = None
+        self, intent: Enter | Exit | Protect | CancelOrders, *, late: bool = False, cause_ms: int | None = None
     ) -> IntentId:
         """A strategy's intent, its record committed as the host does."""
         self.intents += 1
         now_ms = self.clock.now_ms()
-        kind = {Enter: "enter", Exit: "exit", CancelOrders: "cancel_orders"}[type(intent)]
+        kind = {Enter: "enter", Exit: "exit", Protect: "protect", CancelOrders: "cancel_orders"}[type(intent)]
         record = IntentRecord(
             IntentId(f"i{self.intents}"), DecisionKey(f"d{self.intents}"), TREND, intent.instrument, kind, "{}", now_ms
         )
@@ -215,6 +215,9 @@ class World:
 
     def exit(self, instrument: InstrumentId = BTC) -> IntentId:
         return self.submit(Exit(instrument, "test"))
+
+    def protect(self, instrument: InstrumentId = BTC, **levels: Any) -> IntentId:
+        return self.submit(Protect(instrument, **levels))
 
     async def open_position(self, side: Side = Side.BUY, **fields: Any) -> None:
         """Enter, and wait until it is covered and converged."""

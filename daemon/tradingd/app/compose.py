@@ -8,7 +8,7 @@ import msgspec
 from tradingd.bus import Bus
 from tradingd.config import Settings
 from tradingd.domain.candles import timeframe_ms
-from tradingd.domain.events import ForeignOrderSeen, StrategyQuarantined
+from tradingd.domain.events import ForeignOrderSeen, PositionSeen, StrategyQuarantined
 from tradingd.domain.ids import Epoch, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import Fill
@@ -263,6 +263,7 @@ def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
 
     execution.recorder.on_fill = on_fill
     execution.recorder.on_unknown = pipeline.on_unknown
+    bus.subscribe(PositionSeen, lambda event: pipeline.on_position(event.position))
     bus.subscribe(ForeignOrderSeen, lambda event: sweeper.note_foreign(event.order))
 
     def on_quarantined(event: StrategyQuarantined) -> None:

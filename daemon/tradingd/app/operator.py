@@ -160,7 +160,7 @@ class Operator:
             raise TradingdError(f"symbol {symbol!r} is not traded here; allowed: {symbols}")
         self._switch("paused", "flattened by the operator")
         for instrument in chosen:
-            self._execution.pipeline.exit(instrument, "flatten by the operator", state.owners.get(instrument))
+            self._execution.pipeline.flatten(instrument, "flatten by the operator")
         flat = await self._wait_flat(chosen)
         return {
             "flat": flat,

@@ -165,6 +165,8 @@ class BalanceReconciler:
             return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "the account has not been read yet")
         if any(self._state.unbooked_quantity(each) for each in self._state.instruments_of(venue)):
             return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "a reported fill is not booked yet")
+        if self._recorder.unowned.keys(venue):
+            return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "a fill's id is ours, and whose order it is is looked up")
         if expected is None or expected.settled:
             return None
         return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "no reading newer than the last fill agrees yet")
@@ -177,10 +179,11 @@ class BalanceReconciler:
         """
         expected = self._ledger(venue)
         started, attempt = self._clock.monotonic(), 0
-        while not expected.settled:
+        while not expected.settled or self._recorder.unowned.keys(venue):
             attempt += 1
             fills_before, asked_at = expected.fills, self._clock.monotonic()
             try:
+                await self._sweeper.look_up_owners(venue)
                 snapshot = await self.read(venue, Priority.RECONCILE)
             except VenueError:
                 await self._clock.sleep(self._retry.delay_s(attempt))
@@ -307,6 +310,7 @@ class BalanceReconciler:
         for attempt in range(1, 7):
             for instrument in instruments if attempt > 1 else ():
                 await self._retry.run(partial(self.book_missing, instrument), attempts=READ_TRIES)
+            await self._sweeper.look_up_owners(venue)
             fills_before, asked_at = self._ledger(venue).fills, self._clock.monotonic()
             snapshot = await self._retry.run(lambda: self.read(venue, Priority.RECONCILE), attempts=READ_TRIES)
             differing = self._differing(snapshot)

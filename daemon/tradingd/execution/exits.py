@@ -7,10 +7,11 @@ import msgspec
 
 from tradingd.domain.account import RejectKind
 from tradingd.domain.errors import Severity, VenueError
-from tradingd.domain.events import IncidentRaised
+from tradingd.domain.events import IncidentRaised, IntentDenied
 from tradingd.domain.ids import Purpose, StrategyId
 from tradingd.domain.instruments import InstrumentId
-from tradingd.domain.intents import Denial
+from tradingd.domain.intents import Denial, DenyReason, Exit
+from tradingd.domain.numbers import plain_text
 from tradingd.domain.orders import Order
 from tradingd.domain.records import FlagRecord, IntentRecord, Record
 from tradingd.execution.desk import Desk
@@ -23,10 +24,15 @@ from tradingd.ports import Priority
 
 EXIT_FLAG = "exit:"
 """Flags under this name keep a wanted exit across restarts."""
+WHATEVER = "whatever"
+"""The value of such a flag whose exit closes also what nobody here opened."""
 
 
 class ExitGoal(msgspec.Struct):
-    """A wanted exit; it stands until the position is flat and no entry can reopen it."""
+    """A wanted exit; it stands until the position is flat and no entry can reopen it.
+
+    `whatever`: also what nobody here opened. Only the operator asks for that.
+    """
 
     instrument: InstrumentId
     reason: str
@@ -35,6 +41,7 @@ class ExitGoal(msgspec.Struct):
     tries: int = 0
     retry_at: float = 0.0
     ask_venue: bool = False
+    whatever: bool = False
 
 
 class Exits:
@@ -72,13 +79,16 @@ class Exits:
             self._recorder.commit((self._flag(goal, standing=True),))
         else:
             standing.intents.extend(goal.intents)
+            if goal.whatever and not standing.whatever:
+                standing.whatever = True
+                self._recorder.commit((self._flag(standing, standing=True),))
 
     def load(self, flags: tuple[FlagRecord, ...], parse: Callable[[str], InstrumentId]) -> None:
         """Take over exits that a stop or crash interrupted."""
         for flag in flags:
             if flag.name.startswith(EXIT_FLAG) and flag.value:
                 instrument = parse(flag.name.removeprefix(EXIT_FLAG))
-                self.goals[instrument] = ExitGoal(instrument, flag.reason)
+                self.goals[instrument] = ExitGoal(instrument, flag.reason, whatever=flag.value == WHATEVER)
 
     def retry_due(self, instrument: InstrumentId) -> bool:
         """Whether there is a goal whose next try may begin."""
@@ -92,6 +102,9 @@ class Exits:
         """Do what is next: cancel resting entries, close what is held, or find that all is done."""
         goal = self.goals.get(instrument)
         if goal is None or not self.retry_due(instrument):
+            return
+        if not goal.whatever and self._state.is_foreign(instrument):
+            self._leave_alone(goal)
             return
         await self._resting.cancel(instrument, goal.reason, Priority.EXIT)
         entries = list(self._state.entries(instrument))
@@ -108,6 +121,31 @@ class Exits:
             self._later(goal)
             return
         await self._close(goal, quantity)
+
+    def _leave_alone(self, goal: ExitGoal) -> None:
+        """What is held is not ours (execution.foreign_position): the exit ends, its intents are denied. While an entry
+        is in doubt the position may be its; then nothing is decided yet."""
+        if any(order.status.is_unknown for order in self._state.entries(goal.instrument)):
+            self._later(goal)
+            return
+        del self.goals[goal.instrument]
+        quantity = plain_text(self._state.position(goal.instrument).quantity)
+        denial = Denial(DenyReason.FOREIGN_POSITION, f"{quantity} contracts that nobody here opened")
+        denied = [
+            msgspec.structs.replace(
+                intent,
+                outcome="denied",
+                reason=denial.reason.value,
+                detail=denial.detail,
+                decided_ms=self._clock.now_ms(),
+            )
+            for intent in goal.intents
+        ]
+        told = [
+            IntentDenied(intent.intent_id, intent.strategy, Exit(goal.instrument, goal.reason), denial)
+            for intent in goal.intents
+        ]
+        self._recorder.commit((*denied, self._flag(goal, standing=False)), told)
 
     async def _held(self, goal: ExitGoal) -> Decimal | None:
         """The signed contracts to close: as expected, or after a failed try as the venue shows; None: try later."""
@@ -207,4 +245,5 @@ class Exits:
             )
 
     def _flag(self, goal: ExitGoal, *, standing: bool) -> FlagRecord:
-        return FlagRecord(f"{EXIT_FLAG}{goal.instrument}", "1" if standing else "", goal.reason, self._clock.now_ms())
+        value = (WHATEVER if goal.whatever else "own") if standing else ""
+        return FlagRecord(f"{EXIT_FLAG}{goal.instrument}", value, goal.reason, self._clock.now_ms())

@@ -23,6 +23,7 @@ from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import IntentRecord, Record
 from tradingd.execution.balance_reconciler import BalanceReconciler
 from tradingd.execution.desk import Desk
+from tradingd.execution.doubts import Doubts
 from tradingd.execution.entries import Entries, PendingIntent, Switches
 from tradingd.execution.exits import ExitGoal, Exits
 from tradingd.execution.idempotency_manager import IdempotencyManager
@@ -71,7 +72,7 @@ class Pipeline:
         self._limits = desk.limits
         self._lanes: dict[InstrumentId, Lane] = {}
         self._converging: dict[VenueId, asyncio.Task[None]] = {}
-        self._doubts: dict[str, tuple[int, float]] = {}
+        self._doubts = Doubts(desk, idempotency)
         self._missing = MissingFills(desk, reconciler)
         self._side: dict[InstrumentId, int] = {}
         self._turned: set[InstrumentId] = set()
@@ -283,7 +284,8 @@ class Pipeline:
                 self._add_book_missing(instrument)
         for order in list(self._state.open_orders()):
             if order.status is OrderStatus.IN_DOUBT and self._is_open(order.instrument):
-                self._settle_later(order, now)
+                if self._doubts.due(order, now):
+                    self._settle_later(order)
             elif order.expire_ms is not None and self._clock.now_ms() >= order.expire_ms:
                 self._expire(order)
             elif self._resting.look_due(order, now):
@@ -329,27 +331,12 @@ class Pipeline:
             and not list(self._state.entries(instrument))
         )
 
-    def _settle_later(self, order: Order, now: float) -> None:
-        """Look a leg in doubt up, with growing pauses, in its lane."""
-        key = str(order.client_order_id)
-        tries, due = self._doubts.get(key, (0, 0.0))
-        if now < due or self._router.reachable_since(order.instrument.venue) is None:
-            return
-        self._doubts[key] = (tries + 1, now + min(2.0, self._retry.delay_s(tries + 1)))
-
+    def _settle_later(self, order: Order) -> None:
         async def settle() -> None:
-            current = self._state.orders.get(order.client_order_id)
-            if current is None or not current.status.is_unknown:
-                self._doubts.pop(key, None)
-                return
-            try:
-                if await self._idempotency.settle(current, self._router.venue(order.instrument)):
-                    self._doubts.pop(key, None)
-            except VenueError:
-                # nothing was learned, which is no verdict; the next tick asks again
-                return
+            await self._doubts.settle(order.client_order_id)
 
-        self.lane(order.instrument).add(Priority.RECONCILE, f"settle {key}", settle, yields=True)
+        name = f"settle {order.client_order_id}"
+        self.lane(order.instrument).add(Priority.RECONCILE, name, settle, yields=True)
 
     def _expire(self, order: Order) -> None:
         asked_ms = order.cancel_requested_ms

@@ -9,14 +9,16 @@ from tradingd.bus import Bus
 from tradingd.domain.account import VenueOrder
 from tradingd.domain.errors import IllegalTransition, JournalError, Severity, VenueError
 from tradingd.domain.events import Event, Filled, ForeignOrderSeen, IncidentRaised, OrderChanged, PositionChanged
-from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, TradeId, VenueId, parse_client_order_id
+from tradingd.domain.ids import ClientOrderId, ParsedClientOrderId, Purpose, StrategyId, TradeId, VenueId, parse_client_order_id
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import LATE, Fill, Order, OrderEvent, OrderStatus, next_status
 from tradingd.domain.positions import Position, PositionChange, apply_fill
 from tradingd.domain.records import LastCloseRecord, LedgerRecord, OrderEventRecord, Record
 from tradingd.domain.text import storable
 from tradingd.execution.fact_queue import FactQueue
+from tradingd.execution.foreign import opened_by_others, turned
 from tradingd.execution.state import TradingState
+from tradingd.execution.unowned_fills import UnownedFills
 from tradingd.ports import Clock, Store
 
 _EVENT_OF = {
@@ -28,9 +30,6 @@ _EVENT_OF = {
     OrderStatus.EXPIRED: OrderEvent.EXPIRE,
     OrderStatus.REJECTED: OrderEvent.REJECT,
 }
-UNOWNED_FILLS = 1_000
-"""Fills remembered that nobody here ordered: a child's fill may come before anybody knows its parent."""
-
 
 class Recorder:
     """Applies facts to the state at once, commits them in order, publishes them after their commit (durable before
@@ -54,7 +53,7 @@ class Recorder:
         self._on_fact = on_fact
         self._evidence: dict[ClientOrderId, asyncio.Event] = {}
         self.queue = FactQueue(store, bus)
-        self._unowned: dict[tuple[InstrumentId, TradeId], Fill] = {}
+        self.unowned = UnownedFills(order_prefix)
         self._recalled_ms: dict[InstrumentId, int] = {}
         self.on_unknown: Callable[[VenueOrder], None] = lambda shown: None
         self.on_fill: Callable[[Fill], None] = lambda fill: None
@@ -202,7 +201,7 @@ class Recorder:
         seen = self._state.seen_trades.setdefault(fill.instrument, set())
         order = self._state.order_by_any_id(fill.instrument, fill.client_order_id, fill.venue_order_id)
         if fill.trade_id in seen:
-            if order is not None and (unowned := self._unowned.get((fill.instrument, fill.trade_id))) is not None:
+            if order is not None and (unowned := self.unowned.known(fill)) is not None:
                 self._own(order, unowned, source)
                 self._on_fact(fill.instrument)
             return False
@@ -215,18 +214,10 @@ class Recorder:
         if order is not None:
             order = self._book(order, fill, change.position, source, records, events)
         else:
-            self.remember_unowned((fill,))
-        if order is None and change.opened:
-            self._bus.publish(
-                IncidentRaised(
-                    "foreign_position",
-                    Severity.CRITICAL,
-                    f"fill {fill.trade_id} opened {change.position.quantity} contracts that nobody here ordered; "
-                    "entries are denied there until it is closed",
-                    fill.instrument.venue,
-                    fill.instrument,
-                )
-            )
+            self.unowned.remember(fill, is_new=True)
+        is_unknown = order is None and self.unowned.name_of(fill) is not None
+        if order is None and change.opened and not is_unknown:
+            self._bus.publish(turned(fill, change, None) if change.flipped else opened_by_others(fill, change))
         if fill.fee:
             records.append(_fee(fill))
         if change.closed:
@@ -234,38 +225,42 @@ class Recorder:
             self._state.last_closes[fill.instrument] = close
             records.append(close)
         strategy = change.position.strategy or (order.strategy if order else None)
-        events.append(Filled(fill, order, strategy, change.position))
+        events.append(Filled(fill, order, strategy, change.position, is_unknown))
         events.append(PositionChanged(change.position, change.realized_pnl, change.closed, fill.trade_id))
         self.on_fill(fill)
         self.commit(records, events)
-        if change.flipped:
-            self.incident("position_flipped", Severity.CRITICAL, f"fill {fill.trade_id} changed the sign", order)
+        if change.flipped and order is not None:
+            self._bus.publish(turned(fill, change, order))
         self._on_fact(fill.instrument)
         return True
 
     def remember_unowned(self, fills: Sequence[Fill]) -> None:
-        """Booked fills whose order is not known: the newest of them wait for it to show itself."""
+        """Fills of earlier runs whose order is not known."""
         for fill in fills:
             if fill.client_order_id is None or ClientOrderId(fill.client_order_id) not in self._state.orders:
-                self._unowned[(fill.instrument, fill.trade_id)] = fill
-        while len(self._unowned) > UNOWNED_FILLS:
-            del self._unowned[next(iter(self._unowned))]
+                self.unowned.remember(fill, is_new=False)
+
+    def adopt(self, order: Order) -> None:
+        """Take back an order that memory had forgotten, with the new fills that came for it meanwhile."""
+        key = order.client_order_id
+        if key not in self._state.orders:
+            self._state.put_order(order)
+        for fill in self.unowned.ownerless_of(key):
+            self._own(self._state.orders[key], fill, "journal")
+            self._on_fact(fill.instrument)
 
     def _own_fills(self, order: Order, shown: VenueOrder, source: str) -> Order:
         """Give an order the fills that came before the venue told that they are of it; before its own filled quantity
         is believed, or they would be expected a second time."""
         learned = _learn(order, shown)
-        ids = {learned.venue_order_id, learned.child_venue_order_id, shown.venue_order_id} - {None}
-        for fill in list(self._unowned.values()):
-            if fill.instrument == order.instrument and (
-                fill.venue_order_id in ids or fill.client_order_id == order.client_order_id
-            ):
-                self._own(self._state.orders[order.client_order_id], fill, source)
+        ids = (learned.venue_order_id, learned.child_venue_order_id, shown.venue_order_id)
+        for fill in self.unowned.of(order, ids):
+            self._own(self._state.orders[order.client_order_id], fill, source)
         return self._state.orders[order.client_order_id]
 
     def _own(self, order: Order, fill: Fill, source: str) -> None:
         """Book a known fill on its order. The position has it already, and so has who listens to fills."""
-        del self._unowned[(fill.instrument, fill.trade_id)]
+        self.unowned.take(fill)
         fill = msgspec.structs.replace(fill, client_order_id=order.client_order_id)
         position = self._state.position(fill.instrument)
         records: list[Record] = [fill]
@@ -340,7 +335,7 @@ class Recorder:
         before = self._state.last_closes.get(fill.instrument)
         close_ms = max(change.position.updated_ms, before.close_ms if before else 0)
         strategy = order.strategy if order is not None else None
-        return LastCloseRecord(fill.instrument, close_ms, _cause(fill, order), fill.trade_id, strategy)
+        return LastCloseRecord(fill.instrument, close_ms, _cause(fill, order, self.unowned.name_of(fill)), fill.trade_id, strategy)
 
     def incident_at(self, kind: str, severity: Severity, detail: str, venue: VenueId) -> None:
         """Tell the operator something about a venue."""
@@ -380,9 +375,10 @@ def _learn(order: Order, shown: VenueOrder | None) -> Order:
     )
 
 
-def _cause(fill: Fill, order: Order | None) -> str:
-    """Whose fill it was, in a word."""
-    return fill.reason or (order.request.purpose.name.lower() if order is not None else "foreign")
+def _cause(fill: Fill, order: Order | None, name: ParsedClientOrderId | None = None) -> str:
+    """Whose fill it was, in a word; an id of ours tells it even where the order is not known."""
+    purpose = order.request.purpose if order is not None else name.purpose if name is not None else None
+    return fill.reason or (purpose.name.lower() if purpose is not None else "foreign")
 
 
 def _fee(fill: Fill) -> LedgerRecord:

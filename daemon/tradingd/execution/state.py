@@ -127,6 +127,11 @@ class TradingState:
         """The journal's position: the sum of the booked fills."""
         return self.positions.get(instrument) or Position(instrument)
 
+    def is_foreign(self, instrument: InstrumentId) -> bool:
+        """Whether what is held is nobody's here: whoever opened a position owns it, also when others add to it."""
+        position = self.position(instrument)
+        return not position.is_flat and position.strategy is None
+
     def unbooked_quantity(self, instrument: InstrumentId) -> Decimal:
         """Signed contracts that the venue reported as filled and whose fills have not arrived yet."""
         lacking = self._lacking.get(instrument)

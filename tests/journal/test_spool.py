@@ -11,6 +11,7 @@ import pytest
 from tests.journal.making import NOON, inline, make_order
 from tradingd.domain.ids import Purpose
 from tradingd.domain.orders import OrderStatus
+from tradingd.domain.records import FlagRecord
 from tradingd.journal.spool import HEADROOM_BYTES, RESERVED_BYTES, Spool
 
 
@@ -192,3 +193,12 @@ def test_on_a_disk_that_is_full_the_lines_of_sixty_orders_still_fit(tmp_path):
         pytest.skip(f"this machine gives no small disk to fill: {done.stderr}")
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["No space left on device", "60 59 ", "No space left on device"]
+
+
+async def test_a_flag_that_a_dying_process_spooled_is_in_the_journal_at_the_next_start(path, spool):
+    flag = FlagRecord("quarantined:mine", "yes", "a handler never ended", NOON)
+    spool.append(msgspec.json.encode(flag).decode())
+    store = inline(path)
+    assert await spool.take_in(store, NOON) == []
+    assert (await store.recover(NOON)).flags == (flag,)
+    await store.close()

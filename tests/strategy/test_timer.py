@@ -123,5 +123,24 @@ asyncio.run(main())
     assert done.stdout == "3\n"
 
 
+def test_a_plugin_that_swallows_every_end_ends_the_process_and_is_named():
+    code = """
+import contextlib
+from tradingd.strategy.timer import SignalTimer
+
+def stubborn():
+    while True:
+        with contextlib.suppress(BaseException):
+            while True:
+                pass
+
+SignalTimer().run(stubborn, 20, "mine")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 78
+    assert done.stderr.startswith("tradingd: mine does not end")
+    assert "in stubborn" in done.stderr
+
+
 def test_the_timer_of_simulation_only_calls():
     assert NoTimer().run(lambda: 3, 1) == 3

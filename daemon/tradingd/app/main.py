@@ -1,11 +1,14 @@
 """`run`: from settings to exit status. What the user must change ends with 78 and a sentence."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Mapping
+from typing import NoReturn
 
 import aiohttp
+import msgspec
 import structlog
 
 from tradingd.app import sim_venue
@@ -18,13 +21,13 @@ from tradingd.config import EXIT_STATUS, Settings
 from tradingd.config.credentials import Credentials, load_credentials
 from tradingd.domain.errors import JournalRefused, PluginError, TradingdError, plain_failure
 from tradingd.domain.ids import VenueId
-from tradingd.domain.records import Recovered
+from tradingd.domain.records import FlagRecord, Recovered
 from tradingd.gateway.control import ControlSocketBusy
 from tradingd.journal.opening import discard_journal, open_journal
 from tradingd.journal.spool import Spool
 from tradingd.sd_notify import Notifier
 from tradingd.strategy.loader import LoadedStrategy, load_strategies
-from tradingd.strategy.timer import SignalTimer
+from tradingd.strategy.timer import SWALLOWED_LIMIT, SignalTimer
 from tradingd.telemetry.logs import Logs, configure
 from tradingd.telemetry.scrub import Scrubber
 from tradingd.telemetry.sink import FdSink
@@ -124,6 +127,7 @@ async def _run(
             logs,
             Notifier(environ),
         )
+        timer.on_stubborn = _Stubborn(spool, clock, logs)
         _listen_to_signals(daemon)
         await daemon.start()
         error = await daemon.run()
@@ -143,6 +147,30 @@ async def _run(
             "places the stop or closes the position; if it cannot, close the position at the venue by hand."
         )
     return 0 if error is None else 1
+
+
+class _Stubborn:
+    """Ends the process when a handler never lets go of its one thread; the plugin is quarantined at the next start.
+
+    The journal cannot be asked to write that down any more, for its writer needs the loop: the spool takes it.
+    """
+
+    def __init__(self, spool: Spool, clock: MachineClock, logs: Logs) -> None:
+        self._spool, self._clock, self._logs = spool, clock, logs
+
+    def __call__(self, whose: str, where: str) -> NoReturn:
+        try:
+            reason = f"a handler never ended: it caught the exception that ends it {SWALLOWED_LIMIT} times"
+            flag = FlagRecord(f"quarantined:{whose}", "yes", reason, self._clock.now_ms())
+            try:
+                self._spool.append(msgspec.json.encode(flag).decode())
+                next_start = "quarantined"
+            except OSError as error:
+                next_start = f"not quarantined: {error}"
+            log.critical("handler_never_ends", strategy=whose, reason=reason, next_start=next_start, where=where)
+            self._logs.close()
+        finally:
+            os._exit(1)
 
 
 def refuse_renamed(settings: Settings, recovered: Recovered) -> None:

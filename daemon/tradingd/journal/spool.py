@@ -7,14 +7,14 @@ disk at the start: zeros, which its lines replace.
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from tradingd.domain.errors import JournalUnitRefused, Severity
 from tradingd.domain.orders import Order, OrderStatus
-from tradingd.domain.records import IncidentRecord
+from tradingd.domain.records import FlagRecord, IncidentRecord
 from tradingd.ports import Store
 
 SHOWN_CHARACTERS = 120
@@ -106,8 +106,13 @@ class Spool:
 
 
 async def _take_in(line: bytes, store: Store) -> str | None:
-    """Journal one order, unless it is there; returns why the line is bad."""
+    """Journal one order, unless it is there, or a flag; returns why the line is bad."""
     try:
+        with suppress(msgspec.ValidationError):
+            # a flag is spooled by a process that ends at once, because a plugin does not give its thread back
+            flag = msgspec.json.decode(line, type=FlagRecord)
+            await store.submit((flag,), durable=True)
+            return None
         order = msgspec.json.decode(line, type=Order)
         if await store.find_order(order.client_order_id) is None:
             await store.submit((msgspec.structs.replace(order, status=OrderStatus.SUBMITTED),), durable=True)

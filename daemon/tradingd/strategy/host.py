@@ -277,6 +277,7 @@ class StrategyHost:
             result = self._timer.run(
                 lambda: call_handler(call, runner.states, settings.max_intents, notes_only=notes_only),
                 settings.hard_budget_ms,
+                runner.id,
             )
         except BaseException as raised:  # SystemExit and the like are the plugin's doing too
             error = raised

@@ -185,7 +185,8 @@ def check_parameters(plugin: Plugin, given: Mapping[str, object], timer: Handler
     """All parameters with the given values; raises ParameterError, or PluginsRefused when they do not fit together."""
     values = bind(plugin.strategy_class, given)
     try:
-        (timer or NoTimer()).run(lambda: plugin.strategy_class(**values).check_parameters(), IMPORT_BUDGET_MS)
+        guard = timer or NoTimer()
+        guard.run(lambda: plugin.strategy_class(**values).check_parameters(), IMPORT_BUDGET_MS, plugin.name)
     except (Exception, HandlerOverran) as error:
         told = type(error) is ValueError  # what check_parameters is meant to raise; its text is for the user
         message = f"the parameters do not fit {plugin.name}: {error}" if told else describe_error(error, plugin.path)
@@ -223,7 +224,7 @@ def _run(tree: ast.Module, path: Path, module_name: str, timer: HandlerTimer) ->
     try:
         # the parsed text itself is run, never a .pyc: the hash in the journal is of the code that decided
         code = compile(tree, str(path), "exec", dont_inherit=True)
-        timer.run(lambda: exec(code, module.__dict__), IMPORT_BUDGET_MS)
+        timer.run(lambda: exec(code, module.__dict__), IMPORT_BUDGET_MS, str(path))
     except BaseException as error:  # SystemExit at module level is a fault of the plugin, too
         del sys.modules[module_name]
         if isinstance(error, KeyboardInterrupt):

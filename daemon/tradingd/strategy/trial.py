@@ -71,7 +71,9 @@ class _Run:
 
     def call(self, handler: str, call: Callable[[], object], *, notes_only: bool = False) -> list[Intent]:
         began = self.monotonic()
-        result = self.timer.run(lambda: call_handler(call, self.states, 100, notes_only=notes_only), self.limit_ms)
+        result = self.timer.run(
+            lambda: call_handler(call, self.states, 100, notes_only=notes_only), self.limit_ms, self.loaded.id
+        )
         took_ms = (self.monotonic() - began) * 1000
         if took_ms > self.trial.longest_ms:
             self.trial.longest_ms, self.trial.longest_handler = took_ms, handler

@@ -1,11 +1,13 @@
 """The way from the words on the command line to the module that does it."""
 
 import argparse
+import contextlib
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from tradingd import __version__
 from tradingd.cli import exit_codes
@@ -46,11 +48,31 @@ class CommandModule(Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status (see exit_codes)."""
+    """Run one command; returns the exit status (see exit_codes). Without `argv` this is the process's own command line,
+    and the process ends here."""
+    return _main(argv) if argv is not None else _run_to_the_end()
+
+
+def _run_to_the_end() -> NoReturn:
+    """The one place where the process ends: at once, since Python would wait for each thread that a plugin started."""
+    status = exit_codes.FAILED
+    try:
+        try:
+            status = _main(sys.argv[1:])
+        except Exception as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed: nothing is left to say
+                stream.flush()
+    finally:
+        os._exit(status)
+
+
+def _main(argv: Sequence[str]) -> int:
     open_standard_streams()
     try:
         try:
-            status = _dispatch(sys.argv[1:] if argv is None else list(argv))
+            status = _dispatch(list(argv))
         except SystemExit as exit:
             status = exit.code if isinstance(exit.code, int) else exit_codes.OK
         sys.stdout.flush()

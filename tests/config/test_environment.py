@@ -57,10 +57,16 @@ def test_an_error_names_the_variable(refused, name, value, said):
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
-        ("TRADINGD_RISK__MAX_LEVERGE", "TRADINGD__RISK__MAX_LEVERGE"),
-        ("TRADINGD_RISK_MAX__LEVERAGE", None),
+        ("TRADINGD_RISK__MAX_LEVERGE", "TRADINGD__RISK__MAX_LEVERAGE"),
+        ("TRADINGD_RISK_MAX__LEVERAGE", "TRADINGD__RISK__MAX_LEVERAGE"),
+        ("TRADINGD_RISK_MAX_LEVERAGE", "TRADINGD__RISK__MAX_LEVERAGE"),
+        ("TRADINGD_RISK_MAX_DAILY_LOSS_FRACTION", "TRADINGD__RISK__MAX_DAILY_LOSS_FRACTION"),
+        ("TRADINGD_STRATEGIES_TREND_STAKE", "TRADINGD__STRATEGIES__TREND__STAKE"),
         ("TRADINGD_BINANCE__API_SECRET", "TRADINGD_BINANCE_API_SECRET"),
+        ("TRADINGD_BINANCE_API_KEYS", "TRADINGD_BINANCE_API_KEY"),
+        ("TRADINGD_BINACE_API_KEY", "TRADINGD_BINANCE_API_KEY"),
         ("TRADINGD_VENUES__BINANCE__LEVERAGE", "TRADINGD__VENUES__BINANCE__LEVERAGE"),
+        ("TRADINGD_X", None),
     ],
 )
 def test_a_variable_with_an_underscore_too_few_is_not_passed_over(refused, name, nearest):

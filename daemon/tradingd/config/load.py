@@ -8,14 +8,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tradingd.config.locate import Path
-from tradingd.config.problems import Problem, nearest
+from tradingd.config.problems import nearest
 from tradingd.config.resources import default_config_path
 from tradingd.config.rules import cross_check
 from tradingd.config.schema import allowed_at, choices_at, known_keys
 from tradingd.config.settings import Settings
-from tradingd.config.source import ENV_FORM, ENV_PREFIX, VARIABLE, Problems, Source, read_source
+from tradingd.config.source import Problems, Source, read_source
+from tradingd.config.strays import refuse_strays
 
-STRAY_PREFIX = "TRADINGD_"
 _SHOWN = 60
 _NAME_FORM = "lower-case letters, digits and single underscores, a letter first, at most 32"
 
@@ -38,7 +38,7 @@ def load_settings(path: str | FilePath | None, environ: Mapping[str, str]) -> Se
     _name_plugins(source)
     settings = _validate(source, problems)
     cross_check(source.raw, problems)
-    _refuse_strays(environ, problems)
+    refuse_strays(source.raw, environ, problems)
     problems.raise_if_any()
     if settings is None:
         raise AssertionError("settings without problems must validate")
@@ -60,21 +60,6 @@ def _validate(source: Source, problems: Problems) -> Settings | None:
         if detail["loc"] not in around:
             _explain(source, detail, problems)
     return None
-
-
-def _refuse_strays(environ: Mapping[str, str], problems: Problems) -> None:
-    """Names variables that look like settings and set nothing, such as one with an underscore too few at its begin."""
-    for variable in sorted(environ):
-        if not variable.startswith(STRAY_PREFIX) or variable.startswith(ENV_PREFIX) or "__" not in variable:
-            continue
-        meant, credential = variable.replace(STRAY_PREFIX, ENV_PREFIX, 1), variable.replace("__", "_")
-        near = None
-        if credential.endswith(("_API_KEY", "_API_SECRET", "_API_PASSWORD")):
-            near = credential
-        elif meant.split("__")[1].lower() in known_keys(()):
-            near = meant
-        allowed = f"{ENV_FORM}; TRADINGD_<VENUE>_API_KEY and the like for credentials"
-        problems.add(Problem("it sets nothing", f"{VARIABLE}{variable}", allowed, near))
 
 
 def _restore_text(source: Source, path: Path) -> bool:

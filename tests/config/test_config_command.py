@@ -137,3 +137,51 @@ def test_check_json_is_one_array_of_problems(command, monkeypatch):
     status, out, _ = command("check", "--json", "--config", "none.toml")
     (missing,) = json.loads(out)
     assert status == 78 and (missing["file"], missing["line"]) == ("none.toml", None)
+
+
+LIVE = '[daemon]\nmode = "live"\nspeed = 1\n' + GOOD.replace(
+    "leverage = 3", 'leverage = 3\ncredentials_file = "keys.toml"'
+)
+KEY = "k3y0f4venue"
+
+
+def test_check_in_live_finds_the_credentials_and_shows_none_of_them(command, tmp_path):
+    keys = tmp_path / "keys.toml"
+    keys.touch(mode=0o600)
+    keys.write_text(f'api_key = "{KEY}"\napi_secret = "{KEY}"\n')
+    status, out, err = command("check", text=LIVE)
+    assert (status, err) == (0, "")
+    assert out.endswith(f"\ncredentials of binance: {keys}\n")
+    assert KEY not in out
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "said"),
+    [
+        (0o644, f'api_key = "{KEY}"\napi_secret = "{KEY}"\n', "its mode is 0644, so others may read it"),
+        (0o600, f'api_key = "{KEY}"\napi_secret = ""\n', "api_secret is empty"),
+        (0o600, f'api_key = "{KEY}"\n', "api_secret of binance is missing"),
+        (0o600, f"api_key = {KEY}\n", "line 1 is not valid TOML"),
+        (0o600, "", "there are no credentials for binance"),
+        (None, "", "keys.toml: it cannot be read: no such file"),
+    ],
+)
+def test_check_in_live_refuses_credentials_that_run_would_refuse(command, tmp_path, mode, text, said):
+    if mode is not None:
+        keys = tmp_path / "keys.toml"
+        keys.write_text(text)
+        keys.chmod(mode)
+    status, out, err = command("check", text=LIVE)
+    assert (status, out) == (78, "")
+    assert said in err and KEY not in err
+    assert err.endswith("1 problem; nothing was started\n")
+    assert command("check", "--without-credentials", text=LIVE)[0] == 0
+
+
+def test_check_warns_of_credentials_in_the_environment(command, monkeypatch):
+    for part in ("API_KEY", "API_SECRET"):
+        monkeypatch.setenv(f"TRADINGD_BINANCE_{part}", KEY)
+    status, out, _ = command("check", text=LIVE.replace('credentials_file = "keys.toml"', ""))
+    assert status == 0
+    assert "credentials of binance: environment variable TRADINGD_BINANCE_API_KEY\nwarning: " in out
+    assert KEY not in out

@@ -27,6 +27,9 @@ def add_parser(subparsers: "Subparsers") -> None:
         action.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="default: ./config.toml")
     check.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON array of the problems")
     show.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON array of the settings")
+    check.add_argument(
+        "--without-credentials", action="store_true", help="for who may not read them: only the service can"
+    )
     actions.add_parser("schema", help="print the JSON schema of config.toml")
 
 
@@ -37,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     path, as_json = getattr(args, "config", None), getattr(args, "json", False)
     if args.config_action == "check":
-        return _check(path, as_json=as_json)
+        return _check(path, as_json=as_json, credentials=not args.without_credentials)
     try:
         settings = load_settings(path, os.environ)
     except ConfigError as error:
@@ -49,25 +52,48 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(path: str | None, *, as_json: bool) -> int:
-    """Everything that `run` would refuse, the plugins and their parameters too."""
+def _check(path: str | None, *, as_json: bool, credentials: bool) -> int:
+    """Everything that `run` would refuse, the plugins and their parameters and the credentials too."""
     # loading plugins needs more than the settings, and `config show` is to be quick
     from tradingd.strategy.loader import PluginsRefused, load_strategies
     from tradingd.strategy.timer import SignalTimer
 
-    problems: Sequence[Problem] = ()
+    problems: list[Problem] = []
+    told: list[str] = []
     try:
         settings = load_settings(path, os.environ)
+        told = _check_credentials(settings, problems) if credentials else []
         load_strategies(settings, SignalTimer())
     except (ConfigError, PluginsRefused) as error:
-        problems = error.problems
+        problems += error.problems
     if as_json:
         print(json.dumps([_problem(problem) for problem in problems], ensure_ascii=False))
         return EXIT_STATUS if problems else 0
     if problems:
         return _refuse(problems)
-    print(_summary(settings))
+    print(_summary(settings), *told, sep="\n")
     return 0
+
+
+def _check_credentials(settings: Settings, problems: list[Problem]) -> list[str]:
+    """Where those of each venue are, and what is to be warned of; never what they are. In mode sim nothing is read."""
+    from tradingd.config.credentials import load_credentials, load_mqtt_password
+
+    told: list[str] = []
+    for venue in settings.enabled_venues if settings.mode != "sim" else ():
+        try:
+            found = load_credentials(venue, settings, os.environ)
+        except ConfigError as error:
+            problems += error.problems
+        else:
+            told += [f"credentials of {venue}: {found.origin}", *(f"warning: {each}" for each in found.warnings)]
+    try:
+        password = load_mqtt_password(settings, os.environ)
+    except ConfigError as error:
+        problems += error.problems
+    else:
+        told += [f"warning: {each}" for each in password.warnings] if password else []
+    return told
 
 
 def _refuse(problems: Sequence[Problem]) -> int:

@@ -182,3 +182,16 @@ def test_a_code_inside_a_text_is_no_code() -> None:
     assert refusal(400, "the price 429 and the id -2019").code is None
     assert Reply(wrote=True, status=200, body='{"code":"200","msg":"success"}', value={"code": "200"}).code is None
     assert Reply(wrote=True, status=200, body='[{"code":-2011}]', value=[{"code": -2011}]).code is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (Reply(wrote=True, failure="RequestTimeout"), "no answer in time"),
+        (Reply(failure="ExchangeNotAvailable"), "the connection failed"),
+        (Reply(wrote=True, status=502, failure="ExchangeNotAvailable"), "the connection failed HTTP 502"),
+        (Reply(wrote=True, status=503, failure="ExchangeNotAvailable", body="busy"), "HTTP 503 busy"),
+    ],
+)
+def test_a_reply_names_no_class_of_the_client(reply: Reply, told: str) -> None:
+    assert reply.message == told

@@ -268,7 +268,7 @@ class Core:
         """An order without a readable answer, or one that could not leave: read the venue anew before any entry."""
         doubtful = outcome.verdict is SubmitVerdict.AMBIGUOUS
         if doubtful or outcome.kind in (RejectKind.NOT_SENT, RejectKind.CLOCK, RejectKind.AUTHENTICATION):
-            self.sessions[venue].ask_recovery(f"{outcome.verdict}: {outcome.code or ''} {outcome.message}".strip())
+            self.sessions[venue].ask_recovery(outcome.told())
 
     def _note_price(self, candle: Candle) -> None:
         self.execution.state.note_price(candle.instrument, candle.close, self._clock.monotonic())

@@ -138,6 +138,12 @@ class SubmitOutcome(msgspec.Struct, frozen=True):
     message: str = ""
     sent: bool = True
 
+    def told(self) -> str:
+        """The answer as a sentence, with the venue's code and text where there are any."""
+        if not self.sent:
+            return _with_raw("the order could not be sent", self.code, self.message)
+        return _with_raw(_SUBMIT_WORDS[self.verdict], self.code, self.message)
+
 
 class CancelVerdict(StrEnum):
     """What an answer to a cancel proves. GONE: the venue knows no such open order; look it up before a verdict."""
@@ -154,3 +160,27 @@ class CancelOutcome(msgspec.Struct, frozen=True):
     verdict: CancelVerdict
     code: str | None = None
     message: str = ""
+
+    def told(self) -> str:
+        """The answer as a sentence, with the venue's code and text where there are any."""
+        return _with_raw(_CANCEL_WORDS[self.verdict], self.code, self.message)
+
+
+_SUBMIT_WORDS = {
+    SubmitVerdict.ACCEPTED: "the venue took the order",
+    SubmitVerdict.SUBMITTED: "the venue has the order and has not judged it yet",
+    SubmitVerdict.NOT_EXECUTED: "the venue refused the order",
+    SubmitVerdict.AMBIGUOUS: "the order has no readable answer, and may have been executed",
+}
+_CANCEL_WORDS = {
+    CancelVerdict.CANCELED: "the venue cancelled it",
+    CancelVerdict.GONE: "the venue knows no such open order",
+    CancelVerdict.FAILED: "the cancel was refused or could not be sent",
+    CancelVerdict.AMBIGUOUS: "the cancel has no readable answer",
+}
+
+
+def _with_raw(words: str, code: str | None, message: str) -> str:
+    """`words`, and behind them what the venue itself said."""
+    raw = " ".join(each for each in (code, message) if each)
+    return f"{words}: {raw}" if raw else words

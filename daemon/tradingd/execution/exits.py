@@ -200,7 +200,7 @@ class Exits:
                 # the position may be gone already (-2022): ask the venue before the next try
                 goal.ask_venue = True
                 if sent.outcome.kind is not RejectKind.REDUCE_ONLY:
-                    self._failed(goal, f"{sent.outcome.code} {sent.outcome.message}")
+                    self._failed(goal, sent.outcome.told())
                     return
         self._later(goal)
 

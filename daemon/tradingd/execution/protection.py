@@ -237,7 +237,7 @@ class Protection:
             return
         outcome = sent.outcome
         kind = outcome.kind if outcome else RejectKind.OTHER
-        why = f"stop refused: {outcome.code if outcome else ''} {outcome.message if outcome else ''}"
+        why = f"the stop does not stand: {outcome.told() if outcome else 'no answer'}"
         if kind is RejectKind.WOULD_TRIGGER:
             # the stop level is breached already: what the stop would do now is close
             self._emergency(cover, f"the price is beyond the stop {cover.stop_loss}")

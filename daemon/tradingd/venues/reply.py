@@ -18,6 +18,16 @@ _SIGNATURE = re.compile(r"(signature=)[0-9A-Za-z%+/=_-]+")
 _CODE = re.compile(r'"code"\s*:\s*"?(-?\d+)')
 
 
+_WORDS = {
+    "RequestTimeout": "no answer in time",
+    "ExchangeNotAvailable": "the connection failed",
+    "NetworkError": "the connection failed",
+    "BadResponse": "the answer is no JSON",
+    "NullResponse": "the answer is empty",
+}
+"""ccxt's classes for a request without a value, as people say it."""
+
+
 class Reply(msgspec.Struct):
     """One request and its answer. `wrote`: the request may have reached the wire. `failure`: why no value was read.
 
@@ -57,7 +67,11 @@ class Reply(msgspec.Struct):
         """The venue's text where it wrote one, else what went wrong below it."""
         match = re.search(r'"msg"\s*:\s*"((?:[^"\\]|\\.)*)"', self.body[:4096])
         text = match[1] if match else self.body
-        parts = [self.failure if not text else "", f"HTTP {self.status}" if self.status else "", text]
+        parts = [
+            _WORDS.get(self.failure, self.failure) if not text else "",
+            f"HTTP {self.status}" if self.status else "",
+            text,
+        ]
         return redact(" ".join(part for part in parts if part))[:MAX_TEXT]
 
 

@@ -6,6 +6,7 @@ import os
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from tests.execution.fakes import BTC
 from tests.execution.virtual_time import in_virtual_time
@@ -54,7 +55,7 @@ async def test_a_position_is_protected_and_closed_without_the_journals_file(make
 @in_virtual_time
 async def test_status_says_first_that_the_journal_cannot_be_written_and_the_incident_that_it_is_over(make_world):
     world = await make_world().boot()
-    host = SimpleNamespace(quarantined=dict)
+    host: Any = SimpleNamespace(quarantined=dict)
     incidents = Incidents(world.execution.recorder, world.clock, Epoch("e1"), ())
     operator = Operator(world.settings, world.execution, {}, host, incidents, world.clock, lambda why: None)
     world.bus.subscribe(JournalChanged, incidents.on_journal)

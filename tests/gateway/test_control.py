@@ -370,7 +370,7 @@ async def test_stopping_answers_who_asked_and_removes_the_socket(open_bench: Ope
     bench = await open_bench()
     asking = asyncio.create_task(bench.ask("flatten"))
     idle_reader, idle_writer = await asyncio.open_unix_connection(str(bench.path))
-    await bench.until(lambda: bench.handler.waiting)
+    await bench.until(lambda: bench.handler.waiting == 1)
     stopping = asyncio.create_task(bench.server.stop())
     await asyncio.sleep(0)
     bench.handler.gate.set()
@@ -403,7 +403,7 @@ async def test_a_command_that_does_not_end_is_abandoned_at_the_stop(
     monkeypatch.setattr(control, "CLOSE_TIMEOUT_S", 0.05)
     bench = await open_bench()
     asking = asyncio.create_task(bench.ask("flatten"))
-    await bench.until(lambda: bench.handler.waiting)
+    await bench.until(lambda: bench.handler.waiting == 1)
     started = time.monotonic()
     await bench.server.stop()
     assert time.monotonic() - started < 1

@@ -17,7 +17,7 @@ from tradingd.domain.records import Recovered
 from tradingd.journal import recovery
 from tradingd.journal.pins import pin
 from tradingd.journal.place import Place
-from tradingd.journal.refusals import described as describe
+from tradingd.journal.refusals import describe
 from tradingd.journal.rows import Statement
 
 BUSY_TIMEOUT_MS = 5_000

@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from tradingd.domain.errors import JournalRefused
-from tradingd.journal.engine import describe
 from tradingd.journal.identity import APPLICATION_ID, SCHEMA_VERSION
 from tradingd.journal.refusals import refusal
 from tradingd.journal.views import VIEWS
@@ -154,8 +152,7 @@ def _back_up(connection: sqlite3.Connection, path: Path, version: int, now_ms: i
         for old in sorted(path.parent.glob(f"{path.name}.*.backup"))[:-KEPT_BACKUPS]:
             old.unlink()
     except (OSError, sqlite3.Error) as error:
-        raise JournalRefused(
-            f"journal {path} needs a migration from schema {version}, but no backup could be made: {describe(error)}."
-            f" Nothing was changed: give {path.parent} space for one more copy and start again."
-        ) from error
+        otherwise = f"Nothing was changed: give {path.parent} space for one more copy and start again."
+        what = f"needs a migration from schema {version}, but no backup could be made"
+        raise refusal(path, what, error, otherwise) from error
     return backup

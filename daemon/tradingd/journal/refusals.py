@@ -50,13 +50,13 @@ def refusal(path: Path, what: str, error: BaseException, otherwise: str = RESTOR
     """`journal PATH WHAT: ERROR. REMEDY`; JournalUnavailable where the journal itself is not to blame."""
     remedy = advice(path, error)
     if remedy is not None:
-        return JournalUnavailable(f"journal {path} {what}: {described(error)}. {remedy}")
+        return JournalUnavailable(f"journal {path} {what}: {describe(error)}. {remedy}")
     if code_of(error) in DAMAGED:
         what, otherwise = "is corrupt", RESTORE
-    return JournalRefused(f"journal {path} {what}: {described(error)}. {otherwise}")
+    return JournalRefused(f"journal {path} {what}: {describe(error)}. {otherwise}")
 
 
-def described(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """The error's text with SQLite's own code name, where there is one."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     name = getattr(error, "sqlite_errorname", None)

@@ -3,13 +3,14 @@
 import argparse
 import sys
 
-from benchmarks import bus_events, first_fill, journal_rows, kill, recovery, replay_candles
+from benchmarks import bus_events, first_fill, journal_rows, kill, order_latency, recovery, replay_candles
 from benchmarks.world import BenchmarkFailed
 
 FIGURES = {
     "first_fill": first_fill,
     "replay_candles": replay_candles,
     "kill": kill,
+    "order_latency": order_latency,
     "journal_rows": journal_rows,
     "bus_events": bus_events,
     "recovery": recovery,

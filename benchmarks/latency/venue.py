@@ -1,0 +1,46 @@
+"""The built-in venue on a loopback port, marking each order request as it arrives: `... PORT_FILE MARKS SYMBOLS SEED`."""
+
+import asyncio
+import signal
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.latency.marks import Marks
+from tradingd.emulator.server import VenueServer
+from tradingd.emulator.venues import VenueOptions, open_venue
+from tradingd.emulator.wire import HttpRequest, HttpResponse, VenueModel
+
+
+def marked(model: VenueModel, marks: Marks) -> VenueModel:
+    """`model`, telling `marks` of every plain order request before it is handled."""
+    handle = model.handle
+
+    def marking(request: HttpRequest, lag_ms: int = 0, end_order_ms: int | None = None) -> HttpResponse:
+        if request.method == "POST" and request.path == "/fapi/v1/order":
+            marks.put("order")
+        return handle(request, lag_ms, end_order_ms)
+
+    model.handle = marking  # type: ignore[method-assign]
+    return model
+
+
+async def serve(port_file: Path, marks: Marks, symbols: tuple[str, ...], seed: int) -> None:
+    """Until SIGTERM."""
+    model = open_venue(VenueOptions(symbols=symbols, seed=seed), round(time.time() * 1000))
+    server = VenueServer(marked(model, marks), asyncio.get_running_loop().time)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stopped.set)
+    await server.start(0)
+    port_file.write_text(str(server.port))
+    await server.stopped.wait()
+    await server.stop()
+
+
+def main(arguments: list[str]) -> None:
+    """The arguments of the module's text."""
+    port_file, marks, symbols, seed = arguments
+    asyncio.run(serve(Path(port_file), Marks(Path(marks)), tuple(symbols.split(",")), int(seed)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -192,8 +192,16 @@ def test_on_a_screen_own_fills_are_debug_lines_and_those_of_nobody_are_warnings(
     book(bus, Position(BTC), fill("1", Side.BUY, "100", "1", "0.10"))
     other = fill("2", Side.BUY, "100", "1", "0.1")
     bus.publish(Filled(other, None, None, Position(BTC, Decimal(2), Decimal(100))))
+    lost = msgspec.structs.replace(other, client_order_id="td-abcdefgh-1x")
+    bus.publish(Filled(lost, None, None, Position(BTC, Decimal(1), Decimal(100)), is_unknown=True))
     levels = {line["event"]: line["level"] for line in sink.events}
-    assert levels == {"fill_booked": "debug", "position_opened": "info", "foreign_fill_booked": "warning"}
+    assert levels == {
+        "fill_booked": "debug",
+        "position_opened": "info",
+        "foreign_fill_booked": "warning",
+        "fill_of_unknown_order_booked": "warning",
+    }
+    assert sink.events[-1]["client_order_id"] == "td-abcdefgh-1x"
     assert sink.events[0]["fee"] == "0.1 USDT"
 
 

@@ -177,7 +177,7 @@ class VenueSession:
 
     def _block(self, instrument: InstrumentId, why: str) -> None:
         self._execution.state.blocked[instrument] = why
-        self._execution.recorder.incident_at("instrument_blocked", Severity.CRITICAL, f"{instrument}: {why}", self.id)
+        self._execution.recorder.incident("instrument_blocked", Severity.CRITICAL, f"{instrument}: {why}", self.id)
 
     async def _check_with_patience(self) -> None:
         """Modes and permissions, before any stream: what a new try cannot mend is the user's to change."""
@@ -311,7 +311,7 @@ class VenueSession:
         count = f"{len(held)} open position{'' if len(held) == 1 else 's'}"
         what = f"{count} cannot be managed" if held else "no position is open"
         severity = Severity.CRITICAL if held else Severity.WARNING
-        self._execution.recorder.incident_at(
+        self._execution.recorder.incident(
             "venue_not_ready", severity, f"{self.id} is {state} for {TROUBLE_AFTER_S:.0f} s: {reason}; {what}", self.id
         )
 

@@ -48,12 +48,16 @@ class OrderChanged(msgspec.Struct, frozen=True):
 
 
 class Filled(msgspec.Struct, frozen=True):
-    """One new execution, deduplicated by trade id, with the order it belongs to (None: nobody here ordered it)."""
+    """One new execution, deduplicated by trade id, with the order it belongs to (None: nobody here ordered it).
+
+    `is_unknown`: its id is under our prefix, and memory knows no such order; the journal is asked.
+    """
 
     fill: Fill
     order: Order | None
     strategy: StrategyId | None
     position: Position
+    is_unknown: bool = False
 
 
 class PositionChanged(msgspec.Struct, frozen=True):
@@ -143,6 +147,23 @@ class IncidentRaised(msgspec.Struct, frozen=True):
     venue: VenueId | None = None
     instrument: InstrumentId | None = None
     strategy: StrategyId | None = None
+
+
+def incident(
+    kind: str,
+    severity: Severity,
+    detail: str,
+    about: Order | InstrumentId | VenueId | None = None,
+    strategy: str | None = None,
+) -> IncidentRaised:
+    """An incident about an order, an instrument, a venue or the daemon itself, with all that follows from which."""
+    if isinstance(about, Order):
+        strategy = strategy or about.strategy
+        about = about.instrument
+    owner = StrategyId(strategy) if strategy else None
+    if isinstance(about, InstrumentId):
+        return IncidentRaised(kind, severity, detail, about.venue, about, owner)
+    return IncidentRaised(kind, severity, detail, about, None, owner)
 
 
 class StrategyQuarantined(msgspec.Struct, frozen=True):

@@ -140,7 +140,7 @@ class LeftoverSweeper:
         self._raise(
             "leftover_not_cancelled",
             Severity.WARNING,
-            f"{leftover.client_order_id}: {outcome.code} {outcome.message}",
+            f"{leftover.client_order_id} is left over and may stand: {outcome.told()}; tried again",
             leftover.instrument,
         )
 
@@ -173,15 +173,25 @@ class LeftoverSweeper:
         """Whether the journal has the order; what memory forgot is fetched, what nobody wrote is an alarm."""
         if self._recorder.apply_shown(shown, "lookup") is not None:
             return True
-        key = ClientOrderId(shown.client_order_id or "")
-        parsed = parse_client_order_id(key, self._limits.order_prefix)
+        if not await self._recall(ClientOrderId(shown.client_order_id or ""), shown.instrument):
+            return False
+        self._recorder.apply_shown(shown, "lookup")
+        return True
+
+    async def look_up_owners(self, venue: VenueId) -> None:
+        """Fills under our prefix whose order memory does not know: booked on it, or an alarm (P2). Raises VenueError
+        when the journal cannot be read."""
+        for key, instrument in self._recorder.unowned.keys(venue).items():
+            if not await self._recall(key, instrument):
+                self._recorder.unowned.give_up(key)
+
+    async def _recall(self, key: ClientOrderId, instrument: InstrumentId) -> bool:
         order = await self._recorder.find_order(key)
         if order is not None:
-            self._state.put_order(order)
-            self._recorder.apply_shown(shown, "lookup")
+            self._recorder.adopt(order)
             return True
-        foreign_epoch = parsed is not None and parsed.epoch not in self.known_epochs
-        self._alarm(shown, foreign_epoch)
+        parsed = parse_client_order_id(key, self._limits.order_prefix)
+        self._alarm(key, instrument, foreign_epoch=parsed is not None and parsed.epoch not in self.known_epochs)
         return False
 
     def note_unknown(self, shown: VenueOrder) -> bool:
@@ -190,18 +200,17 @@ class LeftoverSweeper:
         parsed = parse_client_order_id(shown.client_order_id, self._limits.order_prefix)
         if parsed is None or parsed.epoch in self.known_epochs:
             return False
-        self._alarm(shown, foreign_epoch=True)
+        self._alarm(str(shown.client_order_id), shown.instrument, foreign_epoch=True)
         return True
 
-    def _alarm(self, shown: VenueOrder, foreign_epoch: bool) -> None:
-        key = shown.client_order_id
+    def _alarm(self, key: str, instrument: InstrumentId, *, foreign_epoch: bool) -> None:
         stranger = foreign_epoch and not self.new_journal
         why = "a second daemon trades this account" if stranger else self.new_journal or "the journal lost an order"
         self._raise(
             "foreign_epoch" if stranger else "order_unknown_to_journal",
             Severity.CRITICAL,
             f"{key} is at the venue and not in the journal: {why}",
-            shown.instrument,
+            instrument,
         )
         self.on_stranger(f"{key}: {why}")
 

@@ -8,8 +8,8 @@ import msgspec
 from tradingd.bus import Bus
 from tradingd.domain.account import VenueOrder
 from tradingd.domain.errors import IllegalTransition, JournalError, Severity, VenueError
-from tradingd.domain.events import Event, Filled, ForeignOrderSeen, IncidentRaised, OrderChanged, PositionChanged
-from tradingd.domain.ids import ClientOrderId, ParsedClientOrderId, Purpose, StrategyId, TradeId, VenueId, parse_client_order_id
+from tradingd.domain.events import Event, Filled, ForeignOrderSeen, OrderChanged, PositionChanged, incident
+from tradingd.domain.ids import ClientOrderId, ParsedClientOrderId, Purpose, TradeId, VenueId, parse_client_order_id
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import LATE, Fill, Order, OrderEvent, OrderStatus, next_status
 from tradingd.domain.positions import Position, PositionChange, apply_fill
@@ -30,6 +30,7 @@ _EVENT_OF = {
     OrderStatus.EXPIRED: OrderEvent.EXPIRE,
     OrderStatus.REJECTED: OrderEvent.REJECT,
 }
+
 
 class Recorder:
     """Applies facts to the state at once, commits them in order, publishes them after their commit (durable before
@@ -335,24 +336,14 @@ class Recorder:
         before = self._state.last_closes.get(fill.instrument)
         close_ms = max(change.position.updated_ms, before.close_ms if before else 0)
         strategy = order.strategy if order is not None else None
-        return LastCloseRecord(fill.instrument, close_ms, _cause(fill, order, self.unowned.name_of(fill)), fill.trade_id, strategy)
+        cause = _cause(fill, order, self.unowned.name_of(fill))
+        return LastCloseRecord(fill.instrument, close_ms, cause, fill.trade_id, strategy)
 
-    def incident_at(self, kind: str, severity: Severity, detail: str, venue: VenueId) -> None:
-        """Tell the operator something about a venue."""
-        self._bus.publish(IncidentRaised(kind, severity, detail, venue=venue))
-
-    def incident(self, kind: str, severity: Severity, detail: str, order: Order | None = None) -> None:
+    def incident(
+        self, kind: str, severity: Severity, detail: str, about: Order | InstrumentId | VenueId | None = None
+    ) -> None:
         """Tell the operator."""
-        self._bus.publish(
-            IncidentRaised(
-                kind,
-                severity,
-                detail,
-                venue=order.instrument.venue if order else None,
-                instrument=order.instrument if order else None,
-                strategy=StrategyId(order.strategy) if order and order.strategy else None,
-            )
-        )
+        self._bus.publish(incident(kind, severity, detail, about))
 
 
 def _is_child_of(shown: VenueOrder, order: Order) -> bool:

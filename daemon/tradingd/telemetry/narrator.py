@@ -173,7 +173,11 @@ class Narrator:
         else:
             write = self._log.info if self._own_fills else self._log.debug
         write(
-            "fill_booked" if event.order is not None else "foreign_fill_booked",
+            "fill_booked"
+            if event.order is not None
+            else "fill_of_unknown_order_booked"
+            if event.is_unknown
+            else "foreign_fill_booked",
             **_place(fill.instrument),
             strategy=event.strategy,
             client_order_id=fill.client_order_id,

@@ -8,7 +8,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SHARED = ("config.toml", "strategies", "migrations", "systemd")
+SHARED = ("config.toml", "strategies", "migrations", "systemd", "faults")
 
 
 class SharedFiles(BuildHookInterface[Any]):

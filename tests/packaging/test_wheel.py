@@ -11,7 +11,7 @@ import pytest
 from tradingd.config import resources
 
 ROOT = Path(__file__).resolve().parents[2]
-FINDERS = ("default_config_path", "strategies_path", "migrations_path", "systemd_path")
+FINDERS = ("default_config_path", "strategies_path", "migrations_path", "systemd_path", "faults_path")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_package_plugins_migrations_units_and_config(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "config.toml", "strategies", "migrations", "systemd", "daemon/tradingd"],
+        ["git", "-C", str(ROOT), "ls-files", "config.toml", "strategies", "migrations", "systemd", "faults", "daemon/tradingd"],
         capture_output=True,
         text=True,
         timeout=10,
@@ -58,7 +58,8 @@ def test_installed_code_finds_its_files_in_the_wheel(wheel, tmp_path):
     )
     share = tmp_path / "site" / "tradingd" / "_share"
     places = [
-        share / name for name in ("config.toml", "strategies", "migrations", "systemd", "config.toml", "strategies")
+        share / name
+        for name in ("config.toml", "strategies", "migrations", "systemd", "faults", "config.toml", "strategies")
     ]
     assert [Path(line) for line in done.stdout.splitlines()] == [*places, Path("var/sim.db")]
     assert all(place.exists() for place in places)
@@ -67,4 +68,4 @@ def test_installed_code_finds_its_files_in_the_wheel(wheel, tmp_path):
 def test_a_checkout_finds_its_own_files():
     assert resources.checkout_root() == ROOT
     found = [getattr(resources, name)() for name in FINDERS]
-    assert found == [ROOT / name for name in ("config.toml", "strategies", "migrations", "systemd")]
+    assert found == [ROOT / name for name in ("config.toml", "strategies", "migrations", "systemd", "faults")]

@@ -1,4 +1,4 @@
-"""Where config.toml, strategies/, migrations/ and systemd/ lie: at the root of a checkout, or packed into the wheel."""
+"""Where config.toml and the directories that are shipped lie: at the root of a checkout, or packed into the wheel."""
 
 from pathlib import Path
 
@@ -29,6 +29,11 @@ def migrations_path() -> Path:
 def systemd_path() -> Path:
     """The directory of the systemd units."""
     return _shared("systemd")
+
+
+def faults_path() -> Path:
+    """The directory of the shipped fault scripts."""
+    return _shared("faults")
 
 
 def _shared(name: str) -> Path:

@@ -1,13 +1,12 @@
 """How a daemon ends, and how it lives on when its venue ends."""
 
-import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 
 import pytest
 
@@ -56,31 +55,58 @@ def test_a_stopped_daemon_goes_on_where_it_ended(make_world: MakeWorld) -> None:
     assert {finding.name: finding.wrong for finding in found if finding.wrong} == {}
 
 
-def test_a_killed_venue_that_is_started_again_is_reconciled_with(make_world: MakeWorld) -> None:
-    """The daemon degrades, dials again, recovers, and the candles go on; nothing is lost on the way."""
+def test_a_killed_venue_is_started_again_and_reconciled_with(make_world: MakeWorld) -> None:
+    """The daemon degrades, starts it on its ledger at its port, recovers, and the candles go on; nothing is lost."""
     world = make_world(200)
     world.start(fresh=True)
     wait_for_fill(world)
-    note = world.venue_note()
-    os.kill(note["pid"], signal.SIGKILL)
-    world.wait_until(lambda: world.events["stream_lost"] > 0, 30, "the loss of the streams")
-    time.sleep(1.0)
-    venue = restart_venue(world, note["endpoint"])
-    try:
-        world.wait_until(lambda: world.events["stream_connected"] >= 4, 60, "the streams")
-        set_speed(world)
-        world.wait_finished(90)
-        world.wait_quiet()
-        assert world.daemon is not None
-        world.daemon.end(signal.SIGTERM, 15)
-    finally:
-        if venue.poll() is None:
-            venue.terminate()
-            venue.wait(10)
+    before = world.venue_note()
+    os.kill(before["pid"], signal.SIGKILL)
+    world.wait_until(lambda: world.events["built_in_venue_restarted"] > 0, 30, "the new process of the venue")
+    after = world.venue_note()
+    assert (after["endpoint"], after["pid"] != before["pid"]) == (before["endpoint"], True)
+    assert world.venue_clock()["speed"] == SPEED
+    world.wait_finished(90)
+    world.wait_quiet()
+    assert world.daemon is not None
+    world.daemon.end(signal.SIGTERM, 15)
+    assert world.daemon.process.returncode == 0
     found = compare.compare(world.ledger, world.journal, world.directory / "candles.csv", speed=SPEED)
     assert {finding.name: finding.wrong for finding in found if finding.wrong and finding.name != "incidents"} == {}
     assert [kind for kind, _, _ in evidence.read_journal(world.journal).incidents
             if kind in ("handler_fault", "step_failed", "illegal_order_event")] == []
+
+
+def test_a_venue_at_an_endpoint_is_somebody_elses(make_world: MakeWorld) -> None:
+    """It is given our speed, told of when it is gone, given the speed again when it is back, and outlives us."""
+    first = free_port()
+    world = make_world(300, TRADINGD__VENUES__BINANCE__ENDPOINT=f"http://127.0.0.1:{first}")
+    world.ledger.parent.mkdir(parents=True)
+    venue = restart_venue(world, f"http://127.0.0.1:{first}")
+    gone: list[str] = []
+    world.listeners.append(lambda entry: gone.append(entry["reason"]) if entry["event"] == "built_in_venue_gone"
+                           else None)
+    try:
+        wait_for_note(world)
+        world.start()
+        world.wait_ready()
+        assert world.venue_clock()["speed"] == SPEED
+        venue.kill()
+        venue.wait()
+        world.wait_until(lambda: bool(gone), 30, "the word that it is gone")
+        assert f"tradingd venue binance --port {first}" in gone[0]
+        venue = restart_venue(world, f"http://127.0.0.1:{first}")
+        world.wait_until(lambda: world.events["built_in_venue_back"] > 0, 30, "the venue")
+        world.wait_until(lambda: world.venue_clock()["speed"] == SPEED, 10, "its speed")
+        assert world.daemon is not None
+        world.daemon.end(signal.SIGTERM, 15)
+        assert venue.poll() is None
+        assert world.venue_clock()["speed"] == 1
+        assert len(gone) == 1
+    finally:
+        if venue.poll() is None:
+            venue.terminate()
+            venue.wait(10)
 
 
 def test_daemon_and_venue_killed_together_go_on_from_their_files(make_world: MakeWorld) -> None:
@@ -110,7 +136,15 @@ def restart_venue(world: World, endpoint: str):
     )
 
 
-def set_speed(world: World) -> None:
-    request = urllib.request.Request(f"{world.venue_note()['endpoint']}/_venue/clock", method="POST",
-                                     data=json.dumps({"speed": SPEED}).encode())
-    urllib.request.urlopen(request, timeout=5).close()
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for_note(world: World) -> None:
+    deadline = time.monotonic() + 30
+    while not (world.ledger.parent / "venue.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -3,9 +3,9 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-import aiohttp
 import msgspec
 import structlog
 
@@ -14,11 +14,11 @@ from tradingd.app.compose import ban_saver
 from tradingd.app.core import Core
 from tradingd.app.machine import MachineClock, MachineRandom, pid
 from tradingd.app.settling import Naked
-from tradingd.app.sim_venue import SimVenue, SimVenueRefused
+from tradingd.app.sim_keeper import SimKeeper
 from tradingd.app.venue_session import VenueRefused
 from tradingd.config import Settings
 from tradingd.config.credentials import Credentials
-from tradingd.domain.errors import JournalError, plain_failure
+from tradingd.domain.errors import JournalError
 from tradingd.domain.events import Heartbeat
 from tradingd.domain.ids import VenueId, make_epoch
 from tradingd.domain.records import BootRecord, CommandRecord, Recovered
@@ -39,9 +39,14 @@ log = structlog.get_logger(__name__)
 
 CLOCK_PROBE_S = 30.0
 SIM_CLOCK_PROBE_S = 2.0
-SIM_STOP_LIMIT_S = 0.75
 JOURNAL_STOP_LIMIT_S = 1.0
 CANDLE_LINE_S = 2.0
+
+
+def _boot(settings: Settings, started_ms: int, random: MachineRandom) -> BootRecord:
+    epoch = make_epoch(started_ms, random.token(3))
+    digest = hashlib.sha256(repr(settings).encode()).hexdigest()
+    return BootRecord(epoch, started_ms, settings.mode, __version__, pid(), digest)
 
 
 class Daemon:
@@ -54,7 +59,7 @@ class Daemon:
         timer: HandlerTimer,
         store: SqliteStore,
         recovered: Recovered,
-        sims: Mapping[VenueId, SimVenue],
+        sims: Mapping[VenueId, SimKeeper],
         credentials: Mapping[VenueId, Credentials],
         spool: Callable[[str], None],
         clock: MachineClock,
@@ -71,10 +76,7 @@ class Daemon:
         self._notifier = notifier
         self._refused = False
         self._stop_reason: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        started_ms = clock.wall_ms()
-        epoch = make_epoch(started_ms, random.token(3))
-        digest = hashlib.sha256(repr(settings).encode()).hexdigest()
-        self._boot = BootRecord(epoch, started_ms, settings.mode, __version__, pid(), digest)
+        self._boot = _boot(settings, clock.wall_ms(), random)
         limiter = RateLimiter(clock, ban_saver(store))
         self.core = Core(
             settings,
@@ -86,24 +88,12 @@ class Daemon:
             clock,
             random,
             timer,
-            epoch,
+            self._boot.epoch,
             spool,
             self.request_stop,
         )
-        beat_s = settings.log.heartbeat_s
-        # a person at a terminal wants to see the market move; a log file does not need each candle
-        candles_s = None if logs.is_json else CANDLE_LINE_S
-        Narrator(
-            self.core.bus,
-            clock,
-            candle_interval_s=candles_s,
-            own_fills=logs.is_json,
-            heartbeat_s=beat_s,
-            positions=recovered.positions,
-            fills=recovered.recent_fills,
-        )
-        self.core.bus.subscribe(Heartbeat, self._tell_systemd)
         self._heartbeat = HeartbeatDriver(clock, self.core.operator, self.core.bus.publish)
+        self._tell_people(logs, recovered)
         self._control = ControlServer(
             socket_path(settings.daemon.state_dir, settings.mode),
             self.core.operator,
@@ -111,6 +101,20 @@ class Daemon:
             record=self._record_command,
             scrub=logs.scrubber.scrub,
         )
+
+    def _tell_people(self, logs: Logs, recovered: Recovered) -> None:
+        """Lines for what happens on the bus, and the state in a word for systemd."""
+        Narrator(
+            self.core.bus,
+            self._clock,
+            # a person at a terminal wants to see the market move; a log file does not need each candle
+            candle_interval_s=None if logs.is_json else CANDLE_LINE_S,
+            own_fills=logs.is_json,
+            heartbeat_s=self.settings.log.heartbeat_s,
+            positions=recovered.positions,
+            fills=recovered.recent_fills,
+        )
+        self.core.bus.subscribe(Heartbeat, self._tell_systemd)
 
     def _venue(self, name: VenueId, limiter: RateLimiter) -> Venue:
         section = self.settings.venues[name]
@@ -121,7 +125,7 @@ class Daemon:
             self._clock,
             self._random,
             limiter,
-            endpoint=sim.endpoint if sim else section.endpoint,
+            endpoint=sim.sim.endpoint if sim else section.endpoint,
             window_scale=float(self.settings.daemon.speed) if self.settings.mode == "sim" else 1.0,
             settings=ClientSettings(
                 receive_window_ms=section.receive_window_ms,
@@ -147,29 +151,20 @@ class Daemon:
         """All venues READY: let venue time run at its speed, start the slow jobs, tell systemd."""
         await self.core.wait_ready()
         for sim in self._sims.values():
-            await sim.set_speed(self.settings.daemon.speed)
-            self._clock.set_speed(self.settings.daemon.speed)
+            await sim.begin()
         if self._sims:
             await self.core.synchronise()
         log.info("daemon_ready", venues=list(self.core.sessions), speed=self._clock.speed)
         self._notifier.ready("trading")
         for name, sim in self._sims.items():
-            self.core.tasks.start(f"market of {name}", self._watch_market(name, sim))
+            self.core.tasks.start(f"market of {name}", sim.watch(partial(self._market_finished, name)))
         self.core.start_jobs(SIM_CLOCK_PROBE_S if self._sims else CLOCK_PROBE_S)
 
-    async def _watch_market(self, name: VenueId, sim: SimVenue) -> None:
-        """Say when a market from a file has ended: the silence after it is no trouble."""
-        while True:
-            await self._clock.sleep(SIM_CLOCK_PROBE_S)
-            try:
-                finished = (await sim.read_clock()).finished
-            except (OSError, TimeoutError, aiohttp.ClientError, SimVenueRefused):
-                continue  # the streams tell of a venue that is gone
-            supervisor = self.core.sessions[name].supervisor
-            if finished and supervisor is not None:
-                supervisor.expects_silence = True
-                log.info("market_finished", venue=name, reason="the candle file has ended; Ctrl-C stops the daemon")
-                return
+    def _market_finished(self, name: VenueId) -> None:
+        """The silence after the end of a candle file is no trouble."""
+        supervisor = self.core.sessions[name].supervisor
+        if supervisor is not None:
+            supervisor.expects_silence = True
 
     async def _beat(self) -> None:
         self._heartbeat.tick()
@@ -214,7 +209,7 @@ class Daemon:
         self._notifier.stopping(reason)
         naked = await self.core.stop(reason)
         await self._control.stop()
-        await asyncio.gather(*(self._stop_sim(name, sim) for name, sim in self._sims.items()))
+        await asyncio.gather(*(sim.stop() for sim in self._sims.values()))
         state, protection = self.core.execution.state, self.core.execution.protection
         held = [position.instrument for position in state.open_positions()]
         log.info(
@@ -226,15 +221,6 @@ class Daemon:
         )
         await self._end_journal(reason)
         return naked
-
-    async def _stop_sim(self, name: VenueId, sim: SimVenue) -> None:
-        try:
-            async with asyncio.timeout(SIM_STOP_LIMIT_S):
-                await sim.set_speed(1)
-                await sim.stop()
-        except (OSError, TimeoutError) as error:
-            log.warning("built_in_venue_not_stopped", venue=name, reason=plain_failure(str(error)) or "no answer")
-        await sim.close()
 
     async def _end_journal(self, reason: str) -> None:
         boot = msgspec.structs.replace(self._boot, stopped_ms=self._clock.wall_ms(), stop_reason=reason)

@@ -15,6 +15,7 @@ from tradingd.app import sim_venue
 from tradingd.app.core import endpoint_pin
 from tradingd.app.daemon import Daemon
 from tradingd.app.machine import MachineClock, MachineRandom, environment
+from tradingd.app.sim_keeper import SimKeeper
 from tradingd.app.sim_venue import Reading, SimVenue, SimVenueRefused
 from tradingd.app.venue_session import VenueRefused
 from tradingd.config import EXIT_STATUS, Settings
@@ -101,6 +102,7 @@ async def _run(
     }
     store = await open_journal(settings.journal_path, mode=settings.mode, now_ms=clock.wall_ms(), expected=expected)
     sims: dict[VenueId, SimVenue] = {}
+    keepers: dict[VenueId, SimKeeper] = {}
     try:
         spool = Spool(settings.journal_path.with_name(settings.journal_path.name + ".spool"))
         for bad in await spool.take_in(store, clock.wall_ms()):
@@ -111,6 +113,7 @@ async def _run(
         for sim in sims.values():
             reading = await _first_reading(sim)
             clock.synchronise(reading.now_ms, reading.at)
+            keepers[sim.id] = SimKeeper(settings, sim, reading.speed, clock)
         recovered = await store.recover(clock.now_ms())
         refuse_renamed(settings, recovered)
         daemon = Daemon(
@@ -119,7 +122,7 @@ async def _run(
             timer,
             store,
             recovered,
-            sims,
+            keepers,
             credentials,
             spool.append,
             clock,
@@ -199,13 +202,16 @@ async def _sim_venues(settings: Settings, clock: MachineClock) -> dict[VenueId, 
     sims: dict[VenueId, SimVenue] = {}
     for name, section in settings.enabled_venues.items():
         venue = VenueId(name)
-        endpoint = section.endpoint or await sim_venue.living(settings, venue)
-        if endpoint is None:
-            endpoint = await sim_venue.start(settings, venue)
-            log.info("built_in_venue_started", venue=venue, endpoint=endpoint)
+        sim = sims[venue] = SimVenue(venue, section.endpoint or await sim_venue.living(settings, venue) or "", clock)
+        if sim.endpoint:
+            log.info("built_in_venue_attached", venue=venue, endpoint=sim.endpoint)
         else:
-            log.info("built_in_venue_attached", venue=venue, endpoint=endpoint)
-        sims[venue] = SimVenue(venue, endpoint, clock)
+            try:
+                await sim_venue.start(settings, sim, clock)
+            except SimVenueRefused:
+                await sim.close()
+                raise
+            log.info("built_in_venue_started", venue=venue, endpoint=sim.endpoint)
     return sims
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, TypeVar
 import aiohttp
 import msgspec
 
-from tradingd.config import Settings, VenueSettings
+from tradingd.config import Settings
 from tradingd.domain.errors import TradingdError, quoted
 from tradingd.domain.ids import VenueId
 from tradingd.emulator.core.market_file import GAPS_ACCEPTED
@@ -81,11 +82,13 @@ def discard(settings: Settings, venue: VenueId) -> None:
 
 
 class SimVenue:
-    """One built-in venue process as the daemon sees it from outside: its endpoint, its clock, its end."""
+    """One built-in venue process as the daemon sees it from outside: its endpoint ("" before it was started), its
+    clock, its end."""
 
     def __init__(self, venue: VenueId, endpoint: str, clock: Clock) -> None:
         self.id = venue
         self.endpoint = endpoint
+        self.process: subprocess.Popen[bytes] | None = None
         self._clock = clock
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STOP_TIMEOUT_S))
 
@@ -154,44 +157,63 @@ async def stop_living(settings: Settings, venue: VenueId) -> None:
     raise SimVenueRefused(f"the built-in {venue} at {endpoint} does not stop; end its process first")
 
 
-async def start(settings: Settings, venue: VenueId) -> str:
-    """Start the venue's process, detached, so that killing the daemon does not kill it; returns its endpoint."""
-    options: VenueSettings = settings.venues[venue]
-    directory = state_dir(settings, venue)
+async def start(settings: Settings, sim: SimVenue, clock: Clock, speed: float = 1.0) -> None:
+    """Start the venue's process, detached, so that killing the daemon does not kill it, and wait until it answers.
+
+    One that had an endpoint already gets it again: the clients keep their addresses. Raises SimVenueRefused.
+    """
+    directory = state_dir(settings, sim.id)
     directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-    command = [sys.executable, "-m", "tradingd", "venue", venue, "--port", str(options.port)]
-    command += ["--seed", str(options.market_seed), "--state", str(directory)]
-    if options.candles is not None:
-        command += ["--candles", str(options.candles)]
     log = directory / "venue.log"
     with log.open("ab") as output:
         begin = output.tell()
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
+        # not asyncio's: its watcher of children is a thread that may outlive the loop
+        process = subprocess.Popen(  # noqa: ASYNC220
+            _command(settings, sim, speed),
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
+    sim.process = process
+    deadline = clock.monotonic() + START_TIMEOUT_S
     try:
-        async with asyncio.timeout(START_TIMEOUT_S):
-            while process.returncode is None:
-                endpoint = await living(settings, venue)
-                if endpoint is not None:
-                    return endpoint
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        process.kill()
-        raise SimVenueRefused(f"the built-in {venue} did not start within {START_TIMEOUT_S:.0f} s; see {log}") from None
+        while process.poll() is None:
+            if (endpoint := await living(settings, sim.id)) is not None:
+                sim.endpoint = endpoint
+                return
+            if clock.monotonic() > deadline:
+                raise SimVenueRefused(f"the built-in {sim.id} did not start within {START_TIMEOUT_S:.0f} s; see {log}")
+            await clock.sleep(0.05)
+    except BaseException:
+        process.kill()  # nobody waits for it any more
+        raise
     with log.open("rb") as said:
         said.seek(begin)
-        text = said.read().decode(errors="replace").strip()
-    text = text.removeprefix("tradingd venue: ") or f"it ended with exit status {process.returncode}"
-    if process.returncode == CANNOT_LISTEN:
+        raise SimVenueRefused(_why_not(settings, sim.id, process.returncode, said.read().decode(errors="replace")))
+
+
+def _command(settings: Settings, sim: SimVenue, speed: float) -> list[str]:
+    options = settings.venues[sim.id]
+    port = sim.endpoint.rpartition(":")[2] or str(options.port)
+    command = [sys.executable, "-m", "tradingd", "venue", sim.id, "--port", port, "--speed", f"{speed:g}"]
+    command += ["--seed", str(options.market_seed), "--state", str(state_dir(settings, sim.id))]
+    if options.candles is not None:
+        command += ["--candles", str(options.candles)]
+    if options.faults is not None:
+        command += ["--faults", str(options.faults)]
+    return command
+
+
+def _why_not(settings: Settings, venue: VenueId, status: int, said: str) -> str:
+    """What the process said before it ended, in the words of the config."""
+    options = settings.venues[venue]
+    text = said.strip().removeprefix("tradingd venue: ") or f"it ended with exit status {status}"
+    if status == CANNOT_LISTEN:
         text = text.partition(";")[0] + f"; set venues.{venue}.port to another, 0 takes any that is free"
     elif text.endswith(GAPS_ACCEPTED):
         text = text.removesuffix(GAPS_ACCEPTED) + (
             f". Fill the gap, or serve the file with `tradingd venue {venue} --port N --candles {options.candles} "
             f"--allow-gaps` and set venues.{venue}.endpoint to it"
         )
-    raise SimVenueRefused(f"the built-in {venue} could not start: {text}")
+    return f"the built-in {venue} could not start: {text}"

@@ -9,7 +9,7 @@ import msgspec
 
 from tradingd.domain.account import AccountSnapshot, VenueOrder, VenuePosition
 from tradingd.domain.errors import Severity, VenueError
-from tradingd.domain.events import AccountRead, IncidentRaised, PositionChanged
+from tradingd.domain.events import AccountRead, PositionChanged, incident
 from tradingd.domain.ids import Purpose, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial, DenyReason
@@ -389,4 +389,4 @@ class BalanceReconciler:
         self._raise("position_corrected", Severity.CRITICAL, why, instrument.venue)
 
     def _raise(self, kind: str, severity: Severity, detail: str, venue: VenueId) -> None:
-        self._bus.publish(IncidentRaised(kind, severity, detail, venue=venue))
+        self._bus.publish(incident(kind, severity, detail, venue))

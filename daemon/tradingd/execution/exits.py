@@ -7,7 +7,7 @@ import msgspec
 
 from tradingd.domain.account import RejectKind
 from tradingd.domain.errors import Severity, VenueError
-from tradingd.domain.events import IncidentRaised, IntentDenied
+from tradingd.domain.events import IntentDenied, incident
 from tradingd.domain.ids import Purpose, StrategyId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial, DenyReason, Exit
@@ -233,16 +233,8 @@ class Exits:
     def _failed(self, goal: ExitGoal, why: str) -> None:
         self._later(goal)
         if goal.tries in (3, 10) or goal.tries % 100 == 0:
-            self._bus.publish(
-                IncidentRaised(
-                    "exit_not_done",
-                    Severity.CRITICAL,
-                    f"try {goal.tries}: {why}",
-                    goal.instrument.venue,
-                    goal.instrument,
-                    goal.strategy,
-                )
-            )
+            detail = f"try {goal.tries}: {why}"
+            self._bus.publish(incident("exit_not_done", Severity.CRITICAL, detail, goal.instrument, goal.strategy))
 
     def _flag(self, goal: ExitGoal, *, standing: bool) -> FlagRecord:
         value = (WHATEVER if goal.whatever else "own") if standing else ""

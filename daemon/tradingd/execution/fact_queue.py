@@ -9,7 +9,7 @@ import msgspec
 
 from tradingd.bus import Bus
 from tradingd.domain.errors import JournalError, JournalUnitRefused, Severity
-from tradingd.domain.events import Event, IncidentRaised, JournalChanged
+from tradingd.domain.events import Event, JournalChanged, incident
 from tradingd.domain.records import IncidentRecord, Record
 from tradingd.ports import Store
 
@@ -107,7 +107,7 @@ class FactQueue:
         except OSError as problem:
             where = f"known to memory and this line alone ({problem}): {records}"
         if not any(isinstance(record, IncidentRecord) and record.kind == REFUSED for record in records):
-            self._bus.publish(IncidentRaised(REFUSED, Severity.CRITICAL, f"{error} ({names}); {where}"))
+            self._bus.publish(incident(REFUSED, Severity.CRITICAL, f"{error} ({names}); {where}"))
         self.on_halt(f"the journal refused a unit: {error}")
 
     # --- held -----------------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class FactQueue:
 
     def _tell_trouble(self, error: BaseException) -> None:
         self.trouble = str(error)
-        self._bus.publish(IncidentRaised("journal_not_writable", Severity.CRITICAL, self.trouble))
+        self._bus.publish(incident("journal_not_writable", Severity.CRITICAL, self.trouble))
         self._bus.publish(JournalChanged(False, self.trouble, len(self._units)))
 
     def _check_size(self) -> None:
@@ -128,7 +128,7 @@ class FactQueue:
             return
         self._is_overfull = True
         why = f"more than {MAX_UNSAVED_UNITS} order facts wait for the journal"
-        self._bus.publish(IncidentRaised("order_facts_overflow", Severity.CRITICAL, why))
+        self._bus.publish(incident("order_facts_overflow", Severity.CRITICAL, why))
         self.on_halt(why)
 
     def save_soon(self) -> None:
@@ -152,12 +152,12 @@ class FactQueue:
             self._saving.cancel()
         if self._holding:
             why = f"{len(self._units)} facts are not in the journal at the stop; the next start reads the venue"
-            self._bus.publish(IncidentRaised("facts_not_saved", Severity.CRITICAL, why))
+            self._bus.publish(incident("facts_not_saved", Severity.CRITICAL, why))
 
     def _saved(self, task: "asyncio.Task[None]") -> None:
         """The next tick tries again, whatever it was that ended this one."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._bus.publish(IncidentRaised("save_held_failed", Severity.CRITICAL, f"{error!r}"))
+            self._bus.publish(incident("save_held_failed", Severity.CRITICAL, f"{error!r}"))
 
     async def _save(self) -> None:
         held = len(self._units)

@@ -1,7 +1,7 @@
 """What is told of other hands on the account: a human, another program, the venue itself."""
 
 from tradingd.domain.errors import Severity
-from tradingd.domain.events import IncidentRaised
+from tradingd.domain.events import IncidentRaised, incident
 from tradingd.domain.numbers import plain_text
 from tradingd.domain.orders import Fill, Order
 from tradingd.domain.positions import PositionChange
@@ -13,7 +13,7 @@ def opened_by_others(fill: Fill, change: PositionChange) -> IncidentRaised:
         f"fill {fill.trade_id} opened {plain_text(change.position.quantity)} contracts that nobody here ordered; "
         "entries are denied there until it is closed"
     )
-    return IncidentRaised("foreign_position", Severity.CRITICAL, why, fill.instrument.venue, fill.instrument)
+    return incident("foreign_position", Severity.CRITICAL, why, fill.instrument)
 
 
 def turned(fill: Fill, change: PositionChange, order: Order | None) -> IncidentRaised:
@@ -28,7 +28,4 @@ def turned(fill: Fill, change: PositionChange, order: Order | None) -> IncidentR
         )
     else:
         advice = f"order {order.client_order_id} did it, which must not happen: look at the position at the venue"
-    strategy = order.strategy if order is not None else None
-    return IncidentRaised(
-        "position_flipped", Severity.CRITICAL, f"{what}; {advice}", fill.instrument.venue, fill.instrument, strategy
-    )
+    return incident("position_flipped", Severity.CRITICAL, f"{what}; {advice}", order or fill.instrument)

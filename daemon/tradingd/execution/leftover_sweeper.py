@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tradingd.domain.account import CancelVerdict, VenueOrder
 from tradingd.domain.errors import Severity, VenueError
-from tradingd.domain.events import IncidentRaised
+from tradingd.domain.events import incident
 from tradingd.domain.ids import ClientOrderId, Epoch, VenueId, parse_client_order_id
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial, DenyReason
@@ -226,7 +226,7 @@ class LeftoverSweeper:
             )
 
     def _raise(self, kind: str, severity: Severity, detail: str, instrument: InstrumentId) -> None:
-        self._bus.publish(IncidentRaised(kind, severity, detail, venue=instrument.venue, instrument=instrument))
+        self._bus.publish(incident(kind, severity, detail, instrument))
 
 
 def _is_conditional(order: VenueOrder) -> bool:

@@ -7,7 +7,7 @@ import msgspec
 
 from tradingd.domain.account import VenueOrder, VenuePosition
 from tradingd.domain.errors import Severity, VenueError, VenueUnreachable
-from tradingd.domain.events import IncidentRaised
+from tradingd.domain.events import incident
 from tradingd.domain.ids import StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import (
@@ -112,11 +112,7 @@ class Pipeline:
         return instrument in self._opened or instrument.venue in self._opened
 
     def _fault(self, instrument: InstrumentId, step: str, error: BaseException) -> None:
-        self._bus.publish(
-            IncidentRaised(
-                "step_failed", Severity.CRITICAL, f"{step}: {error!r}", venue=instrument.venue, instrument=instrument
-            )
-        )
+        self._bus.publish(incident("step_failed", Severity.CRITICAL, f"{step}: {error!r}", instrument))
 
     # --- intents --------------------------------------------------------------------------------------------------
 
@@ -236,11 +232,7 @@ class Pipeline:
             clean = False
             if not isinstance(error, VenueUnreachable):
                 # that a venue is out of reach is told once, for the venue
-                self._bus.publish(
-                    IncidentRaised(
-                        "sweep_failed", Severity.WARNING, str(error), venue=instrument.venue, instrument=instrument
-                    )
-                )
+                self._bus.publish(incident("sweep_failed", Severity.WARNING, str(error), instrument))
         if clean:
             self._turned.discard(instrument)
         flat = self._state.expected_quantity(instrument) == 0
@@ -261,7 +253,7 @@ class Pipeline:
         try:
             await self._reconciler.converge(venue)
         except VenueError as error:
-            self._bus.publish(IncidentRaised("converge_failed", Severity.WARNING, str(error), venue=venue))
+            self._bus.publish(incident("converge_failed", Severity.WARNING, str(error), venue))
 
     # --- the clock's side -----------------------------------------------------------------------------------------
 
@@ -385,7 +377,7 @@ class Pipeline:
             async with asyncio.timeout(limit_s):
                 await asyncio.gather(*(lane.idle() for lane in lanes))
         except TimeoutError:
-            self._bus.publish(IncidentRaised("stop_cut_short", Severity.WARNING, f"steps still ran after {limit_s} s"))
+            self._bus.publish(incident("stop_cut_short", Severity.WARNING, f"steps still ran after {limit_s} s"))
         for task in self._converging.values():
             task.cancel()
         for lane in lanes:

@@ -7,7 +7,7 @@ import msgspec
 
 from tradingd.domain.account import RejectKind
 from tradingd.domain.errors import Severity, VenueError
-from tradingd.domain.events import IncidentRaised, ProtectionChanged
+from tradingd.domain.events import ProtectionChanged, incident
 from tradingd.domain.ids import ClientOrderId, IntentId, Purpose, StrategyId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial
@@ -391,6 +391,4 @@ class Protection:
         return self._record(cover, "ended")
 
     def _raise(self, cover: Cover, kind: str, severity: Severity, detail: str) -> None:
-        self._bus.publish(
-            IncidentRaised(kind, severity, detail, cover.instrument.venue, cover.instrument, cover.strategy)
-        )
+        self._bus.publish(incident(kind, severity, detail, cover.instrument, cover.strategy))

@@ -220,3 +220,12 @@ def test_each_intent_has_one_outcome_and_each_order_its_chain(run: Run) -> None:
 def test_the_last_run_of_each_timed_job_is_in_the_journal(run: Run) -> None:
     jobs = run.rows("SELECT name, ok, detail FROM jobs WHERE last_run_ms > 0")
     assert {("tick", 1, ""), ("health", 1, ""), ("candle check", 1, "")} <= set(jobs)
+
+
+def test_the_daemons_own_times_are_venue_time_like_all_others(run: Run) -> None:
+    ((started_ms, stopped_ms, last_run_ms),) = run.rows(
+        "SELECT min(started_ms), max(stopped_ms), (SELECT max(last_run_ms) FROM jobs) FROM boots"
+    )
+    ((first_ms, last_ms),) = run.rows("SELECT min(time_ms), max(time_ms) FROM fills")
+    assert started_ms <= first_ms <= last_ms <= stopped_ms
+    assert first_ms <= last_run_ms <= stopped_ms

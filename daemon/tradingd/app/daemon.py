@@ -43,10 +43,11 @@ JOURNAL_STOP_LIMIT_S = 1.0
 CANDLE_LINE_S = 2.0
 
 
-def _boot(settings: Settings, started_ms: int, random: MachineRandom) -> BootRecord:
-    epoch = make_epoch(started_ms, random.token(3))
+def _boot(settings: Settings, clock: MachineClock, random: MachineRandom) -> BootRecord:
+    # the host's clock: venue time may begin anew with a new ledger, and an epoch is never used twice
+    epoch = make_epoch(clock.wall_ms(), random.token(3))
     digest = hashlib.sha256(repr(settings).encode()).hexdigest()
-    return BootRecord(epoch, started_ms, settings.mode, __version__, pid(), digest)
+    return BootRecord(epoch, clock.now_ms(), settings.mode, __version__, pid(), digest)
 
 
 class Daemon:
@@ -76,7 +77,7 @@ class Daemon:
         self._notifier = notifier
         self._refused = False
         self._stop_reason: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._boot = _boot(settings, clock.wall_ms(), random)
+        self._boot = _boot(settings, clock, random)
         limiter = RateLimiter(clock, ban_saver(store))
         self.core = Core(
             settings,
@@ -223,7 +224,7 @@ class Daemon:
         return naked
 
     async def _end_journal(self, reason: str) -> None:
-        boot = msgspec.structs.replace(self._boot, stopped_ms=self._clock.wall_ms(), stop_reason=reason)
+        boot = msgspec.structs.replace(self._boot, stopped_ms=self._clock.now_ms(), stop_reason=reason)
         try:
             async with asyncio.timeout(JOURNAL_STOP_LIMIT_S):
                 await self._store.submit((boot,), durable=True)

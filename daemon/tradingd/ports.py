@@ -33,7 +33,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Real seconds from an arbitrary start: timeouts, P5, staleness, backoff."""
+        """Real seconds: timeouts, P5, staleness, backoff. On a host they count from its boot, whatever process asks."""
         ...
 
     def wall_ms(self) -> int:

@@ -11,7 +11,7 @@ from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueBanned, VenueUnreachable
 from tradingd.domain.ids import Purpose, VenueId
 from tradingd.domain.intents import DenyReason
-from tradingd.domain.records import BanRecord
+from tradingd.domain.records import BanRecord, BanScope
 from tradingd.execution.rate_limiter import RateLimiter, RatePlan
 from tradingd.ports import Priority
 
@@ -238,7 +238,7 @@ async def test_an_earlier_runs_ban_does_not_shorten_the_one_that_stands():
 
 
 @in_virtual_time
-async def test_too_many_orders_close_only_what_places_orders():
+async def test_too_many_orders_close_only_what_places_orders_and_stops_and_exits_wait_in_line():
     saved: list[BanRecord] = []
     clock = VirtualClock()
     made = RateLimiter(clock, saved.append)
@@ -247,20 +247,23 @@ async def test_too_many_orders_close_only_what_places_orders():
     made.on_ban = lambda venue, until_ms, reason: heard.append(venue)
     for _ in range(5):
         await made.acquire(BINANCE, "POST order", Priority.PROTECT)
-    waiting = ask(made, "POST order", Priority.PROTECT)
+    entry, stop = (ask(made, "POST order", priority) for priority in (Priority.ENTRY, Priority.PROTECT))
     await settle()
-    until_ms = clock.now_ms() + 10_000
+    until_ms, began = clock.now_ms() + 10_000, clock.monotonic()
     made.close_orders(BINANCE, until_ms, "-1015")
-    with pytest.raises(VenueBanned) as raised:
-        await waiting
-    assert raised.value.until_ms == until_ms
+    with pytest.raises(VenueBanned, match=r"takes no order for 10\.0 s: its limit of orders is used up") as raised:
+        await entry
+    assert raised.value.until_ms == until_ms and raised.value.orders_only
     with pytest.raises(VenueBanned):
         made.refuse_banned(BINANCE, "POST order")
+    with pytest.raises(VenueBanned):
+        await made.acquire(BINANCE, "POST order", Priority.ENTRY)
     await made.acquire(BINANCE, "GET light", Priority.CANCEL)
     assert made.banned_until_ms(BINANCE) is None and heard == []
-    assert [each.until_ms for each in saved] == [until_ms]  # a later run cannot know how far it reaches: it obeys whole
-    await asyncio.sleep(10)
-    await made.acquire(BINANCE, "POST order", Priority.PROTECT)
+    assert [(each.until_ms, each.scope) for each in saved] == [(until_ms, BanScope.ORDERS)]
+    assert not stop.done()
+    await stop
+    assert 10 <= clock.monotonic() - began < 11
 
 
 @in_virtual_time
@@ -276,6 +279,71 @@ async def test_a_short_limit_of_orders_does_not_overwrite_the_record_of_a_long_b
     with pytest.raises(VenueBanned) as raised:
         made.refuse_banned(BINANCE, "POST order")
     assert raised.value.until_ms == now_ms + 60 * MINUTE
+
+
+def restored(*bans: BanRecord, uptime_s: float = 500.0, wall_step_ms: int = 0) -> RateLimiter:
+    """A limiter of a later run: the host has been up for `uptime_s`, and its clock was set by `wall_step_ms`."""
+    clock = VirtualClock()
+    clock.step_ms = wall_step_ms
+    shift = clock.monotonic() - uptime_s
+    clock.monotonic = lambda: asyncio.get_running_loop().time() - shift  # type: ignore[method-assign]
+    made = RateLimiter(clock, lambda ban: None)
+    made.add_venue(BINANCE, PLAN)
+    for ban in bans:
+        made.restore(ban)
+    return made
+
+
+def is_closed(made: RateLimiter, endpoint: str) -> bool:
+    try:
+        made.refuse_banned(BINANCE, endpoint)
+    except VenueBanned:
+        return True
+    return False
+
+
+HOUR_MS = 60 * MINUTE
+
+
+def ban_of_two_minutes(uptime_ms: int | None = 470_000, scope: BanScope = BanScope.ALL) -> BanRecord:
+    """Recorded 30 s before the next run, by an uptime of 500 s."""
+    now_ms = VirtualClock().now_ms()
+    return BanRecord(BINANCE, now_ms + 90_000, "HTTP 418", now_ms - 30_000, scope, uptime_ms)
+
+
+@pytest.mark.parametrize("wall_step_ms", [0, HOUR_MS, -HOUR_MS])
+@in_virtual_time
+async def test_an_earlier_runs_ban_ends_in_time_whatever_the_hosts_clock_says(wall_step_ms):
+    made = restored(ban_of_two_minutes(), wall_step_ms=wall_step_ms)
+    await asyncio.sleep(89)
+    assert is_closed(made, "GET light")
+    await asyncio.sleep(2)
+    assert not is_closed(made, "GET light")
+
+
+@pytest.mark.parametrize(("uptime_ms", "uptime_s", "waits_s"), [(470_000, 20.0, 100), (None, 500.0, 120)])
+@in_virtual_time
+async def test_after_a_boot_of_the_host_a_ban_ends_rather_late_than_early(uptime_ms, uptime_s, waits_s):
+    made = restored(ban_of_two_minutes(uptime_ms), uptime_s=uptime_s)
+    await asyncio.sleep(waits_s - 1)
+    assert is_closed(made, "GET light")
+    await asyncio.sleep(2)
+    assert not is_closed(made, "GET light")
+
+
+@in_virtual_time
+async def test_a_ban_from_days_ago_is_not_waited_out_after_each_boot_of_the_host():
+    made = restored(ban_of_two_minutes(None), wall_step_ms=25 * HOUR_MS)
+    assert not is_closed(made, "GET light")
+
+
+@in_virtual_time
+async def test_an_earlier_runs_limit_of_orders_closes_orders_alone():
+    made = restored(ban_of_two_minutes(scope=BanScope.ORDERS))
+    assert is_closed(made, "POST order") and not is_closed(made, "GET light")
+    assert made.banned_until_ms(BINANCE) is None
+    await asyncio.sleep(91)
+    assert not is_closed(made, "POST order")
 
 
 # --- the budget of one order ---

@@ -49,6 +49,8 @@ class Model:
         return found
 
     def fits(self, endpoint: str, priority: Priority) -> bool:
+        if self.clock.now_ms() < self.ends_ms(endpoint):
+            return False
         share = 1 - RESERVED_FRACTION[priority]
         return all(self.used.get(key, 0) + cost <= limit * share + 1e-9 for key, limit, cost in self.windows(endpoint))
 
@@ -66,6 +68,8 @@ class Model:
             await self.limiter.acquire(BINANCE, endpoint, priority)
         except VenueBanned:
             assert self.clock.now_ms() < self.ends_ms(endpoint)
+            urgent = priority <= Priority.EXIT
+            assert not urgent or self.clock.now_ms() < self.banned_until_ms, "a limit of orders sent a stop home"
             return
         finally:
             self.waiting.remove(me)

@@ -8,10 +8,12 @@ import pytest
 
 from tests.execution.fakes import BINANCE, BTC, ETH, Accept, Lose, Silence
 from tests.execution.virtual_time import in_virtual_time
+from tradingd.domain.events import IntentDenied
 from tradingd.domain.ids import ClientOrderId, DecisionKey, IntentId, Purpose, StrategyId
 from tradingd.domain.intents import CancelOrders, Side
 from tradingd.domain.orders import OrderStatus
 from tradingd.domain.records import IntentRecord
+from tradingd.execution.rate_limiter import RatePlan
 
 S = OrderStatus
 DAY_MS = 86_400_000
@@ -285,3 +287,21 @@ async def test_a_ban_is_obeyed_by_the_next_run_and_lets_nothing_out_until_it_end
     assert world.venue.submitted == []
     await asyncio.sleep(61)
     assert await world.outcome_of(world.enter()) == ("ordered", "")
+
+
+@in_virtual_time
+async def test_after_a_restart_a_limit_of_orders_denies_entries_by_name_and_an_exit_waits_for_its_end(make_world):
+    plan = RatePlan((("orders", 60_000, 100, "", True),), {}, frozenset({"POST order", "POST algo"}))
+    world = await make_world(plan=plan).boot()
+    await world.open_position()
+    world.limiter.close_orders(BINANCE, world.clock.now_ms() + 10_000, "HTTP 429, too many orders")
+    await asyncio.sleep(0.1)
+    await world.restart()
+    world.exit()
+    assert world.execution.router.is_ready(BINANCE)
+    denied = world.enter(instrument=ETH)
+    assert await world.outcome_of(denied) == ("denied", "rate_budget")
+    told = next(event.denial.detail for event in world.events if isinstance(event, IntentDenied))
+    assert "its limit of orders is used up (HTTP 429, too many orders)" in told
+    assert world.sent(Purpose.EXIT) == []
+    assert 8 < await world.until(lambda: world.held() == 0) < 13

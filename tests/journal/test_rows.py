@@ -19,6 +19,7 @@ from tradingd.domain.positions import Position
 from tradingd.domain.records import (
     BalanceRecord,
     BanRecord,
+    BanScope,
     BootRecord,
     CommandRecord,
     DayEquityRecord,
@@ -74,6 +75,7 @@ EVERY_RECORD: list[Any] = [
     IncidentRecord("i1", "late_fill", Severity.CRITICAL, "what", BINANCE, BTC, TREND, NOON, None),
     IncidentRecord("i2", "clock", Severity.WARNING, "what", BINANCE, None, None, NOON, NOON + 1),
     BanRecord(BINANCE, NOON, "-1003", NOON),
+    BanRecord(BINANCE, NOON, "-1015", NOON, BanScope.ORDERS, 470_000),
     JobRecord("reconcile", NOON, False, "no answer", 1_500, 2),
     FlagRecord("paused", "1", "asked", NOON),
 ]

@@ -146,7 +146,8 @@ class VenueSession:
                 break
             except VenueError as error:
                 attempt += 1
-                self._execution.router.mark(self.id, VenueState.DOWN, str(error))
+                state = VenueState.BANNED if isinstance(error, VenueBanned) else VenueState.DOWN
+                self._execution.router.mark(self.id, state, str(error))
                 self._tell_not_reached(attempt, error)
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
         # thousands of market records that live for ever: a full collection over them would stall the loop

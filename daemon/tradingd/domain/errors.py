@@ -41,11 +41,15 @@ class VenueUnreachable(VenueError):
 
 
 class VenueBanned(VenueError):
-    """The venue refuses all requests until `until_ms` (venue time); nothing may be sent before (P13)."""
+    """The venue refuses requests until `until_ms` (venue time); nothing may be sent before (P13).
 
-    def __init__(self, message: str, *, until_ms: int, code: str | None = None) -> None:
+    `orders_only`: its limit of orders is used up, and all other requests go on.
+    """
+
+    def __init__(self, message: str, *, until_ms: int, code: str | None = None, orders_only: bool = False) -> None:
         super().__init__(message, code=code, transient=True)
         self.until_ms = until_ms
+        self.orders_only = orders_only
 
 
 class JournalError(TradingdError):

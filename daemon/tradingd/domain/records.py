@@ -5,6 +5,7 @@ of that key (upsert); the others are appended.
 """
 
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 
@@ -197,13 +198,26 @@ class IncidentRecord(msgspec.Struct, frozen=True):
     acknowledged_ms: int | None = None
 
 
+class BanScope(StrEnum):
+    """What a ban closes."""
+
+    ALL = "all"
+    ORDERS = "orders"
+
+
 class BanRecord(msgspec.Struct, frozen=True):
-    """A ban by the venue, obeyed across restarts (P13); upsert by venue."""
+    """A ban by the venue, obeyed across restarts (P13); upsert by venue and scope.
+
+    `until_ms` and `recorded_ms` are venue time, which a later run does not know before its first answer; `uptime_ms` is
+    the host's monotonic clock when the ban was recorded, which counts on over restarts and is never set; None: unknown.
+    """
 
     venue: VenueId
     until_ms: int
     reason: str
     recorded_ms: int
+    scope: BanScope = BanScope.ALL
+    uptime_ms: int | None = None
 
 
 class JobRecord(msgspec.Struct, frozen=True):

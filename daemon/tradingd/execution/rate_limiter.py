@@ -9,7 +9,7 @@ import msgspec
 
 from tradingd.domain.errors import VenueBanned, VenueUnreachable
 from tradingd.domain.ids import VenueId
-from tradingd.domain.records import BanRecord
+from tradingd.domain.records import BanRecord, BanScope
 from tradingd.ports import Clock, Priority
 
 
@@ -62,6 +62,18 @@ RESERVED_FRACTION = {
 """The share of each window that a priority must leave to those before it."""
 
 
+HOST_CLOCK_OFF_MS = 86_400_000
+"""By how much the host's clock may be off at a start: a ban that it puts longer ago than this is over."""
+
+
+class _Closure(msgspec.Struct, frozen=True):
+    """A ban: `until_ms` is venue time, for people; `ends_at` is monotonic, which no step of a clock moves."""
+
+    until_ms: int = 0
+    ends_at: float = -inf
+    reason: str = ""
+
+
 class _Waiter(msgspec.Struct, frozen=True):
     priority: Priority
     turn: int
@@ -78,10 +90,7 @@ class _VenueBudget:
         self.plan = plan
         self.windows = [Window(*window) for window in plan.windows]
         self.waiting: list[_Waiter] = []
-        self.banned_until_ms = 0
-        self.reason = ""
-        self.orders_closed_until_ms = 0
-        self.orders_reason = ""
+        self.closures = dict.fromkeys(BanScope, _Closure())
         self.waker: asyncio.Task[None] | None = None
 
     def costs(self, endpoint: str) -> list[int]:
@@ -90,18 +99,21 @@ class _VenueBudget:
         orders = int(endpoint in self.plan.order_endpoints)
         return [orders if window.counts_orders else weight for window in self.windows]
 
-    def closed(self, endpoint: str) -> tuple[int, str]:
-        """Until when a request to `endpoint` may not leave, and why."""
-        if endpoint in self.plan.order_endpoints and self.orders_closed_until_ms > self.banned_until_ms:
-            return self.orders_closed_until_ms, self.orders_reason
-        return self.banned_until_ms, self.reason
+    def closed(self, venue: VenueId, endpoint: str, now: float) -> VenueBanned | None:
+        """Why a request to `endpoint` may not leave now."""
+        ban, orders = self.closures[BanScope.ALL], self.closures[BanScope.ORDERS]
+        if endpoint in self.plan.order_endpoints and orders.ends_at > max(now, ban.ends_at):
+            left_s = orders.ends_at - now
+            why = f"{venue} takes no order for {left_s:.1f} s: its limit of orders is used up ({orders.reason})"
+            return VenueBanned(why, until_ms=orders.until_ms, orders_only=True)
+        return VenueBanned(f"{venue} banned us: {ban.reason}", until_ms=ban.until_ms) if ban.ends_at > now else None
 
-    def send_home(self, venue: VenueId, now_ms: int) -> None:
-        """End the waiting of those whose request may not leave any more."""
+    def send_home(self, venue: VenueId, now: float) -> None:
+        """End the waiting of those whose request may not leave any more, and who do not wait for that."""
         for waiter in self.waiting:
-            until_ms, reason = self.closed(waiter.endpoint)
-            if until_ms > now_ms and not waiter.future.done():
-                waiter.future.set_exception(VenueBanned(f"{venue} banned us: {reason}", until_ms=until_ms))
+            ban = self.closed(venue, waiter.endpoint, now)
+            if ban is not None and not _waits(ban, waiter.priority) and not waiter.future.done():
+                waiter.future.set_exception(ban)
         self.waiting = [waiter for waiter in self.waiting if not waiter.future.done()]
 
     def check(self) -> None:
@@ -129,6 +141,12 @@ class _VenueBudget:
         return not any(short)
 
 
+def _waits(ban: VenueBanned, priority: Priority) -> bool:
+    """Whether a request stays in line: stops and exits do where only the limit of orders is used up, as its window is
+    short and they go first when it ends."""
+    return ban.orders_only and priority <= Priority.EXIT
+
+
 class RateLimiter:
     """Owns the budget of every venue: who waits, who goes first, who must not send at all."""
 
@@ -146,19 +164,30 @@ class RateLimiter:
         self._venues[venue] = budget
 
     def restore(self, ban: BanRecord) -> None:
-        """Obey a ban that an earlier run of the daemon met."""
-        budget = self._venues.get(ban.venue)
-        if budget is not None and ban.until_ms > budget.banned_until_ms:
-            budget.banned_until_ms, budget.reason = ban.until_ms, ban.reason
+        """Obey a ban that an earlier run of the daemon met, and end it rather late than early.
+
+        Nothing may be asked before it ends, so venue time is not known, and the host's clock may have been set. What
+        surely passed since is what the host's monotonic clock shows: after a boot of the host, only its uptime.
+        """
+        budget, now = self._venues.get(ban.venue), self._clock.monotonic()
+        if budget is None or self._clock.wall_ms() > ban.until_ms + HOST_CLOCK_OFF_MS:
+            return
+        before = None if ban.uptime_ms is None else ban.uptime_ms / 1000
+        passed_s = 0.0 if before is None else now - before if now >= before else now
+        ends_at = now + (ban.until_ms - ban.recorded_ms) / 1000 / self._clock.speed - passed_s
+        if ends_at > budget.closures[ban.scope].ends_at:
+            budget.closures[ban.scope] = _Closure(ban.until_ms, ends_at, ban.reason)
 
     async def acquire(self, venue: VenueId, endpoint: str, priority: Priority) -> None:
         """Wait until a request to `endpoint` fits; who comes first at the same priority goes first.
 
-        Raises VenueBanned while a ban lasts, so that a caller never sleeps through a ban with a stale purpose. Whoever
-        gives up after he was let out has spent his share.
+        Raises VenueBanned while a ban lasts, so that a caller never sleeps through a ban with a stale purpose; stops
+        and exits wait for the end of a window of orders. Whoever gives up after he was let out has spent his share.
         """
         budget = self._venues[venue]
-        self.refuse_banned(venue, endpoint)
+        ban = budget.closed(venue, endpoint, self._clock.monotonic())
+        if ban is not None and not _waits(ban, priority):
+            raise ban
         self._turn += 1
         waiter = _Waiter(priority, self._turn, endpoint, asyncio.get_running_loop().create_future())
         insort(budget.waiting, waiter, key=lambda each: each.rank)
@@ -174,9 +203,9 @@ class RateLimiter:
 
     def refuse_banned(self, venue: VenueId, endpoint: str) -> None:
         """Raise VenueBanned while a ban lasts: for a request whose budget was taken before."""
-        until_ms, reason = self._venues[venue].closed(endpoint)
-        if until_ms > self._clock.now_ms():
-            raise VenueBanned(f"{venue} banned us: {reason}", until_ms=until_ms)
+        ban = self._venues[venue].closed(venue, endpoint, self._clock.monotonic())
+        if ban is not None:
+            raise ban
 
     def observe(self, venue: VenueId, status: int, headers: dict[str, str], sent_ms: int | None = None) -> None:
         """Take the venue's own count where it is higher: other processes on the IP spend it too.
@@ -201,29 +230,31 @@ class RateLimiter:
 
         A ban that ends no later than the one that stands changes nothing.
         """
-        budget = self._venues[venue]
-        if until_ms <= budget.banned_until_ms:
-            return
-        budget.banned_until_ms, budget.reason = until_ms, reason
-        budget.send_home(venue, self._clock.now_ms())
-        self._save_ban(BanRecord(venue, until_ms, reason, self._clock.now_ms()))
-        self.on_ban(venue, until_ms, reason)
+        if self._close(venue, until_ms, reason, BanScope.ALL):
+            self.on_ban(venue, until_ms, reason)
 
     def close_orders(self, venue: VenueId, until_ms: int, reason: str) -> None:
         """Let out no request that places an order before `until_ms`; cancels and look-ups go on, and the venue stays
-        what it is for the rest of the daemon. A later run, which knows only bans, obeys it as a whole one."""
-        budget = self._venues[venue]
-        if until_ms <= max(budget.banned_until_ms, budget.orders_closed_until_ms):
-            return
-        budget.orders_closed_until_ms, budget.orders_reason = until_ms, reason
-        budget.send_home(venue, self._clock.now_ms())
-        self._serve(venue, budget)  # those who waited behind an order
-        self._save_ban(BanRecord(venue, until_ms, reason, self._clock.now_ms()))
+        what it is for the rest of the daemon, in this run and the next."""
+        if self._close(venue, until_ms, reason, BanScope.ORDERS):
+            self._serve(venue, self._venues[venue])  # those who waited behind an order
+
+    def _close(self, venue: VenueId, until_ms: int, reason: str, scope: BanScope) -> bool:
+        """Whether it is news, and longer than what stands."""
+        budget, now, now_ms = self._venues[venue], self._clock.monotonic(), self._clock.now_ms()
+        before = budget.closures[scope]
+        if until_ms <= max(before.until_ms, budget.closures[BanScope.ALL].until_ms):
+            return False
+        lasts_s = (until_ms - now_ms + self._clock.error_ms) / 1000 / self._clock.speed
+        budget.closures[scope] = _Closure(until_ms, max(before.ends_at, now + lasts_s), reason)
+        budget.send_home(venue, now)
+        self._save_ban(BanRecord(venue, until_ms, reason, now_ms, scope, round(now * 1000)))
+        return True
 
     def banned_until_ms(self, venue: VenueId) -> int | None:
         """When the ban ends, in venue time; None when there is none."""
-        until = self._venues[venue].banned_until_ms
-        return until if until > self._clock.now_ms() else None
+        ban = self._venues[venue].closures[BanScope.ALL]
+        return ban.until_ms if ban.ends_at > self._clock.monotonic() else None
 
     def used_fraction(self, venue: VenueId) -> float:
         """The fullest window's share, for status and heartbeat."""
@@ -244,10 +275,11 @@ class RateLimiter:
             window.roll(now_ms)
         set_aside = [0.0] * len(budget.windows)
         waiting, budget.waiting = budget.waiting, []
+        now = self._clock.monotonic()
         for waiter in waiting:
             if waiter.future.done():
                 continue
-            if budget.take(waiter, set_aside):
+            if budget.closed(venue, waiter.endpoint, now) is None and budget.take(waiter, set_aside):
                 waiter.future.set_result(None)
             else:
                 budget.waiting.append(waiter)
@@ -262,7 +294,9 @@ class RateLimiter:
         while budget.waiting:
             now_ms = self._clock.now_ms()
             ends_ms = min(window.started_ms + window.length_ms for window in budget.windows)
-            await self._clock.sleep(max(0.005, (ends_ms - now_ms + 1) / 1000 / self._clock.speed))
+            wait_s = (ends_ms - now_ms + 1) / 1000 / self._clock.speed
+            reopens_s = budget.closures[BanScope.ORDERS].ends_at - self._clock.monotonic()
+            await self._clock.sleep(max(0.005, min(wait_s, reopens_s) if reopens_s > 0 else wait_s))
             self._serve(venue, budget)
 
     def _woken(self, venue: VenueId, budget: _VenueBudget, task: "asyncio.Task[None]") -> None:

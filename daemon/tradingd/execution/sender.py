@@ -80,7 +80,7 @@ class Sender:
         except TimeoutError:
             return Denial(DenyReason.RATE_BUDGET, f"no rate budget at {venue.id} within {wait_s:g} s")
         except VenueBanned as error:
-            return Denial(DenyReason.BANNED, str(error))
+            return Denial(DenyReason.RATE_BUDGET if error.orders_only else DenyReason.BANNED, str(error))
         except VenueError as error:
             return Denial(DenyReason.RATE_BUDGET, str(error))
         return None

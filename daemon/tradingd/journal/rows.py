@@ -249,7 +249,7 @@ CODECS: Mapping[type, Codec] = {
         Codec(SignalRecord, schema.signals, key=("key",), same=("payload_json", "source", "strategy")),
         Codec(CommandRecord, schema.commands),
         Codec(IncidentRecord, schema.incidents, key=("incident_id",)),
-        Codec(BanRecord, schema.bans, key=("venue",)),
+        Codec(BanRecord, schema.bans, key=("venue", "scope")),
         Codec(JobRecord, schema.jobs, key=("name",)),
         Codec(FlagRecord, schema.flags, key=("name",)),
     )

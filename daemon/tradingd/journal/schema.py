@@ -334,7 +334,16 @@ incidents = table(
     sa.Index("incidents_open", "raised_ms", sqlite_where=sa.text("acknowledged_ms IS NULL")),
 )
 
-bans = table("bans", text("venue", key=True), moment("until_ms"), text("reason"), moment("recorded_ms"))
+bans = table(
+    "bans",
+    text("venue", key=True),
+    moment("until_ms"),
+    text("reason"),
+    moment("recorded_ms"),
+    text("scope", key=True),
+    whole("uptime_ms", optional=True),
+    sa.CheckConstraint("scope IN ('all', 'orders')"),
+)
 jobs = table(
     "jobs",
     text("name", key=True),

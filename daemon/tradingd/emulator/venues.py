@@ -188,3 +188,4 @@ def _restore_orders(ledger: Ledger, exchange: Exchange) -> None:
     exchange.fills.extend(ledger.fills())
     for conditional in ledger.conditionals():
         exchange.triggers.restore(conditional, exchange.orders.get(conditional.child_order_id))
+    exchange.resume()

@@ -48,11 +48,39 @@ Frame = str | Close
 """What the venue sends on a session: a text frame, or the end of it."""
 
 
+class Meaning(Protocol):
+    """What a dialect's requests and frames are about, in the words of faults/language.py."""
+
+    def purpose(self, method: str, path: str) -> str:
+        """One of PURPOSES."""
+
+    def symbol_of(self, request: HttpRequest) -> str | None:
+        """The symbol that a request names."""
+
+    def stream(self, path: str, query: str) -> str:
+        """One of STREAMS."""
+
+    def push(self, frame: str) -> tuple[str, str | None]:
+        """One of PUSHES, and the symbol."""
+
+
 class VenueModel(Protocol):
     """A venue without sockets and clocks."""
 
-    def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer one REST request at the time of the last `advance`."""
+    @property
+    def meaning(self) -> Meaning:
+        """What this dialect's requests and frames are about."""
+
+    def handle(self, request: HttpRequest, lag_ms: int = 0, end_order_ms: int | None = None) -> HttpResponse:
+        """Answer one REST request at the time of the last `advance`; both times are venue milliseconds.
+
+        `lag_ms`: the account is shown as it looked so long ago. `end_order_ms`: an order that the request makes is
+        accepted, and ended without a fill so much later.
+        """
+
+    def act(self, kind: str, values: Mapping[str, object]) -> str:
+        """Do what a venue or a human does without being asked, a kind of faults/language.py that befalls the venue;
+        says in the past tense what was done."""
 
     def open_session(self, path: str, query: str) -> int | Refusal:
         """Accept a websocket; the number identifies the session from now on."""

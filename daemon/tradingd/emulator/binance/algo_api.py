@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from tradingd.emulator.binance.desk import Desk
 from tradingd.emulator.binance.errors import VenueError, from_refusal
 from tradingd.emulator.binance.order_api import check_position_side
 from tradingd.emulator.binance.params import Params
 from tradingd.emulator.binance.payloads import Json, conditional_row
-from tradingd.emulator.core.filters import ConditionalDraft
+from tradingd.emulator.core.filters import ConditionalDraft, digits
 from tradingd.emulator.core.records import ZERO, Conditional
 from tradingd.emulator.core.refusal import Refused
 
-_TYPES = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET")
+_TRAILING = "TRAILING_STOP_MARKET"
+_TYPES = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", _TRAILING)
+_LEAST_CALLBACK, _MOST_CALLBACK = Decimal("0.1"), Decimal(10)
 _TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "GTX", "GTE_GTC")
 
 
@@ -23,13 +27,13 @@ def create(desk: Desk, params: Params) -> Json:
     side, kind = params.side(), params.need("type")
     if kind not in _TYPES:
         raise VenueError(-1116)
-    check_position_side(params)
+    check_position_side(desk, params)
     time_in_force = params.text("timeInForce") or "GTC"
     if time_in_force not in _TIMES_IN_FORCE:
         raise VenueError(-1115)
     working_type = params.text("workingType") or "CONTRACT_PRICE"
     if working_type not in ("CONTRACT_PRICE", "MARK_PRICE"):
-        raise VenueError(-4053, "Invalid workingType.")
+        raise VenueError(-4031)
     close_position, reduce_only = params.flag("closePosition"), params.flag("reduceOnly")
     quantity, price = params.number("quantity"), params.number("price")
     if close_position:
@@ -38,12 +42,13 @@ def create(desk: Desk, params: Params) -> Json:
         quantity = params.need_number("quantity")
     if kind in ("STOP", "TAKE_PROFIT"):
         price = params.need_number("price")
+    callback, activation = _trailing(params) if kind == _TRAILING else (ZERO, ZERO)
     draft = ConditionalDraft(
         symbol=instrument.symbol,
         side=side,
         kind=kind,
         is_take_profit=kind.startswith("TAKE_PROFIT"),
-        trigger_price=params.need_number("triggerPrice"),
+        trigger_price=ZERO if callback else params.need_number("triggerPrice"),
         quantity=ZERO if close_position else quantity or ZERO,
         price=price or ZERO,
         close_position=close_position,
@@ -52,6 +57,8 @@ def create(desk: Desk, params: Params) -> Json:
         time_in_force=time_in_force,
         price_protect=params.flag("priceProtect"),
         client_order_id=params.client_id("clientAlgoId") or desk.new_client_id(),
+        callback_fraction=callback / 100,
+        activation_price=activation,
     )
     try:
         return conditional_row(desk.exchange.triggers.submit(draft), instrument)
@@ -66,6 +73,19 @@ def _check_close_position(kind: str, reduce_only: bool, params: Params) -> None:
         raise VenueError(-4137)
     if reduce_only:
         raise VenueError(-1106, "Parameter 'reduceonly' sent when not required.")
+    if params.text("reduceOnly"):
+        raise VenueError(-4138)
+
+
+def _trailing(params: Params) -> tuple[Decimal, Decimal]:
+    """Callback in percent and activation price, zero for none."""
+    callback = params.need_number("callbackRate")
+    if not _LEAST_CALLBACK <= callback <= _MOST_CALLBACK or digits(callback) > 1:
+        raise VenueError(-1130, "Data sent for parameter 'callbackRate' is not valid.")
+    activation = params.number("activatePrice")
+    if activation is not None and activation <= 0:
+        raise VenueError(-4135)
+    return callback, activation or ZERO
 
 
 def _ids(params: Params) -> tuple[int | None, str | None]:

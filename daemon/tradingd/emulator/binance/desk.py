@@ -28,11 +28,18 @@ class Desk(msgspec.Struct):
     lags: Lags
     rng: Random
     account_id: str
+    skew_ms: int = 0
+    engine_delay_ms: int = 0
 
     @property
     def now_ms(self) -> int:
         """Venue time."""
         return self.exchange.now_ms
+
+    @property
+    def clock_ms(self) -> int:
+        """What the venue's own clock shows, and measures receive windows with."""
+        return self.now_ms + self.skew_ms
 
     def instrument(self, params: Params) -> Instrument:
         """The instrument that `symbol` names; -1121 if it is none of ours."""

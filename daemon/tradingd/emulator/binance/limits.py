@@ -8,24 +8,26 @@ WEIGHT_PER_MINUTE = 2400
 ORDERS_PER_10S = 300
 ORDERS_PER_MINUTE = 1200
 _IGNORED_BEFORE_BAN = 20
+"""How many requests may follow the first 429 of a minute, or reach a banned IP, before the next ban; not published."""
 _FIRST_BAN_MS = 120_000
 _LONGEST_BAN_MS = 3 * 86_400_000
 
 
 class Limits:
-    """Counts what came in; too much is 429, going on regardless is 418 with a ban that doubles."""
+    """Counts what came in; too much is 429, going on regardless is 418 with a ban that doubles each time."""
 
-    def __init__(self) -> None:
-        self.banned_until_ms = 0
+    def __init__(self, banned_until_ms: int = 0, bans: int = 0) -> None:
+        self.banned_until_ms = banned_until_ms
+        self.bans = bans
         self._weight = [0, 0]
         self._ten_seconds = [0, 0]
         self._minute = [0, 0]
         self._ignored = 0
-        self._bans = 0
 
     def charge(self, weight: int, now_ms: int) -> None:
         """Count a request before it is looked at."""
         if now_ms < self.banned_until_ms:
+            self._ignore(now_ms)
             raise self._banned()
         window = now_ms // 60_000
         if self._weight[0] != window:
@@ -34,13 +36,20 @@ class Limits:
         self._weight[1] += weight
         if self._weight[1] <= WEIGHT_PER_MINUTE:
             return
+        self._ignore(now_ms)
+        raise self._banned() if now_ms < self.banned_until_ms else VenueError(-1003, status=429)
+
+    def _ignore(self, now_ms: int) -> None:
+        """One more who does not listen."""
         self._ignored += 1
         if self._ignored > _IGNORED_BEFORE_BAN:
-            self.banned_until_ms = now_ms + min(_LONGEST_BAN_MS, _FIRST_BAN_MS << self._bans)
-            self._bans += 1
-            self._ignored = 0
-            raise self._banned()
-        raise VenueError(-1003, status=429)
+            self.ban(now_ms, min(_LONGEST_BAN_MS, _FIRST_BAN_MS << min(self.bans, 12)))
+
+    def ban(self, now_ms: int, length_ms: int) -> None:
+        """Answer nothing for that long; the next ban will be twice as long."""
+        self.banned_until_ms = max(self.banned_until_ms, now_ms + length_ms)
+        self.bans += 1
+        self._ignored = 0
 
     def charge_orders(self, count: int, now_ms: int) -> None:
         """Count new orders; those beyond the limit are not looked at."""

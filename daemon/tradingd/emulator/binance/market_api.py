@@ -18,7 +18,6 @@ _RATE_LIMITS: list[Json] = [
     {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": ORDERS_PER_MINUTE},
     {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": ORDERS_PER_10S},
 ]
-_FUNDING_MS = 8 * 3_600_000
 
 
 def ping(desk: Desk, params: Params) -> Json:
@@ -28,14 +27,14 @@ def ping(desk: Desk, params: Params) -> Json:
 
 def server_time(desk: Desk, params: Params) -> Json:
     """GET /fapi/v1/time."""
-    return {"serverTime": desk.now_ms}
+    return {"serverTime": desk.clock_ms}
 
 
 def exchange_info(desk: Desk, params: Params) -> Json:
     """GET /fapi/v1/exchangeInfo."""
     return {
         "timezone": "UTC",
-        "serverTime": desk.now_ms,
+        "serverTime": desk.clock_ms,
         "futuresType": "U_MARGINED",
         "rateLimits": _RATE_LIMITS,
         "exchangeFilters": [],
@@ -49,7 +48,7 @@ def _symbol_info(instrument: Instrument) -> Json:
     band = instrument.price_band_fraction
     return {
         "symbol": instrument.symbol, "pair": instrument.symbol, "contractType": "PERPETUAL",
-        "deliveryDate": 4133404800000, "onboardDate": 1569398400000, "status": "TRADING",
+        "deliveryDate": 4133404800000, "onboardDate": 1569398400000, "status": instrument.status,
         "maintMarginPercent": "2.5000", "requiredMarginPercent": "5.0000", "baseAsset": instrument.base,
         "quoteAsset": "USDT", "marginAsset": "USDT", "pricePrecision": instrument.price_precision,
         "quantityPrecision": instrument.quantity_digits, "baseAssetPrecision": 8, "quotePrecision": 8,
@@ -68,7 +67,8 @@ def _symbol_info(instrument: Instrument) -> Json:
             {"filterType": "POSITION_RISK_CONTROL", "positionControlSide": "NONE",
              "notionalSettings": [{"orderType": "MARKET", "minNotional": plain(instrument.min_notional_usdt)}]},
         ],
-        "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"],
+        "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET",
+                       "TRAILING_STOP_MARKET"],
         "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],
     }
 
@@ -120,7 +120,7 @@ def depth_rows(desk: Desk, symbol: str, limit: int) -> Json:
     for name, side in (("bids", SELL), ("asks", BUY)):
         sides[name] = [
             [f"{instrument.price(price):.{instrument.price_digits}f}",
-             f"{size * instrument.lot_size:.{instrument.quantity_digits}f}"]
+             f"{size * instrument.lot_unit:.{instrument.quantity_digits}f}"]
             for price, size in desk.exchange.book(symbol, side)[:limit]
         ]
     return sides
@@ -140,8 +140,8 @@ def premium_index(desk: Desk, params: Params) -> list[Json] | Json:
     for symbol in symbols:
         mark = f"{desk.exchange.mark_price(symbol):.8f}"
         rows.append({"symbol": symbol, "markPrice": mark, "indexPrice": mark, "estimatedSettlePrice": mark,
-                     "lastFundingRate": "0.00010000", "interestRate": "0.00010000",
-                     "nextFundingTime": desk.now_ms // _FUNDING_MS * _FUNDING_MS + _FUNDING_MS, "time": desk.now_ms})
+                     "lastFundingRate": f"{desk.exchange.funding.rate(symbol):.8f}", "interestRate": "0.00010000",
+                     "nextFundingTime": desk.exchange.funding.next_ms, "time": desk.now_ms})
     return rows[0] if single else rows
 
 

@@ -8,23 +8,25 @@ from typing import Any
 
 import msgspec
 
-from tradingd.emulator.binance import account_api, algo_api, market_api, order_api
+from tradingd.emulator.binance import account_api, acts, algo_api, market_api, meaning, order_api, settings_api
 from tradingd.emulator.binance.desk import Desk
 from tradingd.emulator.binance.errors import VenueError
 from tradingd.emulator.binance.limits import Limits
-from tradingd.emulator.binance.params import Params, check_signature, check_timestamp
+from tradingd.emulator.binance.params import Params, check_engine_window, check_signature, check_timestamp
 from tradingd.emulator.binance.payloads import account_event, conditional_event, fill_event, order_event
 from tradingd.emulator.binance.streams import Streams
 from tradingd.emulator.binance.views import Views
 from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.core.lags import FOREVER_MS, Lags
 from tradingd.emulator.core.ledger import Ledger
-from tradingd.emulator.core.records import Candle, Conditional, Fill, Order
-from tradingd.emulator.wire import Frame, HttpRequest, HttpResponse, Refusal
+from tradingd.emulator.core.records import ZERO, Candle, Conditional, Fill, Order
+from tradingd.emulator.wire import Frame, HttpRequest, HttpResponse, Meaning, Refusal
 
 Handler = Callable[[Desk, Params], Any]
 _PUBLIC, _KEY, _SIGNED = 0, 1, 2
 _SAVE_EVERY_MS = 1_000
+HUMAN_KEY, HUMAN_SECRET = "human-key", "human-secret"
+"""Another key of the same account: what somebody else does beside the daemon."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -70,18 +72,19 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v2/balance"): Route(account_api.balance, weight=5),
     ("GET", "/fapi/v3/positionRisk"): Route(account_api.position_risk, weight=5),
     ("GET", "/fapi/v2/positionRisk"): Route(account_api.position_risk_v2, weight=5),
-    ("POST", "/fapi/v1/leverage"): Route(account_api.set_leverage),
-    ("POST", "/fapi/v1/marginType"): Route(account_api.set_margin_type),
-    ("GET", "/fapi/v1/positionSide/dual"): Route(account_api.position_mode, weight=30),
-    ("POST", "/fapi/v1/positionSide/dual"): Route(account_api.set_position_mode),
+    ("POST", "/fapi/v1/leverage"): Route(settings_api.set_leverage),
+    ("POST", "/fapi/v1/marginType"): Route(settings_api.set_margin_type),
+    ("POST", "/fapi/v1/positionMargin"): Route(settings_api.change_position_margin),
+    ("GET", "/fapi/v1/positionSide/dual"): Route(settings_api.position_mode, weight=30),
+    ("POST", "/fapi/v1/positionSide/dual"): Route(settings_api.set_position_mode),
     ("GET", "/fapi/v1/symbolConfig"): Route(account_api.symbol_config, weight=5),
     ("GET", "/fapi/v1/accountConfig"): Route(account_api.account_config, weight=5),
     ("GET", "/fapi/v1/commissionRate"): Route(account_api.commission_rate, weight=20),
     ("GET", "/fapi/v1/leverageBracket"): Route(account_api.leverage_bracket),
     ("GET", "/fapi/v1/income"): Route(account_api.income, weight=30),
-    ("POST", "/fapi/v1/listenKey"): Route(account_api.issue_listen_key, _KEY),
-    ("PUT", "/fapi/v1/listenKey"): Route(account_api.extend_listen_key, _KEY),
-    ("DELETE", "/fapi/v1/listenKey"): Route(account_api.drop_listen_key, _KEY),
+    ("POST", "/fapi/v1/listenKey"): Route(settings_api.issue_listen_key, _KEY),
+    ("PUT", "/fapi/v1/listenKey"): Route(settings_api.extend_listen_key, _KEY),
+    ("DELETE", "/fapi/v1/listenKey"): Route(settings_api.drop_listen_key, _KEY),
 }
 
 
@@ -92,25 +95,41 @@ class BinanceVenue:
                  with_lags: bool = True) -> None:
         rng = Random(f"{seed}/binance/{exchange.now_ms}")
         lags = Lags(rng, enabled=with_lags)
+        ban = (ledger.meta("ban") or "0 0").split()
+        limits = Limits(int(ban[0]), int(ban[1]))
         views = Views(exchange.account, lags)
         views.load(ledger.orders(), ledger.conditionals(), ledger.fills())
-        self._desk = Desk(exchange, ledger, views, Streams(exchange, lags, rng), Limits(), lags, rng, account_id)
+        self._desk = Desk(exchange, ledger, views, Streams(exchange, lags, rng), limits, lags, rng, account_id)
         stored_keys = msgspec.json.decode(ledger.meta("listen_keys") or "{}", type=dict[str, int])
         self._desk.streams.restore_keys(stored_keys)
-        self._keys = {api_key: api_secret}
+        settings_api.restore_settings(self._desk)
+        self._keys = {api_key: api_secret, HUMAN_KEY: HUMAN_SECRET}
+        self._told_wallet = exchange.account.wallet
         self._seed = seed
         self._saved_ms = exchange.now_ms
         exchange.listener = self
 
     # -- REST ---------------------------------------------------------------------------------------------------
 
-    def handle(self, request: HttpRequest) -> HttpResponse:
+    @property
+    def meaning(self) -> Meaning:
+        """What this dialect's requests and frames are about."""
+        return meaning
+
+    def act(self, kind: str, values: Mapping[str, object]) -> str:
+        """What the venue or a human does without being asked; it is in the ledger before anybody hears of it."""
+        text = acts.play(self._desk, kind, values)
+        self.save()
+        return text
+
+    def handle(self, request: HttpRequest, lag_ms: int = 0, end_order_ms: int | None = None) -> HttpResponse:
         """Gateway checks in the venue's order, then the handler; the verdict is in the ledger before it leaves."""
         desk = self._desk
         route = ROUTES.get((request.method, request.path))
         if route is None:
             return _no_such_path(request)
-        desk.views.now_ms = FOREVER_MS if self.stands_still else desk.now_ms
+        desk.views.now_ms = FOREVER_MS if self.stands_still else desk.now_ms - lag_ms
+        desk.exchange.end_next_in_ms = end_order_ms
         params = Params.of(request)
         status, code, order_id = 200, None, None
         try:
@@ -119,12 +138,15 @@ class BinanceVenue:
             self._check_access(route, request, params)
             if route.orders and not self.stands_still:
                 desk.limits.charge_orders(route.orders, desk.now_ms)
+            if route.orders and desk.engine_delay_ms:
+                check_engine_window(params, desk.clock_ms + desk.engine_delay_ms, desk.lags.scale)
             answer = route.handler(desk, params)
             if isinstance(answer, dict):
                 order_id = answer.get("orderId", answer.get("algoId"))
         except VenueError as error:
             status, code = error.status, error.code
             answer = {"code": error.code, "msg": error.text}
+        desk.exchange.end_next_in_ms = None
         desk.ledger.add_request(
             desk.now_ms, request.method, request.path, params.visible(), params.text("symbol"),
             params.text("newClientOrderId") or params.text("clientAlgoId") or params.text("origClientOrderId"),
@@ -145,7 +167,7 @@ class BinanceVenue:
             raise VenueError(-2015, status=401)
         if route.security == _SIGNED:
             check_signature(request, params, secret)
-            check_timestamp(params, self._desk.now_ms, self._desk.lags.scale)
+            check_timestamp(params, self._desk.clock_ms, self._desk.lags.scale)
 
     # -- websocket ----------------------------------------------------------------------------------------------
 
@@ -216,6 +238,8 @@ class BinanceVenue:
         desk.ledger.set_meta("now_ms", str(desk.now_ms))
         desk.ledger.set_meta("ids", msgspec.json.encode(desk.exchange.ids).decode())
         desk.ledger.set_meta("listen_keys", msgspec.json.encode(desk.streams.keys).decode())
+        if desk.limits.bans:
+            desk.ledger.set_meta("ban", f"{desk.limits.banned_until_ms} {desk.limits.bans}")
         desk.ledger.commit()
         self._saved_ms = desk.now_ms
 
@@ -227,6 +251,7 @@ class BinanceVenue:
         desk.views.put_order(order, at_ms)
         if fill is not None:
             desk.views.put_fill(fill, at_ms)
+        if fill is not None and execution == "TRADE":
             desk.streams.publish_user(lambda event_ms: fill_event(order, fill, at_ms, event_ms))
         desk.streams.publish_user(lambda event_ms: order_event(order, execution, fill, at_ms, event_ms))
 
@@ -235,17 +260,20 @@ class BinanceVenue:
         self._desk.views.put_conditional(order, at_ms)
         self._desk.streams.publish_user(lambda event_ms: conditional_event(order, at_ms, event_ms))
 
-    def on_account(self, symbols: Iterable[str], at_ms: int) -> None:
+    def on_account(self, symbols: Iterable[str], at_ms: int, cause: str = "ORDER") -> None:
         """Wallet and positions changed."""
-        desk, exchange = self._desk, self._desk.exchange
+        desk, account = self._desk, self._desk.exchange.account
         symbols = tuple(symbols)
         desk.views.put_account(symbols, at_ms)
         rows = []
         for symbol in symbols:
-            margin = exchange.account.margin(symbol, exchange.mark_price(symbol), ())
-            rows.append((exchange.account.positions[symbol], margin.unrealized))
-        wallet = exchange.account.wallet
-        desk.streams.publish_user(lambda event_ms: account_event(wallet, rows, at_ms, event_ms))
+            margin = account.margin(symbol, desk.exchange.mark_price(symbol), ())
+            rows.append((account.positions[symbol], margin.unrealized, account.isolated[symbol]))
+        wallet, change = account.wallet, account.wallet - self._told_wallet
+        self._told_wallet = wallet
+        cross = wallet - sum(position.isolated_usdt for position in account.positions.values())
+        change = ZERO if cause == "ORDER" else change  # "bc" leaves out profit and commission
+        desk.streams.publish_user(lambda event_ms: account_event(wallet, cross, change, cause, rows, at_ms, event_ms))
 
     def on_minute(self, symbol: str, candle: Candle) -> None:
         """A minute closed."""

@@ -14,13 +14,33 @@ from tradingd.emulator.core.refusal import Refused
 
 _CONDITIONAL_TYPES = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 _TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "GTX", "GTD")
+_LEAST_GTD_MS, _LAST_GTD_MS = 600_000, 253_402_300_799_000
 WEEK_MS = 7 * 86_400_000
 
 
-def check_position_side(params: Params) -> None:
-    """The account is in one-way mode; any other side belongs to hedge mode."""
-    if (params.text("positionSide") or "BOTH") != "BOTH":
+def check_position_side(desk: Desk, params: Params) -> None:
+    """The position side must fit the account's mode; orders that fit hedge mode are beyond this venue, and refused."""
+    side = params.text("positionSide") or "BOTH"
+    if side not in ("BOTH", "LONG", "SHORT"):
+        raise VenueError(-1102, "Mandatory parameter 'positionSide' was not sent, was empty/null, or malformed.")
+    if desk.exchange.account.is_hedged == (side == "BOTH"):
         raise VenueError(-4061)
+    if desk.exchange.account.is_hedged:
+        if params.text("reduceOnly"):
+            raise VenueError(-1106, "Parameter 'reduceonly' sent when not required.")
+        raise VenueError(-4060, "The built-in venue keeps no hedge positions; switch back to one-way mode.")
+
+
+def _good_till(desk: Desk, params: Params, time_in_force: str | None) -> int:
+    """When a GTD order ends, in whole seconds; 0 for all others."""
+    if time_in_force != "GTD":
+        if params.text("goodTillDate"):
+            raise VenueError(-1106, "Parameter 'goodTillDate' sent when not required.")
+        return 0
+    moment_ms = params.need_integer("goodTillDate") // 1000 * 1000
+    if not desk.now_ms + _LEAST_GTD_MS < moment_ms < _LAST_GTD_MS:
+        raise VenueError(-5040)
+    return moment_ms
 
 
 def create(desk: Desk, params: Params) -> Json:
@@ -31,7 +51,7 @@ def create(desk: Desk, params: Params) -> Json:
         raise VenueError(-4120)
     if kind not in ("LIMIT", "MARKET"):
         raise VenueError(-1116)
-    check_position_side(params)
+    check_position_side(desk, params)
     if params.flag("closePosition"):
         raise VenueError(-4136)
     time_in_force = params.text("timeInForce")
@@ -54,6 +74,7 @@ def create(desk: Desk, params: Params) -> Json:
         time_in_force=time_in_force or "GTC",
         reduce_only=params.flag("reduceOnly"),
         client_order_id=params.client_id("newClientOrderId") or desk.new_client_id(),
+        good_till_ms=_good_till(desk, params, time_in_force),
     )
     try:
         order = desk.exchange.submit(draft)

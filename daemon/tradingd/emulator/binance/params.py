@@ -129,6 +129,13 @@ def _unsigned(text: str) -> str:
     return "&".join(part for part in text.split("&") if not part.startswith("signature="))
 
 
+def check_engine_window(params: Params, engine_ms: int, scale: float) -> None:
+    """The receive window once more, when a new order has reached the matching engine."""
+    timestamp, window_ms = params.need_integer("timestamp"), params.integer("recvWindow")
+    if engine_ms - timestamp > (5_000 if window_ms is None else window_ms) * scale:
+        raise VenueError(-5028)
+
+
 def check_timestamp(params: Params, now_ms: int, scale: float) -> None:
     """The receive window, and how far ahead a clock may be, both stretched with the speed of venue time."""
     timestamp = params.need_integer("timestamp")

@@ -48,7 +48,7 @@ def order_row(order: Order, instrument: Instrument) -> Json:
         "origType": order.original_kind,
         "priceMatch": "NONE",
         "selfTradePreventionMode": "EXPIRE_MAKER",
-        "goodTillDate": 0,
+        "goodTillDate": order.good_till_ms,
         "time": order.created_ms,
         "updateTime": order.updated_ms,
     }
@@ -65,7 +65,7 @@ def order_reply(order: Order, instrument: Instrument) -> Json:
 def conditional_row(order: Conditional, instrument: Instrument) -> Json:
     """A conditional order as REST shows it."""
     price, quantity = instrument.price_digits, instrument.quantity_digits
-    return {
+    row = {
         "algoId": order.conditional_id,
         "clientAlgoId": order.client_order_id,
         "algoType": "CONDITIONAL",
@@ -97,6 +97,10 @@ def conditional_row(order: Conditional, instrument: Instrument) -> Json:
         "triggerTime": order.triggered_ms,
         "goodTillDate": 0,
     }
+    if order.trails:
+        activation = instrument.price(order.activation_ticks)
+        row.update(callbackRate=plain(order.callback_fraction * 100), activatePrice=f"{activation:.{price}f}")
+    return row
 
 
 def fill_row(fill: Fill, instrument: Instrument) -> Json:
@@ -126,13 +130,14 @@ def _average(price: Decimal) -> str:
 def order_event(order: Order, execution: str, fill: Fill | None, at_ms: int, event_ms: int) -> Json:
     """ORDER_TRADE_UPDATE."""
     body: Json = {
-        "s": order.symbol, "c": order.client_order_id, "S": side_word(order.side), "o": order.kind,
+        "s": order.symbol, "c": order.client_order_id, "S": side_word(order.side),
+        "o": "LIQUIDATION" if order.client_order_id.startswith("autoclose-") else order.kind,
         "f": order.time_in_force, "q": plain(order.quantity), "p": plain(order.price),
         "ap": _average(order.average_price), "sp": plain(order.trigger_price), "x": execution, "X": order.status.value,
         "i": order.order_id, "l": "0", "z": plain(order.filled), "L": "0", "n": "0", "N": "USDT", "T": at_ms, "t": 0,
         "b": "0", "a": "0", "m": False, "R": order.reduce_only, "wt": order.working_type, "ot": order.original_kind,
         "ps": "BOTH", "cp": order.close_position, "rp": "0", "pP": False, "si": 0, "ss": 0, "V": "EXPIRE_MAKER",
-        "pm": "NONE", "gtd": 0, "er": "0",
+        "pm": "NONE", "gtd": order.good_till_ms, "er": "0",
     }
     if fill is not None:
         body.update(l=plain(fill.quantity), L=plain(fill.price), n=plain(fill.fee_usdt), t=fill.trade_id,
@@ -165,18 +170,21 @@ def conditional_event(order: Conditional, at_ms: int, event_ms: int) -> Json:
     return {"e": "ALGO_UPDATE", "T": at_ms, "E": event_ms, "o": body}
 
 
-def account_event(wallet: Decimal, positions: Iterable[tuple[Position, Decimal]], at_ms: int, event_ms: int) -> Json:
-    """ACCOUNT_UPDATE after fills; positions come with their unrealised profit."""
+def account_event(wallet: Decimal, cross_wallet: Decimal, change: Decimal, cause: str,
+                  positions: Iterable[tuple[Position, Decimal, bool]], at_ms: int, event_ms: int) -> Json:
+    """ACCOUNT_UPDATE; positions come with their unrealised profit and whether they are isolated, `change` is what came
+    or went besides profit and fees."""
     return {
         "e": "ACCOUNT_UPDATE", "T": at_ms, "E": event_ms,
         "a": {
-            "m": "ORDER",
-            "B": [{"a": "USDT", "wb": f"{wallet:.8f}", "cw": f"{wallet:.8f}", "bc": "0"}],
+            "m": cause,
+            "B": [{"a": "USDT", "wb": f"{wallet:.8f}", "cw": f"{cross_wallet:.8f}", "bc": plain(change)}],
             "P": [
                 {"s": position.symbol, "pa": plain(position.quantity), "ep": plain(position.entry_price),
                  "bep": plain(position.entry_price), "cr": plain(position.realized_usdt), "up": f"{unrealized:.8f}",
-                 "mt": "cross", "iw": "0", "ps": "BOTH", "ma": "USDT"}
-                for position, unrealized in positions
+                 "mt": "isolated" if isolated else "cross", "iw": plain(position.isolated_usdt), "ps": "BOTH",
+                 "ma": "USDT"}
+                for position, unrealized, isolated in positions
             ],
         },
     }
@@ -184,7 +192,7 @@ def account_event(wallet: Decimal, positions: Iterable[tuple[Position, Decimal]]
 
 def candle_row(candle: Candle, close_ms: int, instrument: Instrument) -> list[Any]:
     """A candle as REST shows it; prices exact, volumes rounded."""
-    digits, tick = instrument.price_digits, instrument.tick_size
+    digits, tick = instrument.price_digits, instrument.price_unit
     quote = candle.volume * candle.close * float(tick)
     return [
         candle.open_ms, f"{candle.open * tick:.{digits}f}", f"{candle.high * tick:.{digits}f}",
@@ -197,7 +205,7 @@ def candle_row(candle: Candle, close_ms: int, instrument: Instrument) -> list[An
 def candle_frame(candle: Candle, close_ms: int, interval: str, is_closed: bool, event_ms: int,
                  instrument: Instrument) -> str:
     """A kline event; written by hand because it is the one frame that is sent all the time."""
-    digits, tick, lot = instrument.price_digits, instrument.tick_size, instrument.quantity_digits
+    digits, tick, lot = instrument.price_digits, instrument.price_unit, instrument.quantity_digits
     quote = candle.volume * candle.close * float(tick)
     closed = "true" if is_closed else "false"
     return (

@@ -31,6 +31,7 @@ from tradingd.emulator.wire import Close, Frame, Refusal
 LISTEN_KEY_MS = 3_600_000
 MESSAGES_PER_SECOND = 10
 MAX_STREAMS = 1024
+CONNECTION_MS = 24 * 3_600_000
 _PUBLIC, _MARKET, _PRIVATE = "public", "market", "private"
 _KEY_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -80,8 +81,24 @@ class Streams:
         names += [name for name in values.get("streams", "").split("/") if "@" in name]
         session.topics = dict.fromkeys(names)
         self._sessions[session.number] = session
+        if len(session.topics) > MAX_STREAMS:
+            self.close(session.number)
+            return Refusal(400, "Bad Request")
+        ends_ms = self._exchange.now_ms + int(CONNECTION_MS * self._lags.scale)
+        self._exchange.schedule(ends_ms, partial(self._end, session.number, ends_ms))
         self._index()
         return session.number
+
+    def _end(self, number: int, at_ms: int) -> None:
+        """A connection lives a day."""
+        if number in self._sessions:
+            heappush(self._outbox, (at_ms, next(self._order), number, Close(1001, "connection is 24 hours old")))
+
+    def end_all(self) -> int:
+        """End every connection now; says how many."""
+        for number in self._sessions:
+            self._end(number, self._exchange.now_ms)
+        return len(self._sessions)
 
     def close(self, number: int) -> None:
         """The client went away."""
@@ -183,8 +200,11 @@ class Streams:
             raise VenueError(-1125)
 
     def _expire(self, key: str, expires_ms: int) -> None:
-        if self.keys.get(key) != expires_ms:
-            return
+        if self.keys.get(key) == expires_ms:
+            self.expire_key(key)
+
+    def expire_key(self, key: str) -> None:
+        """End a key before its owner wishes; who listens with it is told, and hears nothing more."""
         del self.keys[key]
         now_ms = self._exchange.now_ms
         for session in self._sessions.values():
@@ -289,7 +309,7 @@ class Streams:
             return book_ticker_event(exchange, symbol)
         mark = f"{exchange.mark_price(symbol):.8f}"
         return {"e": "markPriceUpdate", "E": exchange.now_ms, "s": symbol, "p": mark, "i": mark, "P": mark,
-                "r": "0.00010000", "T": exchange.now_ms // 28_800_000 * 28_800_000 + 28_800_000}
+                "r": f"{exchange.funding.rate(symbol):.8f}", "T": exchange.funding.next_ms}
 
 
 def book_ticker_event(exchange: Exchange, symbol: str) -> Json:
@@ -299,8 +319,8 @@ def book_ticker_event(exchange: Exchange, symbol: str) -> Json:
     lots = instrument.quantity_digits
     return {
         "e": "bookTicker", "u": exchange.now_ms, "s": symbol, "ps": symbol,
-        "b": f"{instrument.price(bid):.{instrument.price_digits}f}", "B": f"{bid_lots * instrument.lot_size:.{lots}f}",
-        "a": f"{instrument.price(ask):.{instrument.price_digits}f}", "A": f"{ask_lots * instrument.lot_size:.{lots}f}",
+        "b": f"{instrument.price(bid):.{instrument.price_digits}f}", "B": f"{bid_lots * instrument.lot_unit:.{lots}f}",
+        "a": f"{instrument.price(ask):.{instrument.price_digits}f}", "A": f"{ask_lots * instrument.lot_unit:.{lots}f}",
         "T": exchange.now_ms, "E": exchange.now_ms,
     }
 

@@ -11,6 +11,8 @@ from tradingd.emulator.core.records import Conditional, ConditionalStatus, Fill,
 
 RETENTION_MS = 3 * 86_400_000
 FILLS_RETENTION_MS = 90 * 86_400_000
+LONGEST_LAG_MS = 60_000
+"""Real milliseconds for which one that ended is remembered as open, for those who are shown the past."""
 
 
 class Views:
@@ -101,7 +103,8 @@ class Views:
         for number, owner in list(self._maybe_open.items()):
             order = self._orders[number].at(self.now_ms)
             if order is not None and not order.is_open:
-                del self._maybe_open[number]
+                if self._is_past_asking(order.updated_ms):
+                    del self._maybe_open[number]
             elif order is not None and symbol in (None, owner):
                 out.append(order)
         return out
@@ -114,7 +117,8 @@ class Views:
             if order is None:
                 continue
             if order.status not in (ConditionalStatus.NEW, ConditionalStatus.TRIGGERING):
-                del self._maybe_waiting[number]
+                if self._is_past_asking(order.updated_ms):
+                    del self._maybe_waiting[number]
             elif symbol in (None, owner):
                 out.append(order)
         return out
@@ -147,6 +151,10 @@ class Views:
     def wallet(self) -> Decimal:
         """The wallet as it looks now."""
         return self._wallet.at(self.now_ms)
+
+    def _is_past_asking(self, ended_ms: int) -> bool:
+        """Whether the end of an order lies beyond what a lagging read can show."""
+        return ended_ms < self.now_ms - LONGEST_LAG_MS * self._lags.scale
 
     def _is_forgotten(self, order: Order) -> bool:
         """The venue forgets cancelled and expired orders without a fill after three days, all others after ninety."""

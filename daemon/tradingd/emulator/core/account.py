@@ -1,8 +1,8 @@
-"""One USDT account in one-way mode with cross margin: wallet, positions, leverage, and what a new order may use."""
+"""One USDT account in one-way mode, cross or isolated per symbol: wallet, positions, and what a new order may use."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import msgspec
@@ -37,6 +37,41 @@ class SymbolMargin(msgspec.Struct, frozen=True):
         return self.position_margin + self.order_margin
 
 
+class Totals(msgspec.Struct, frozen=True):
+    """Figures of the whole account in USDT. Margin set apart for isolated positions is no part of `cross_wallet`."""
+
+    symbols: dict[str, SymbolMargin]
+    wallet: Decimal
+    cross_wallet: Decimal
+    unrealized: Decimal
+    cross_unrealized: Decimal
+    position_margin: Decimal
+    order_margin: Decimal
+    maintenance: Decimal
+    cross_maintenance: Decimal
+    bound: Decimal
+
+    @property
+    def equity(self) -> Decimal:
+        """Wallet and open profit."""
+        return self.wallet + self.unrealized
+
+    @property
+    def free_equity(self) -> Decimal:
+        """What cross positions and all resting orders share."""
+        return self.cross_wallet + self.cross_unrealized
+
+    @property
+    def initial(self) -> Decimal:
+        """Initial margin of everything."""
+        return self.position_margin + self.order_margin
+
+    @property
+    def available(self) -> Decimal:
+        """What a new order may bind."""
+        return max(ZERO, self.free_equity - self.bound)
+
+
 class Account:
     """The truth about balances and positions; what clients see of it lags behind elsewhere."""
 
@@ -46,6 +81,7 @@ class Account:
         self.positions = {symbol: Position(symbol) for symbol in instruments}
         self.leverage = dict.fromkeys(instruments, DEFAULT_LEVERAGE)
         self.isolated = dict.fromkeys(instruments, False)
+        self.is_hedged = False
 
     def apply_fill(self, symbol: str, side: int, price: Decimal, quantity: Decimal, is_maker: bool,
                    now_ms: int) -> tuple[Decimal, Decimal]:
@@ -65,9 +101,65 @@ class Account:
             entry_price=_entry(position, signed, after, price),
             realized_usdt=position.realized_usdt + realized,
             updated_ms=now_ms,
+            isolated_usdt=self._isolated_after(position, after, price) if self.isolated[symbol] else ZERO,
         )
         self.wallet += realized - fee
         return realized, fee
+
+    def _isolated_after(self, position: Position, after: Decimal, price: Decimal) -> Decimal:
+        """What is added brings its initial margin, what is closed takes its share away, a turn begins anew."""
+        held, leverage = position.quantity, self.leverage[position.symbol]
+        if held * after <= 0:
+            return money(abs(after) * price / leverage)
+        if abs(after) <= abs(held):
+            return money(position.isolated_usdt * after / held)
+        return position.isolated_usdt + money(abs(after - held) * price / leverage)
+
+    def set_apart(self, symbol: str, usdt: Decimal) -> None:
+        """Change the margin of an isolated position."""
+        position = self.positions[symbol]
+        self.positions[symbol] = msgspec.structs.replace(position, isolated_usdt=position.isolated_usdt + usdt)
+
+    def totals(self, figures: Mapping[str, tuple[Position, SymbolMargin]], wallet: Decimal | None = None) -> Totals:
+        """The account from what its symbols show; symbols without position and order may be left out."""
+        wallet = self.wallet if wallet is None else wallet
+        cross_wallet, bound = wallet, ZERO
+        cross = [ZERO, ZERO]
+        for symbol, (position, margin) in figures.items():
+            if self.isolated[symbol]:
+                cross_wallet -= position.isolated_usdt
+                bound += margin.order_margin
+            else:
+                bound += margin.initial
+                cross[0] += margin.unrealized
+                cross[1] += margin.maintenance
+        margins = {symbol: margin for symbol, (_, margin) in figures.items()}
+        return Totals(
+            symbols=margins,
+            wallet=wallet,
+            cross_wallet=cross_wallet,
+            unrealized=sum((margin.unrealized for margin in margins.values()), ZERO),
+            cross_unrealized=cross[0],
+            position_margin=sum((margin.position_margin for margin in margins.values()), ZERO),
+            order_margin=sum((margin.order_margin for margin in margins.values()), ZERO),
+            maintenance=sum((margin.maintenance for margin in margins.values()), ZERO),
+            cross_maintenance=cross[1],
+            bound=bound,
+        )
+
+    def liquidation_price(self, symbol: str, position: Position, mark: Decimal, totals: Totals) -> Decimal:
+        """Where margin meets maintenance if only this symbol moves; zero when that is nowhere."""
+        held = position.quantity
+        if not held:
+            return ZERO
+        if self.isolated[symbol]:
+            margin = position.isolated_usdt
+        else:
+            own = totals.symbols[symbol]
+            margin = totals.free_equity - own.unrealized - (totals.cross_maintenance - own.maintenance)
+        bracket = self.instruments[symbol].bracket(abs(held) * mark)
+        slope = held - abs(held) * bracket.maintenance_fraction
+        return max(ZERO, (held * position.entry_price - margin - bracket.cumulative_usdt) / slope)
 
     def margin(self, symbol: str, mark: Decimal, orders: Iterable[Order], position: Position | None = None,
                ) -> SymbolMargin:

@@ -56,7 +56,7 @@ class Book:
 
     def _draw(self, side: int, step_ms: int, price_ticks: int) -> list[Level]:
         rng = Random(f"{self._seed}/{self._instrument.symbol}/{step_ms}/{side}")
-        tick, lot = float(self._instrument.tick_size), float(self._instrument.lot_size)
+        tick, lot = float(self._instrument.price_unit), float(self._instrument.lot_unit)
         spread = math.log(_TOP_MAX_USDT / _TOP_MIN_USDT)
         thin = rng.random() < _THIN_SHARE
         out: list[Level] = []

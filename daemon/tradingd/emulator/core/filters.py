@@ -22,6 +22,7 @@ class Draft(msgspec.Struct, frozen=True):
     time_in_force: str = "GTC"
     reduce_only: bool = False
     client_order_id: str = ""
+    good_till_ms: int = 0
 
 
 class ConditionalDraft(msgspec.Struct, frozen=True):
@@ -40,6 +41,8 @@ class ConditionalDraft(msgspec.Struct, frozen=True):
     time_in_force: str = "GTC"
     price_protect: bool = False
     client_order_id: str = ""
+    callback_fraction: Decimal = ZERO
+    activation_price: Decimal = ZERO
 
 
 def digits(value: Decimal) -> int:
@@ -54,6 +57,8 @@ def check_quantity(instrument: Instrument, quantity: Decimal, is_market: bool) -
         raise Refused(Reason.QUANTITY_NOT_POSITIVE)
     if digits(quantity) > instrument.quantity_digits:
         raise Refused(Reason.QUANTITY_PRECISION)
+    if quantity % instrument.lot_size:
+        raise Refused(Reason.QUANTITY_STEP)
     if quantity < instrument.min_quantity:
         raise Refused(Reason.QUANTITY_TOO_SMALL)
     if quantity > (instrument.max_market_quantity if is_market else instrument.max_quantity):

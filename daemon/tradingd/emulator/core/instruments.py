@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import msgspec
+
+STATUSES = ("PENDING_TRADING", "TRADING", "PRE_DELIVERING", "DELIVERING", "DELIVERED", "PRE_SETTLE", "SETTLING",
+            "CLOSE")
 
 
 class Bracket(msgspec.Struct, frozen=True):
@@ -21,6 +24,8 @@ class Instrument(msgspec.Struct, frozen=True):
     """A linear perpetual settled in USDT; prices in the market model are whole ticks.
 
     `price_precision` is how many digits a price may be written with, which on some symbols is more than a tick needs.
+    `tick_size` and `lot_size` are the filters of the day; `price_unit` and `lot_unit` count the market model's prices
+    and sizes and never change.
     """
 
     symbol: str
@@ -36,7 +41,11 @@ class Instrument(msgspec.Struct, frozen=True):
     price_band_fraction: Decimal
     start_price: Decimal
     brackets: tuple[Bracket, ...]
+    price_unit: Decimal
+    lot_unit: Decimal
     quote: str = "USDT"
+    status: str = "TRADING"
+    reduce_only_code: int = 0
 
     @property
     def min_quantity(self) -> Decimal:
@@ -50,11 +59,19 @@ class Instrument(msgspec.Struct, frozen=True):
 
     def price(self, ticks: int) -> Decimal:
         """Ticks as a price."""
-        return self.tick_size * ticks
+        return self.price_unit * ticks
 
     def ticks(self, price: Decimal) -> int:
         """The nearest whole tick."""
-        return int((price / self.tick_size).to_integral_value())
+        return int((price / self.price_unit).to_integral_value())
+
+    def limit_ticks(self, price: Decimal, side: int) -> int:
+        """The worst whole tick that an order of that side and limit may pay."""
+        return int((price / self.price_unit).to_integral_value(ROUND_FLOOR if side > 0 else ROUND_CEILING))
+
+    def lots(self, quantity: Decimal) -> int:
+        """How many whole lots a quantity has."""
+        return int(quantity / self.lot_unit)
 
     def bracket(self, notional_usdt: Decimal) -> Bracket:
         """The bracket in which a position of that notional stands."""
@@ -62,6 +79,34 @@ class Instrument(msgspec.Struct, frozen=True):
             if notional_usdt <= bracket.cap_usdt:
                 return bracket
         return self.brackets[-1]
+
+
+class Filters(msgspec.Struct, frozen=True):
+    """What may change about an instrument while it is listed; None leaves it as it is."""
+
+    tick_size: Decimal | None = None
+    lot_size: Decimal | None = None
+    max_quantity: Decimal | None = None
+    max_market_quantity: Decimal | None = None
+    min_notional_usdt: Decimal | None = None
+    price_band_fraction: Decimal | None = None
+    status: str | None = None
+    reduce_only_code: int | None = None
+
+    def on(self, instrument: Instrument) -> Instrument:
+        """The instrument with these changes. Raises ValueError for steps that its prices and sizes do not have."""
+        changes = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        for name, unit in (("tick_size", instrument.price_unit), ("lot_size", instrument.lot_unit)):
+            if name in changes and (changes[name] <= 0 or changes[name] % unit):
+                raise ValueError(f"{name} {changes[name]} of {instrument.symbol} is no multiple of {unit}")
+        if changes.get("status", "TRADING") not in STATUSES:
+            raise ValueError(f"no status {changes['status']!r}; there are: {', '.join(STATUSES)}")
+        return msgspec.structs.replace(instrument, **changes)
+
+    @classmethod
+    def of(cls, instrument: Instrument) -> Filters:
+        """Everything that may change, as it is now."""
+        return cls(**{name: getattr(instrument, name) for name in cls.__struct_fields__})
 
 
 def _brackets(max_leverage: int, first_cap_usdt: int) -> tuple[Bracket, ...]:
@@ -95,6 +140,8 @@ def _instrument(base: str, tick: str, precision: int, lot: str, limits: tuple[in
         price_band_fraction=Decimal(band),
         start_price=Decimal(start),
         brackets=_brackets(max_leverage, first_cap_usdt),
+        price_unit=tick_size,
+        lot_unit=lot_size,
     )
 
 

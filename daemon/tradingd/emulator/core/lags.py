@@ -8,6 +8,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 FOREVER_MS = 1 << 62
+_EVER_MS = -FOREVER_MS
+_CHANGES_KEPT = 32
+"""Of one value; those that are not visible yet are far fewer."""
 
 
 class Lags:
@@ -50,22 +53,20 @@ class Lags:
 
 
 class Lagged(Generic[T]):
-    """A value that changes now and is seen to change later, never out of order."""
+    """A value that changes now and is seen to change later, never out of order; who asks for the past gets the past."""
 
-    __slots__ = ("_pending", "_seen")
+    __slots__ = ("_changes",)
 
     def __init__(self, value: T) -> None:
-        self._seen = value
-        self._pending: deque[tuple[int, T]] = deque()
+        self._changes: deque[tuple[int, T]] = deque([(_EVER_MS, value)], maxlen=_CHANGES_KEPT)
 
     def put(self, visible_ms: int, value: T) -> None:
         """`value` becomes visible at that time, or with the change before it if that is later."""
-        if self._pending and self._pending[-1][0] > visible_ms:
-            visible_ms = self._pending[-1][0]
-        self._pending.append((visible_ms, value))
+        self._changes.append((max(visible_ms, self._changes[-1][0]), value))
 
     def at(self, now_ms: int) -> T:
-        """What is visible."""
-        while self._pending and self._pending[0][0] <= now_ms:
-            self._seen = self._pending.popleft()[1]
-        return self._seen
+        """What is visible; of a past beyond what is kept, the oldest that is."""
+        for visible_ms, value in reversed(self._changes):
+            if visible_ms <= now_ms:
+                return value
+        return self._changes[0][1]

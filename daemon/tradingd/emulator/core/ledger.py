@@ -142,16 +142,23 @@ class Ledger:
             (fill.trade_id, fill.symbol, fill.order_id, fill.client_order_id, _SIDES[fill.side], str(fill.price),
              str(fill.quantity), str(fill.fee_usdt), str(fill.realized_usdt), fill.time_ms, int(fill.is_maker)),
         )
-        self._write(
-            "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)",
-            (position.symbol, str(position.quantity), str(position.entry_price), str(position.realized_usdt),
-             position.updated_ms),
-        )
+        self.put_position(position)
         self._write(
             "INSERT INTO position_changes (time_ms, symbol, trade_id, quantity, wallet) VALUES (?, ?, ?, ?, ?)",
             (fill.time_ms, fill.symbol, fill.trade_id, str(position.quantity), str(wallet)),
         )
         self.set_meta("wallet", str(wallet))
+
+    def put_position(self, position: Position) -> None:
+        """The newest state of a position; margin set apart for it has a setting, since the table is older than that."""
+        self._write(
+            "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)",
+            (position.symbol, str(position.quantity), str(position.entry_price), str(position.realized_usdt),
+             position.updated_ms),
+        )
+        key = f"isolated_usdt/{position.symbol}"
+        if position.isolated_usdt or self.meta(key) is not None:
+            self.set_meta(key, str(position.isolated_usdt))
 
     def add_income(self, time_ms: int, symbol: str, kind: str, usdt: Decimal, trade_id: int | None) -> None:
         """One booking on the wallet."""
@@ -203,4 +210,5 @@ class Ledger:
     def positions(self) -> Iterator[Position]:
         """All positions that ever were."""
         for row in self._db.execute("SELECT symbol, quantity, entry_price, realized_pnl, updated_ms FROM positions"):
-            yield Position(row[0], Decimal(row[1]), Decimal(row[2]), Decimal(row[3]), row[4])
+            yield Position(row[0], Decimal(row[1]), Decimal(row[2]), Decimal(row[3]), row[4],
+                           Decimal(self.meta(f"isolated_usdt/{row[0]}") or 0))

@@ -106,7 +106,7 @@ def merge(open_ms: int, candles: Sequence[Candle]) -> Candle:
 
 def candle_prices(candle: Candle, instrument: Instrument) -> tuple[str, str, str, str]:
     """Open, high, low, close as exact text."""
-    tick = instrument.tick_size
+    tick = instrument.price_unit
     return (str(candle.open * tick), str(candle.high * tick), str(candle.low * tick), str(candle.close * tick))
 
 

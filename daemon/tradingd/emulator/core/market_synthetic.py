@@ -125,7 +125,7 @@ class SyntheticMarket:
             return [*reset, *_rise(_RISES.get(ending, 14)), *_ENDINGS[ending]]
         rng = Random(f"{self._seed}/{symbol}/cycle/{number}")
         instrument = self._instruments[symbol]
-        ratio = float(price_ticks * instrument.tick_size / instrument.start_price)
+        ratio = float(price_ticks * instrument.price_unit / instrument.start_price)
         if ratio > 1.12:
             ending = rng.choice(("stop", "gap"))
         elif ratio < 0.9:

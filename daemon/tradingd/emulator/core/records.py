@@ -60,6 +60,7 @@ class Order(msgspec.Struct, frozen=True):
     working_type: str = "CONTRACT_PRICE"
     close_position: bool = False
     parent_id: int = 0
+    good_till_ms: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -103,11 +104,19 @@ class Conditional(msgspec.Struct, frozen=True):
     reason: str = ""
     child_average_price: Decimal = ZERO
     child_filled: Decimal = ZERO
+    callback_fraction: Decimal = ZERO
+    activation_ticks: int = 0
+    extreme_ticks: int = 0
 
     @property
     def fires_above(self) -> bool:
         """Whether the price has to rise to the trigger."""
         return (self.side == BUY) != self.is_take_profit
+
+    @property
+    def trails(self) -> bool:
+        """Whether its trigger follows the price."""
+        return self.callback_fraction > 0
 
     @property
     def expires_with_position(self) -> bool:
@@ -132,13 +141,14 @@ class Fill(msgspec.Struct, frozen=True):
 
 
 class Position(msgspec.Struct, frozen=True):
-    """Signed net quantity of one symbol with its average entry."""
+    """Signed net quantity of one symbol with its average entry; `isolated_usdt` is the margin set apart for it."""
 
     symbol: str
     quantity: Decimal = ZERO
     entry_price: Decimal = ZERO
     realized_usdt: Decimal = ZERO
     updated_ms: int = 0
+    isolated_usdt: Decimal = ZERO
 
 
 class Candle(msgspec.Struct, frozen=True, gc=False):

@@ -11,6 +11,7 @@ class Reason(Enum):
     QUANTITY_NOT_POSITIVE = "quantity_not_positive"
     QUANTITY_TOO_SMALL = "quantity_too_small"
     QUANTITY_TOO_LARGE = "quantity_too_large"
+    QUANTITY_STEP = "quantity_step"
     QUANTITY_PRECISION = "quantity_precision"
     PRICE_NOT_POSITIVE = "price_not_positive"
     PRICE_PRECISION = "price_precision"
@@ -33,6 +34,16 @@ class Reason(Enum):
     UNKNOWN_ORDER = "unknown_order"
     NOTHING_TO_CHANGE = "nothing_to_change"
     NOT_A_LIMIT_ORDER = "not_a_limit_order"
+    AMEND_NOTIONAL = "amend_notional"
+    NOT_TRADING = "not_trading"
+    NO_OPENING = "no_opening"
+    CLOSED = "closed"
+    ONLY_REDUCE = "only_reduce"
+    AMEND_NOT_TRADING = "amend_not_trading"
+    MARKET_BAND = "market_band"
+    ACTIVATION_PRICE = "activation_price"
+    LEVERAGE_TOO_SMALL = "leverage_too_small"
+    ISOLATED_LEVERAGE = "isolated_leverage"
 
 
 class Refused(Exception):

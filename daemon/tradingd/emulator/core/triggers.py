@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tradingd.emulator.core.checks import check_margin, check_status, reducible
 from tradingd.emulator.core.filters import ConditionalDraft, check_notional, check_quantity, check_tick
 from tradingd.emulator.core.records import WAITING, ZERO, Conditional, ConditionalStatus, Order
 from tradingd.emulator.core.refusal import Reason, Refused
+from tradingd.emulator.core.trailing import activation_is_ahead, follow, is_back
 
 if TYPE_CHECKING:
     from tradingd.emulator.core.exchange import Exchange
@@ -17,7 +19,15 @@ if TYPE_CHECKING:
 MAX_CONDITIONALS = 200
 MARK = "MARK_PRICE"
 _NEVER_ABOVE = 1 << 60
-_LIVE = (ConditionalStatus.NEW, ConditionalStatus.TRIGGERING)
+_REJECTIONS = {
+    Reason.REDUCE_ONLY: "Reduce Only reject",
+    Reason.NO_OPENING: "Invalid symbol status for opening position.",
+    Reason.ONLY_REDUCE: "only reduceOnly order is allowed",
+    Reason.NOT_TRADING: "This symbol is not trading.",
+    Reason.CLOSED: "Symbol is closed.",
+    Reason.LEVERAGE_CAP: "Exceeded the maximum allowable position at current leverage.",
+}
+"""What ALGO_UPDATE tells of an order that was refused when it fired; the words are ours where none are published."""
 
 
 class Triggers:
@@ -46,22 +56,8 @@ class Triggers:
     def submit(self, draft: ConditionalDraft) -> Conditional:
         """Check and accept a conditional order; margin is not asked for before it fires."""
         exchange = self._exchange
+        self._check(draft)
         instrument = exchange.instruments[draft.symbol]
-        check_tick(instrument, draft.trigger_price, Reason.TRIGGER_NOT_POSITIVE)
-        if draft.kind in ("STOP", "TAKE_PROFIT"):
-            check_tick(instrument, draft.price)
-        if not draft.close_position:
-            check_quantity(instrument, draft.quantity, draft.kind.endswith("MARKET"))
-            if not draft.reduce_only:
-                check_notional(instrument, draft.quantity, draft.price or draft.trigger_price)
-        if exchange.has_open_id(draft.client_order_id):
-            raise Refused(Reason.DUPLICATE_ID)
-        if self.count_waiting() >= MAX_CONDITIONALS:
-            raise Refused(Reason.TOO_MANY_CONDITIONALS)
-        if draft.time_in_force == "GTE_GTC" and not exchange.account.positions[draft.symbol].quantity:
-            raise Refused(Reason.NO_POSITION)
-        if draft.close_position and self._has_equal(draft):
-            raise Refused(Reason.CLOSE_POSITION_EXISTS)
         order = Conditional(
             conditional_id=exchange.ids.conditional,
             client_order_id=draft.client_order_id,
@@ -80,18 +76,53 @@ class Triggers:
             price_protect=draft.price_protect,
             created_ms=exchange.now_ms,
             updated_ms=exchange.now_ms,
+            callback_fraction=draft.callback_fraction,
+            activation_ticks=instrument.ticks(draft.activation_price),
         )
-        if self._is_reached(order):
+        if order.trails:
+            if order.activation_ticks and not activation_is_ahead(order, self._price(order)):
+                raise Refused(Reason.WOULD_TRIGGER)
+            order = follow(order, self._price(order))
+        elif self._is_reached(order):
             raise Refused(Reason.WOULD_TRIGGER)
         exchange.ids.conditional += exchange.rng.randrange(1, 6)
         self._store(order)
         return order
+
+    def _check(self, draft: ConditionalDraft) -> None:
+        exchange = self._exchange
+        instrument = exchange.instruments[draft.symbol]
+        check_status(exchange, draft.symbol, draft.reduce_only or draft.close_position)
+        if not draft.callback_fraction:
+            check_tick(instrument, draft.trigger_price, Reason.TRIGGER_NOT_POSITIVE)
+        elif draft.activation_price:
+            check_tick(instrument, draft.activation_price, Reason.ACTIVATION_PRICE)
+        if draft.kind in ("STOP", "TAKE_PROFIT"):
+            check_tick(instrument, draft.price)
+        if not draft.close_position:
+            check_quantity(instrument, draft.quantity, draft.kind.endswith("MARKET"))
+            if not draft.reduce_only:
+                price = draft.price or draft.trigger_price or exchange.last_price(draft.symbol)
+                check_notional(instrument, draft.quantity, price)
+        if exchange.has_open_id(draft.client_order_id):
+            raise Refused(Reason.DUPLICATE_ID)
+        if self.count_waiting() >= MAX_CONDITIONALS:
+            raise Refused(Reason.TOO_MANY_CONDITIONALS)
+        if draft.time_in_force == "GTE_GTC" and not exchange.account.positions[draft.symbol].quantity:
+            raise Refused(Reason.NO_POSITION)
+        if draft.close_position and self._has_equal(draft):
+            raise Refused(Reason.CLOSE_POSITION_EXISTS)
 
     def cancel(self, order: Conditional) -> Conditional:
         """Take one back that has not fired."""
         if order.status not in WAITING:
             raise Refused(Reason.UNKNOWN_ORDER)
         return self._change(order, ConditionalStatus.CANCELED)
+
+    def cancel_all(self, symbol: str, status: ConditionalStatus = ConditionalStatus.CANCELED) -> None:
+        """End all of a symbol that wait."""
+        for order in list(self.waiting[symbol].values()):
+            self._change(order, status)
 
     def check(self, symbol: str) -> None:
         """Fire what the prices of this moment have reached."""
@@ -102,7 +133,8 @@ class Triggers:
         last_low, last_high, mark_low, mark_high = self._bounds[symbol]
         if last_low < last < last_high and mark_low < mark < mark_high:
             return
-        for order in list(self.waiting[symbol].values()):
+        for waiting in list(self.waiting[symbol].values()):
+            order = self._follow(waiting) if waiting.trails else waiting
             if self._is_reached(order):
                 self.fire(self._change(order, ConditionalStatus.TRIGGERING))
 
@@ -116,6 +148,13 @@ class Triggers:
         for order in list(self.waiting[symbol].values()):
             if order.expires_with_position or (order.close_position and not leftovers_stay):
                 self._change(order, ConditionalStatus.EXPIRED)
+
+    def expire_all(self, symbol: str) -> int:
+        """The venue ends all that wait, for reasons of its own; gives how many."""
+        waiting = list(self.waiting[symbol].values())
+        for order in waiting:
+            self._change(order, ConditionalStatus.EXPIRED)
+        return len(waiting)
 
     def child_changed(self, child: Order) -> None:
         """A child ended: its conditional order is finished."""
@@ -140,10 +179,11 @@ class Triggers:
         quantity = order.quantity
         try:
             if order.close_position or order.reduce_only:
-                reducible = exchange.reducible(order.symbol, order.side)
-                quantity = reducible if order.close_position else min(quantity, reducible)
+                most = reducible(exchange, order.symbol, order.side)
+                quantity = most if order.close_position else min(quantity, most)
             else:
-                exchange.check_margin(order.symbol, order.side, quantity, order.price)
+                check_status(exchange, order.symbol, only_reduces=False)
+                check_margin(exchange, order.symbol, order.side, quantity, order.price)
         except Refused as refusal:
             self._reject(order, refusal.reason)
             return
@@ -173,16 +213,28 @@ class Triggers:
         if order.close_position:
             self._change(order, ConditionalStatus.EXPIRED)
             return
-        text = "Reduce Only reject" if reason is Reason.REDUCE_ONLY else "Margin is insufficient."
-        self._change(order, ConditionalStatus.REJECTED, reason=text)
+        self._change(order, ConditionalStatus.REJECTED, reason=_REJECTIONS.get(reason, "Margin is insufficient."))
 
     def _has_equal(self, draft: ConditionalDraft) -> bool:
         return any(order.close_position and order.side == draft.side and order.is_take_profit == draft.is_take_profit
                    for order in self.waiting[draft.symbol].values())
 
-    def _is_reached(self, order: Conditional) -> bool:
+    def _price(self, order: Conditional) -> int:
         feed, now_ms = self._exchange.feeds[order.symbol], self._exchange.now_ms
-        price = feed.mark(now_ms) if order.working_type == MARK else feed.last(now_ms)
+        return feed.mark(now_ms) if order.working_type == MARK else feed.last(now_ms)
+
+    def _follow(self, order: Conditional) -> Conditional:
+        """Move the extreme of a trailing order; nobody is told of that, but a restart must know it."""
+        followed = follow(order, self._price(order))
+        if followed is not order:
+            self.orders[order.conditional_id] = self.waiting[order.symbol][order.conditional_id] = followed
+            self._exchange.ledger.put_conditional(followed)
+        return followed
+
+    def _is_reached(self, order: Conditional) -> bool:
+        price = self._price(order)
+        if order.trails:
+            return is_back(order, price)
         return price >= order.trigger_ticks if order.fires_above else price <= order.trigger_ticks
 
     def _change(self, order: Conditional, status: ConditionalStatus, child_order_id: int | None = None,
@@ -211,6 +263,9 @@ class Triggers:
             return
         bounds = [-1, _NEVER_ABOVE, -1, _NEVER_ABOVE]
         for each in waiting.values():
+            if each.trails:
+                bounds = [_NEVER_ABOVE, -1, _NEVER_ABOVE, -1]  # it moves with every price
+                break
             offset = 2 if each.working_type == MARK else 0
             if each.fires_above:
                 bounds[offset + 1] = min(bounds[offset + 1], each.trigger_ticks)

@@ -1,0 +1,105 @@
+"""What only who runs the built-in venue does, over `/_venue/act`: filters, prices, transfers, connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+
+from tradingd.emulator.binance.desk import Desk
+from tradingd.emulator.core.instruments import Filters
+from tradingd.emulator.core.market import STEPS
+
+Values = Mapping[str, object]
+_SETTLES = ("SETTLING", "DELIVERING")
+
+
+def change_filters(desk: Desk, symbol: str, filters: Filters) -> None:
+    """Change what exchangeInfo shows and orders are held to; kept in the ledger. Settling ends orders and position."""
+    exchange = desk.exchange
+    exchange.instruments[symbol] = filters.on(exchange.instruments[symbol])
+    changed = Filters.of(exchange.instruments[symbol])
+    desk.ledger.set_meta(f"filters/{symbol}", msgspec.json.encode(changed).decode())
+    if filters.status in _SETTLES:
+        exchange.liquidator.settle_symbol(symbol)
+
+
+def _set_filters(desk: Desk, values: Values) -> str:
+    symbol = _symbol(desk, values)
+    unknown = set(values) - {"symbol", *Filters.__struct_fields__}
+    if unknown or len(values) < 2:
+        raise ValueError(f"what to change of {symbol}? there are: {', '.join(Filters.__struct_fields__)}")
+    try:
+        filters = msgspec.convert({name: value for name, value in values.items() if name != "symbol"}, Filters,
+                                  strict=False)
+    except msgspec.ValidationError as fault:
+        raise ValueError(str(fault)) from fault
+    change_filters(desk, symbol, filters)
+    return f"changed {symbol}: {', '.join(f'{name} to {value}' for name, value in values.items() if name != 'symbol')}"
+
+
+def _move_price(desk: Desk, values: Values) -> str:
+    """All prices of the minute that are still to come, the mark price with them; the next minute goes on from there."""
+    symbol, factor = _symbol(desk, values), 1 + _number(values, "by_fraction")
+    if not Decimal("0.01") < factor < 100:
+        raise ValueError("by_fraction must be above -0.99 and below 99")
+    feed = desk.exchange.feeds[symbol]
+    first = min(feed.step(desk.now_ms) + 1, STEPS - 1)
+    moved = [[*path[:first], *(max(1, round(price * factor)) for price in path[first:])]
+             for path in (feed.minute.last, feed.minute.mark)]
+    feed.minute = msgspec.structs.replace(feed.minute, last=moved[0], mark=moved[1])
+    desk.ledger.set_meta(f"market/{symbol}", desk.exchange.market_state(symbol))
+    return f"moves the price of {symbol} by {factor - 1} with its next step"
+
+
+def _transfer(desk: Desk, values: Values) -> str:
+    usdt = _number(values, "usdt")
+    if -usdt > desk.exchange.totals().available:
+        raise ValueError("more than is available")
+    desk.exchange.book_income("", "TRANSFER", usdt)
+    desk.exchange.listener.on_account((), desk.now_ms, "DEPOSIT" if usdt > 0 else "WITHDRAW")
+    return f"transferred {usdt} USDT"
+
+
+def _next_funding_rate(desk: Desk, values: Values) -> str:
+    symbol, rate = _symbol(desk, values), _number(values, "rate_fraction")
+    desk.exchange.funding.set_next_rate(symbol, rate)
+    return f"will charge {rate} on {symbol} at {desk.exchange.funding.next_ms}"
+
+
+def _delay_engine(desk: Desk, values: Values) -> str:
+    """New orders reach the engine so much after the gateway, in real milliseconds; -5028 when that is too late."""
+    desk.engine_delay_ms = round(_number(values, "delay_ms") * Decimal(desk.lags.scale))
+    return f"delays new orders by {values['delay_ms']} ms"
+
+
+def _end_connections(desk: Desk, values: Values) -> str:
+    return f"ended {desk.streams.end_all()} connections as after 24 hours"
+
+
+def _symbol(desk: Desk, values: Values) -> str:
+    symbol = str(values.get("symbol"))
+    if symbol not in desk.exchange.feeds:
+        raise ValueError(f"no symbol {symbol!r}; there are: {', '.join(desk.exchange.feeds)}")
+    return symbol
+
+
+def _number(values: Values, name: str) -> Decimal:
+    try:
+        number = Decimal(str(values[name]))
+    except (KeyError, InvalidOperation):
+        raise ValueError(f"{name} must be a number") from None
+    if not number.is_finite():
+        raise ValueError(f"{name} must be a number")
+    return number
+
+
+ACTS: Mapping[str, Callable[[Desk, Values], str]] = {
+    "set_filters": _set_filters,
+    "move_price": _move_price,
+    "transfer": _transfer,
+    "next_funding_rate": _next_funding_rate,
+    "delay_engine": _delay_engine,
+    "end_connections": _end_connections,
+}

@@ -1,5 +1,6 @@
 """What is read over REST: complete, or an error."""
 
+import json
 from collections.abc import Awaitable
 from decimal import Decimal
 from itertools import pairwise
@@ -36,7 +37,7 @@ async def test_opening_asks_for_the_exchange_info_and_nothing_else(bench: Bench)
         ("<html>\n soon " + "x" * 90, "binance answered what is no list of instruments: '<html> soon xxx"),
         ("[]", "binance answered what is no list of instruments: '[]'"),
         ('{"code":0}', "binance answered what is no list of instruments: '{\"code\":0}'"),
-        ('{"symbols":[{"symbol":"BTCU', "binance answered what is no list of instruments: '{\"symbols\":[{"),
+        ('{"symbols":[{"symbol":"BTCU', 'binance answered what is no list of instruments: \'{"symbols":[{'),
         ("", "binance answered what is no list of instruments: an empty answer"),
         ('{"timezone":"UTC","symbols":[]}', "binance: the venue lists no USDT perpetual"),
     ],
@@ -105,6 +106,18 @@ async def test_half_an_account_is_no_account(bench: Bench, path: str) -> None:
         bench.proxy.faults = {f"GET {path}": fault}
         with pytest.raises(VenueUnreachable):
             await venue.account(Priority.RECONCILE)
+
+
+async def test_what_is_held_on_a_market_that_is_not_ours_is_named_and_breaks_nothing(bench: Bench) -> None:
+    venue = await bench.open()
+    rows = [
+        {"symbol": "BTCUSDC", "positionAmt": "0.5", "positionSide": "BOTH"},
+        {"symbol": "OLDUSDT", "positionAmt": "0", "positionSide": "BOTH"},
+    ]
+    bench.proxy.faults = {"GET /fapi/v3/positionRisk": answer(200, json.dumps(rows))}
+    shown = await venue.account(Priority.RECONCILE)
+    assert shown.unlisted == ("BTCUSDC 0.5",)
+    assert shown.positions == ()
 
 
 async def test_only_candles_that_ended_by_the_venues_clock_are_closed(bench: Bench) -> None:

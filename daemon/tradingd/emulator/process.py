@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 
 from tradingd.emulator.core.ledger import LedgerFault
+from tradingd.emulator.faults.language import Script
+from tradingd.emulator.faults.script import Played
 from tradingd.emulator.server import VenueServer
 from tradingd.emulator.venues import VenueOptions, open_venue
 
@@ -22,30 +24,30 @@ LOCK_PATIENCE_S = 3.0
 
 
 async def serve_venue(options: VenueOptions, port: int, speed: float, now_ms: int,
-                      on_ready: Callable[[int], None], version: str = "0") -> None:
+                      on_ready: Callable[[int], None], version: str = "0", faults: Script | None = None,
+                      on_fault: Callable[[Played], None] = lambda played: None) -> None:
     """Serve until SIGTERM, SIGINT or `POST /_venue/stop`; the ledger is kept.
 
-    `on_ready` gets the port. Raises ValueError (MarketFault, LedgerFault) for input it cannot use and OSError for a
-    port that is taken.
+    `on_ready` gets the port, `on_fault` each fault of the script that was played. Raises ValueError (MarketFault,
+    LedgerFault) for input it cannot use and OSError for a port that is taken.
     """
     lock = None if options.state_dir is None else await _lock(options.state_dir)
     try:
-        await _serve(options, port, speed, now_ms, on_ready, version)
+        model = open_venue(options, now_ms)
+        try:
+            server = VenueServer(model, asyncio.get_running_loop().time, speed, version, faults, on_fault)
+            await server.start(port)
+        except (OSError, ValueError):
+            model.close()
+            raise
+        await _serve(options, server, on_ready)
     finally:
         if lock is not None:
             os.close(lock)
 
 
-async def _serve(options: VenueOptions, port: int, speed: float, now_ms: int, on_ready: Callable[[int], None],
-                 version: str) -> None:
+async def _serve(options: VenueOptions, server: VenueServer, on_ready: Callable[[int], None]) -> None:
     loop = asyncio.get_running_loop()
-    model = open_venue(options, now_ms)
-    try:
-        server = VenueServer(model, loop.time, speed, version)
-        await server.start(port)
-    except (OSError, ValueError):
-        model.close()
-        raise
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stopped.set)
     try:
@@ -58,9 +60,10 @@ async def _serve(options: VenueOptions, port: int, speed: float, now_ms: int, on
 
 
 def run_venue(options: VenueOptions, port: int, speed: float, now_ms: int, on_ready: Callable[[int], None],
-              version: str = "0") -> None:
+              version: str = "0", faults: Script | None = None,
+              on_fault: Callable[[Played], None] = lambda played: None) -> None:
     """`serve_venue` on a loop of its own; `now_ms` is the real time at which a new synthetic market starts."""
-    asyncio.run(serve_venue(options, port, speed, now_ms, on_ready, version))
+    asyncio.run(serve_venue(options, port, speed, now_ms, on_ready, version, faults, on_fault))
 
 
 async def _lock(state_dir: Path) -> int:

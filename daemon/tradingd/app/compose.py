@@ -110,10 +110,6 @@ def build_execution(
     """Make the execution pipeline and give it what the journal remembers."""
     limits = limits_of(settings)
     owners, plans = plans_of(settings)
-    state = TradingState()
-    state.owners.update(owners)
-    state.order_books.update({name: venue.limits.order_books for name, venue in venues.items()})
-    state.load(recovered)
     late: dict[str, Pipeline] = {}  # facts and emergencies reach the pipeline, which is made last
 
     def on_fact(instrument: InstrumentId) -> None:
@@ -122,6 +118,7 @@ def build_execution(
     def emergency_exit(instrument: InstrumentId, why: str) -> None:
         late["pipeline"].exit(instrument, why, owners.get(instrument))
 
+    state = _build_state(owners, venues, recovered)
     recorder = Recorder(state, store, bus, clock, limits.order_prefix, on_fact)
     recorder.remember_unowned(recovered.recent_fills)
     router = ExchangeRouter(venues, recorder, bus, clock)
@@ -135,20 +132,7 @@ def build_execution(
         orders=OrderRouter(),
         risk=_risk_guard(state, limits, recovered),
     )
-    sweeper = LeftoverSweeper(desk, store, lambda instrument: protection.keep_ids(instrument))
-    sweeper.known_epochs.update(recovered.epochs, {epoch})
-    if not recovered.epochs:
-        sweeper.new_journal = NEW_JOURNAL.format(path=settings.journal_path)
-    protection = Protection(
-        desk,
-        sender=tools.sender,
-        orders=tools.orders,
-        risk=tools.risk,
-        idempotency=idempotency,
-        emergency_exit=emergency_exit,
-        placed=sweeper.forget,
-    )
-    protection.load(recovered.protections)
+    sweeper, protection = _build_protection(settings, desk, store, tools, epoch, recovered, emergency_exit)
     reconciler = BalanceReconciler(desk, idempotency, sweeper, tools.risk)
     pipeline, exits, switches, hold = _build_pipeline(
         settings, desk, tools, plans, sweeper, protection, reconciler, recovered
@@ -181,6 +165,43 @@ class _Tools(msgspec.Struct, frozen=True):
     sender: Sender
     orders: OrderRouter
     risk: RiskGuard
+
+
+def _build_state(
+    owners: dict[InstrumentId, StrategyId], venues: dict[VenueId, Venue], recovered: Recovered
+) -> TradingState:
+    state = TradingState()
+    state.owners.update(owners)
+    state.order_books.update({name: venue.limits.order_books for name, venue in venues.items()})
+    state.load(recovered)
+    return state
+
+
+def _build_protection(
+    settings: Settings,
+    desk: Desk,
+    store: Store,
+    tools: _Tools,
+    epoch: Epoch,
+    recovered: Recovered,
+    emergency_exit: Callable[[InstrumentId, str], None],
+) -> tuple[LeftoverSweeper, Protection]:
+    """What places protective orders and what sweeps them away; each needs to know of the other."""
+    sweeper = LeftoverSweeper(desk, store, lambda instrument: protection.keep_ids(instrument))
+    sweeper.known_epochs.update(recovered.epochs, {epoch})
+    if not recovered.epochs:
+        sweeper.new_journal = NEW_JOURNAL.format(path=settings.journal_path)
+    protection = Protection(
+        desk,
+        sender=tools.sender,
+        orders=tools.orders,
+        risk=tools.risk,
+        idempotency=tools.idempotency,
+        emergency_exit=emergency_exit,
+        placed=sweeper.forget,
+    )
+    protection.load(recovered.protections)
+    return sweeper, protection
 
 
 def _risk_guard(state: TradingState, limits: Limits, recovered: Recovered) -> RiskGuard:

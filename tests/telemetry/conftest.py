@@ -14,6 +14,8 @@ WALL_MS = 1_795_370_591_123  # 2026-11-22T18:03:11.123Z
 class StillClock:
     """A Clock whose times are set by the test."""
 
+    error_ms = 0
+
     def __init__(self) -> None:
         self.wall = WALL_MS
         self.now_s = 100.0

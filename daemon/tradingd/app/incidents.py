@@ -68,7 +68,7 @@ class Incidents:
         over = f"over: the journal is whole again, {event.held} units were written late"
         for record in self.open:
             if record.kind == "journal_not_writable" and "; over: " not in record.detail:
-                ended = msgspec.structs.replace(record, detail=f"{record.detail}; {over}")
+                ended = msgspec.structs.replace(record, detail=f"{record.detail.rstrip('.')}; {over}")
                 self._records[record.incident_id] = ended
                 self._save(ended)
 

@@ -1,15 +1,17 @@
 """One handler call is one decision, journalled whole or not at all, and never asked twice (P16)."""
 
+import asyncio
 import json
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
+import structlog
 
 from tests.feeds.candle_world import BTC, MINUTE, T0, candle
 from tests.strategy.host_world import ETH, TREND, HostWorld, load
-from tradingd.domain.errors import PluginError
+from tradingd.domain.errors import JournalError, JournalUnitRefused, PluginError
 from tradingd.domain.events import Filled, IncidentRaised, IntentDenied, OrderChanged
 from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, TradeId, VenueOrderId
 from tradingd.domain.intents import DenyReason, Enter, Exit, Side
@@ -385,4 +387,36 @@ async def test_each_strategy_hears_only_its_own_instruments(plugins, journal):
     await world.open()
     world.give(0)
     assert {record.strategy for record, *_ in world.sink.taken} == {StrategyId("trend")}
+    await world.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (JournalError("database or disk is full (SQLITE_FULL)"), "written once the journal can"),
+        (JournalUnitRefused("the journal could not store a unit: NOT NULL"), "kept in *.refused beside the journal"),
+    ],
+)
+async def test_a_decision_that_is_not_recorded_names_whose_it_is_what_it_was_and_what_happens_next(
+    plugins, journal, monkeypatch, error, remedy
+):
+    world = HostWorld(journal, load(plugins, TRADER))
+    await world.open()
+
+    def fail(records, *, durable=True):
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(error)
+        return future
+
+    monkeypatch.setattr(world.store, "submit", fail)
+    with structlog.testing.capture_logs() as logs:
+        world.give(0)
+        await asyncio.sleep(0)
+    (line,) = [each for each in logs if each["event"] == "decision_not_recorded"]
+    assert line["strategy"] == "trend"
+    assert line["instrument"] == str(BTC)
+    assert line["cause"] == f"trend|candle|BTC/USDT:USDT@binance|1m|{T0 + MINUTE}"
+    assert line["what"] == "1 decision, 1 note, 1 strategystate, 2 intent, 1 stream"
+    assert line["reason"] == str(error)
+    assert remedy in line["remedy"]
     await world.close()

@@ -7,7 +7,7 @@ import msgspec
 from tradingd.domain.ids import DecisionKey, IntentId, StrategyId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import CancelOrders, DenyReason, Enter, Exit, Note, Protect
-from tradingd.domain.records import DecisionRecord, IntentRecord, NoteRecord, Record, StrategyStateRecord
+from tradingd.domain.records import DecisionRecord, FlagRecord, IntentRecord, NoteRecord, Record, StrategyStateRecord
 from tradingd.strategy.call import CallResult
 
 _KINDS = {Enter: "enter", Exit: "exit", Protect: "protect", CancelOrders: "cancel_orders"}
@@ -99,6 +99,22 @@ def write_down(decision: Decision, result: CallResult, owned: Iterable[Instrumen
 def failed(decision: Decision, error: str) -> DecisionRecord:
     """The record of a call that raised: none of its intents, notes and state changes exist."""
     return _record(decision, "error", error[:_MAX_ERROR_CHARACTERS])
+
+
+def unit_fields(records: Iterable[Record]) -> dict[str, str]:
+    """Whose unit it is, for a log line: strategy, instrument, cause, and in `what` the kinds of its records."""
+    fields: dict[str, str] = {}
+    kinds: list[str] = []
+    for record in records:
+        kinds.append(type(record).__name__.removesuffix("Record").lower())
+        if isinstance(record, DecisionRecord):
+            fields |= {"strategy": record.strategy, "cause": record.key}
+        elif isinstance(record, FlagRecord):
+            fields |= {"strategy": record.name.removeprefix("quarantined:"), "cause": record.reason}
+        instrument = getattr(record, "instrument", None)
+        if instrument is not None:
+            fields.setdefault("instrument", str(instrument))
+    return fields | {"what": ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))}
 
 
 def _record(decision: Decision, outcome: str, error: str | None) -> DecisionRecord:

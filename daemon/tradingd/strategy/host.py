@@ -9,7 +9,7 @@ import structlog
 
 from tradingd.bus import Bus
 from tradingd.domain.candles import Candle
-from tradingd.domain.errors import PluginError, Severity
+from tradingd.domain.errors import JournalUnitRefused, PluginError, Severity
 from tradingd.domain.events import (
     CandleClosed,
     Event,
@@ -28,7 +28,7 @@ from tradingd.ports import Clock, Journal
 from tradingd.strategy.base import Signal, Strategy
 from tradingd.strategy.call import CallResult, Flood, call_handler
 from tradingd.strategy.context import AccountView, Context, StateBook
-from tradingd.strategy.decision import Cause, Decision, SeenKeys, failed, write_down
+from tradingd.strategy.decision import Cause, Decision, SeenKeys, failed, unit_fields, write_down
 from tradingd.strategy.loader import LoadedStrategy
 from tradingd.strategy.timer import HandlerOverran, HandlerTimer
 
@@ -344,10 +344,19 @@ class StrategyHost:
     def _submit(self, records: Sequence[Record], *, durable: bool = False) -> "asyncio.Future[None]":
         # not durable by itself: commits are ordered, so the FULL commit of the order leg behind it covers the decision
         future = self._store.submit(records, durable=durable)
-        future.add_done_callback(self._submitted)
+        future.add_done_callback(lambda done: self._submitted(done, records))
         return future
 
-    def _submitted(self, done: "asyncio.Future[None]") -> None:
+    def _submitted(self, done: "asyncio.Future[None]", records: Sequence[Record]) -> None:
         error = None if done.cancelled() else done.exception()
-        if error is not None:
-            log.error("decision_not_recorded", error=str(error))
+        if error is None:
+            return
+        refused = isinstance(error, JournalUnitRefused)
+        log.error(
+            "decision_not_recorded",
+            **unit_fields(records),
+            reason=str(error),
+            remedy="kept in *.refused beside the journal, entries halt: look at it, then `tradingd resume`"
+            if refused
+            else "written once the journal can: free its disk; lost only if the daemon ends before that",
+        )

@@ -338,3 +338,16 @@ async def test_a_journal_that_cannot_be_read_ends_no_reconcile_by_another_error(
     world.store.find_order = unreadable
     with pytest.raises(VenueError):
         await world.execution.reconciler.reconcile(BINANCE)
+
+
+@in_virtual_time
+async def test_a_ban_that_a_full_disk_did_not_take_is_written_once_it_can_be(make_world):
+    world = await make_world().boot()
+    world.store.broken = True
+    until_ms = world.clock.now_ms() + 600_000
+    world.limiter.ban(BINANCE, until_ms, "HTTP 418")
+    await asyncio.sleep(1)
+    assert world.rows("SELECT count(*) FROM bans") == [(0,)]
+    world.store.broken = False
+    await world.until(lambda: world.execution.recorder.journal_writable)
+    assert world.rows("SELECT venue, until_ms FROM bans") == [("binance", until_ms)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.execution.fakes import BINANCE, BTC, FakeVenue, MiddleRandom, VirtualClock
-from tradingd.app.compose import Execution, ban_saver, build_execution
+from tradingd.app.compose import Execution, build_execution
 from tradingd.bus import Bus
 from tradingd.config import load_settings
 from tradingd.domain.errors import JournalError, VenueError
@@ -117,7 +117,7 @@ class World:
         self.store = BreakableStore(inner)
         self.recovered = await inner.recover(self.clock.now_ms())
         self.bus = Bus(lambda event, error: self.faults.append(error))
-        self.limiter = RateLimiter(self.clock, ban_saver(self.store))
+        self.limiter = RateLimiter(self.clock)
         self.limiter.add_venue(BINANCE, self.plan)
         for ban in self.recovered.bans:
             self.limiter.restore(ban)

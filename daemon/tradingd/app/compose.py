@@ -12,7 +12,7 @@ from tradingd.domain.events import ForeignOrderSeen, PositionSeen, StrategyQuara
 from tradingd.domain.ids import Epoch, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import Fill
-from tradingd.domain.records import BanRecord, FlagRecord, Recovered
+from tradingd.domain.records import FlagRecord, Record, Recovered
 from tradingd.execution.balance_reconciler import BalanceReconciler
 from tradingd.execution.desk import Desk
 from tradingd.execution.entries import Entries, Switches
@@ -120,6 +120,8 @@ def build_execution(
 
     state = _build_state(owners, venues, recovered)
     recorder = Recorder(state, store, bus, clock, limits.order_prefix, on_fact)
+    # a restart obeys bans too (P13): what a full disk does not take is held like an order's fact
+    limiter.save_ban = lambda ban: _write(recorder, ban)
     recorder.remember_unowned(recovered.recent_fills)
     router = ExchangeRouter(venues, recorder, bus, clock)
     desk = Desk(state, recorder, router, RetryPolicy(clock, random), bus, clock, limits)
@@ -302,10 +304,5 @@ def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
     execution.recorder.queue.on_halt = halt
 
 
-def ban_saver(store: Store) -> Callable[[BanRecord], None]:
-    """Writes bans down, so that a restart obeys them too (P13)."""
-
-    def save(ban: BanRecord) -> None:
-        store.submit((ban,), durable=True).add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    return save
+def _write(recorder: Recorder, record: Record) -> None:
+    recorder.submit((record,))

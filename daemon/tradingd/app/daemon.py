@@ -10,7 +10,6 @@ import msgspec
 import structlog
 
 from tradingd import __version__
-from tradingd.app.compose import ban_saver
 from tradingd.app.core import Core
 from tradingd.app.machine import MachineClock, MachineRandom, pid
 from tradingd.app.settling import Naked
@@ -78,7 +77,7 @@ class Daemon:
         self._refused = False
         self._stop_reason: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._boot = _boot(settings, clock, random)
-        limiter = RateLimiter(clock, ban_saver(store))
+        limiter = RateLimiter(clock)
         self.core = Core(
             settings,
             strategies,
@@ -178,7 +177,7 @@ class Daemon:
         self._notifier.watchdog()
 
     def _record_command(self, record: CommandRecord) -> None:
-        self._store.submit((record,)).add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.core.execution.recorder.submit((record,))
 
     # --- run and stop ---------------------------------------------------------------------------------------------
 

@@ -147,12 +147,17 @@ def _waits(ban: VenueBanned, priority: Priority) -> bool:
     return ban.orders_only and priority <= Priority.EXIT
 
 
+def _nobody_saves(ban: BanRecord) -> None:
+    raise RuntimeError(f"nobody writes down that {ban.venue} is banned: {ban.reason}")
+
+
 class RateLimiter:
     """Owns the budget of every venue: who waits, who goes first, who must not send at all."""
 
-    def __init__(self, clock: Clock, save_ban: Callable[[BanRecord], None]) -> None:
+    def __init__(self, clock: Clock, save_ban: Callable[[BanRecord], None] | None = None) -> None:
+        """`save_ban` may be given later, before the first request: the journal's recorder needs the venues first."""
         self._clock = clock
-        self._save_ban = save_ban
+        self.save_ban = save_ban or _nobody_saves
         self._venues: dict[VenueId, _VenueBudget] = {}
         self._turn = 0
         self.on_ban: Callable[[VenueId, int, str], None] = lambda venue, until_ms, reason: None
@@ -248,7 +253,7 @@ class RateLimiter:
         lasts_s = (until_ms - now_ms + self._clock.error_ms) / 1000 / self._clock.speed
         budget.closures[scope] = _Closure(until_ms, max(before.ends_at, now + lasts_s), reason)
         budget.send_home(venue, now)
-        self._save_ban(BanRecord(venue, until_ms, reason, now_ms, scope, round(now * 1000)))
+        self.save_ban(BanRecord(venue, until_ms, reason, now_ms, scope, round(now * 1000)))
         return True
 
     def banned_until_ms(self, venue: VenueId) -> int | None:

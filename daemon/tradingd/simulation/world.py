@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import structlog
 
-from tradingd.app.compose import ban_saver
 from tradingd.app.core import Core
 from tradingd.config import Settings, load_settings
 from tradingd.config.credentials import SIM_CREDENTIALS
@@ -187,7 +186,7 @@ enabled = true
         await spool.take_in(store, clock.now_ms())
         recovered = await store.recover(clock.now_ms())
         epoch = make_epoch(clock.wall_ms(), random.token(3))
-        limiter = RateLimiter(clock, ban_saver(store))
+        limiter = RateLimiter(clock)
         session = SimSession(
             self.network, generation.number, self._on_boundary, generation.fence, lambda: generation.is_dead
         )

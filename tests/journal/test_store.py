@@ -382,3 +382,19 @@ asyncio.run(main())
     connection.close()
     assert {line.strip() for line in whole} <= fills
     assert orders == len(fills)
+
+
+async def test_a_read_behind_a_commit_that_hangs_gives_up_in_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tradingd.journal.store.READ_LIMIT_S", 0.1)
+    store = await open_journal(path, mode="sim", now_ms=NOON)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    hanging = store.submit([make_order()])
+    for read in (store.find_order(make_order().client_order_id), store.seen_trades(BTC, NOON)):
+        with pytest.raises(JournalError, match=r"the journal could not be read within 0\.1 s: a commit hangs"):
+            await read
+    other.execute("ROLLBACK")
+    other.close()
+    await hanging
+    assert await store.find_order(make_order().client_order_id) == make_order()
+    await store.close()

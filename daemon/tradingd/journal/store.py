@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import aiosqlite
 
@@ -19,6 +20,12 @@ from tradingd.journal.writer import OnConnection, Writer
 
 CACHED_STATEMENTS = 256
 """Prepared statements that the driver keeps: more than we have."""
+
+READ_LIMIT_S = 2.0
+"""Who compares with the venue waits no longer for a commit that hangs, learns nothing, and tries again; exits that
+queue behind it in a lane would wait with it."""
+
+T = TypeVar("T")
 
 
 class SqliteStore:
@@ -62,11 +69,18 @@ class SqliteStore:
 
     async def seen_trades(self, instrument: InstrumentId, since_ms: int) -> frozenset[str]:
         """Trade ids on the instrument since `since_ms`, with everything submitted before this call."""
-        return await self._writer.call(lambda: self._engine.seen_trades(instrument, since_ms))
+        return await self._read(lambda: self._engine.seen_trades(instrument, since_ms))
 
     async def find_order(self, client_order_id: ClientOrderId) -> Order | None:
         """An order by our id, final or not, with everything submitted before this call."""
-        return await self._writer.call(lambda: self._engine.find_order(client_order_id))
+        return await self._read(lambda: self._engine.find_order(client_order_id))
+
+    async def _read(self, read: Callable[[], T]) -> T:
+        try:
+            async with asyncio.timeout(READ_LIMIT_S):
+                return await self._writer.call(read)
+        except TimeoutError:
+            raise JournalError(f"the journal could not be read within {READ_LIMIT_S:g} s: a commit hangs") from None
 
     async def check_writable(self) -> None:
         """Prove that a commit succeeds; raises JournalError."""

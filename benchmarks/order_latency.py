@@ -97,7 +97,7 @@ def latencies(found: list[Mark]) -> list[float]:
 def _command(side: str, directory: Path, stamps: Path, endpoint: str, count: int) -> tuple[list[str], dict[str, str]]:
     if side != "daemon":
         _set_speed(endpoint)
-        return ["benchmarks.latency.bare_client", endpoint, str(stamps), str(count)], {}
+        return ["benchmarks.latency.bare_client", endpoint, str(stamps), str(count), str(SPEED)], {}
     config = directory / "config.toml"
     config.write_text(
         f'[daemon]\nmode = "sim"\nstate_dir = "{directory / "var"}"\nstrategies_dir = "{PLUGINS}"\nspeed = {SPEED}\n'

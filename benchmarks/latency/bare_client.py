@@ -1,9 +1,10 @@
 """What the daemon is measured beside: ccxt.pro alone, watching candles and ordering on each that closes, with no
-journal, no checks and no limiter: `... ENDPOINT MARKS COUNT`.
+journal, no checks and no limiter: `... ENDPOINT MARKS COUNT SPEED`.
 """
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ class Client(ccxt.pro.binanceusdm):  # type: ignore[misc]
     """ccxt tells nobody that a candle is closed; one flag, read from the frame, is the least that a user must add."""
 
     closed = False
+    speed = 1
+    _venue_ms, _at_s = 0, 0.0
+
+    async def learn_time(self) -> None:
+        """The venue's time runs `speed` times as fast as ours; requests are signed with it."""
+        self._venue_ms, self._at_s = await self.fetch_time(), time.monotonic()
+
+    def nonce(self) -> int:
+        """The time that a request is signed with, in venue milliseconds."""
+        return self._venue_ms + int((time.monotonic() - self._at_s) * 1000 * self.speed)
 
     def handle_message(self, client: Any, message: Any) -> None:
         """Note the flag, then ccxt's own work."""
@@ -29,13 +40,15 @@ class Client(ccxt.pro.binanceusdm):  # type: ignore[misc]
         super().handle_message(client, message)
 
 
-async def trade(endpoint: str, count: int) -> None:
+async def trade(endpoint: str, count: int, speed: int) -> None:
     """A market order on each closed candle: in, out, in, out."""
     client = Client({"apiKey": DEFAULT_KEY, "secret": DEFAULT_SECRET, "enableRateLimit": False,
                      "options": {"fetchMargins": False, "fetchMarkets": {"types": ["linear"]}}})
     client.urls = replace_endpoint(client.urls, endpoint)
     client.has["fetchCurrencies"] = False
+    client.speed = speed
     await client.load_markets()
+    await client.learn_time()
     for number in range(count):
         client.closed = False
         while not client.closed:
@@ -48,4 +61,4 @@ async def trade(endpoint: str, count: int) -> None:
 
 if __name__ == "__main__":
     mark_closing_frames(Marks(Path(sys.argv[2])))
-    asyncio.run(trade(sys.argv[1], int(sys.argv[3])))
+    asyncio.run(trade(sys.argv[1], int(sys.argv[3]), int(sys.argv[4])))

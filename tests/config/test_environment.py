@@ -110,3 +110,12 @@ def test_relative_paths_are_relative_to_the_file_and_in_variables_to_the_working
     assert load(text).venues["binance"].candles == tmp_path / "c.csv"
     assert load(text, TRADINGD__VENUES__BINANCE__CANDLES="c.csv").venues["binance"].candles == Path.cwd() / "c.csv"
     assert load(text, TRADINGD__DAEMON__STATE_DIR="/s").journal_path == Path("/s/sim.db")
+
+
+def test_a_fault_script_is_found_beside_the_config_and_only_the_built_in_venue_takes_one(load, refused, tmp_path):
+    text = GOOD.replace("leverage = 3", 'faults = "bad.toml"')
+    assert load(text).venues["binance"].faults == tmp_path / "bad.toml"
+    live = refused(text + '[daemon]\nmode = "live"\n')
+    assert "faults are for the built-in venue that mode sim starts, and the mode is live" in live
+    elsewhere = refused(text, TRADINGD__VENUES__BINANCE__ENDPOINT="http://127.0.0.1:8080")
+    assert "faults are for the built-in venue that mode sim starts, and an endpoint is set" in elsewhere

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from tradingd import __version__
 from tradingd.cli import exit_codes
 
 if TYPE_CHECKING:
+    from tradingd.emulator.faults.script import Played
+
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 VENUES = ("binance",)
@@ -35,12 +38,20 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser.add_argument("--allow-gaps", action="store_true", help="accept missing minutes in the file")
     parser.add_argument("--speed", metavar="N", type=_speed, default=1.0, help="venue time N times faster, 1 to 600")
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="another seed is another synthetic market")
+    parser.add_argument(
+        "--faults",
+        metavar="FILE",
+        type=Path,
+        help="a script of what goes wrong (docs/faults.md), or the name of a shipped one, e.g. bad_day",
+    )
     parser.add_argument("--state", metavar="DIR", type=Path, help="where the ledger is kept; default: in memory only")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop; returns the exit status."""
     from tradingd.app.machine import MachineClock
+    from tradingd.config.problems import ConfigError
+    from tradingd.emulator.faults.reading import read_script
     from tradingd.emulator.process import run_venue
     from tradingd.emulator.venues import VenueOptions, parse_candles
 
@@ -52,8 +63,13 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             allow_gaps=args.allow_gaps,
         )
+        faults = None if args.faults is None else read_script(args.faults)
         # A new synthetic market begins now.
-        run_venue(options, args.port, args.speed, MachineClock().wall_ms(), _announce, __version__)
+        now_ms = MachineClock().wall_ms()
+        run_venue(options, args.port, args.speed, now_ms, _announce, __version__, faults, _tell)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return exit_codes.CONFIG
     except ValueError as error:
         print(f"tradingd venue: {error}", file=sys.stderr)
         return exit_codes.CONFIG
@@ -71,6 +87,13 @@ def run(args: argparse.Namespace) -> int:
 def _announce(port: int) -> None:
     """Says where the venue listens, once it does; --port 0 is of no use without."""
     print(f"listening on http://127.0.0.1:{port}", flush=True)
+
+
+def _tell(played: "Played") -> None:
+    """One line for each fault that was played, with the venue's time."""
+    moment = datetime.fromtimestamp(played.at_ms / 1000, tz=UTC).isoformat(timespec="milliseconds")
+    rule = f"rule {played.rule}" + (f", {played.name}" if played.name else "")
+    print(f"{moment.replace('+00:00', 'Z')} fault: {played.text} ({rule})", flush=True)
 
 
 def _port(text: str) -> int:

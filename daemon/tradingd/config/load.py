@@ -131,6 +131,7 @@ def _resolve_paths(source: Source) -> None:
         if isinstance(table, dict):
             _resolve(source, table, ("venues", venue, "credentials_file"))
             _resolve(source, table, ("venues", venue, "candles"))
+            _resolve(source, table, ("venues", venue, "faults"))
 
 
 def _resolve(source: Source, table: dict[str, Any], path: Path) -> None:

@@ -59,6 +59,10 @@ def _modes(raw: Raw, problems: Problems) -> None:
         if real and "candles" in venue:
             message = f"candles from a file are for mode sim, and the mode is {mode}"
             problems.at(("venues", name, "candles"), message, allowed="leave it out", of_key=True)
+        if "faults" in venue and (real or "endpoint" in venue):
+            why = f"the mode is {mode}" if real else "an endpoint is set"
+            message = f"faults are for the built-in venue that mode sim starts, and {why}"
+            problems.at(("venues", name, "faults"), message, allowed="leave it out", of_key=True)
 
 
 def _venues(raw: Raw, problems: Problems) -> None:

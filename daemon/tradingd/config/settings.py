@@ -136,7 +136,7 @@ class JournalSettings(Section):
 
 
 class VenueSettings(Section):
-    """[venues.<id>]: one account on one venue. `candles`, `market_seed` and `port` are of the built-in venue only."""
+    """[venues.<id>]: an account on a venue; `candles`, `faults`, `market_seed`, `port` are of built-in venues only."""
 
     enabled: bool = True
     endpoint: Endpoint | None = None
@@ -145,6 +145,7 @@ class VenueSettings(Section):
     receive_window_ms: Annotated[int, Field(ge=500, le=60_000)] = 3_000
     credentials_file: FileName | None = None
     candles: FileName | None = None
+    faults: FileName | None = None
     market_seed: Annotated[int, Field(ge=0, le=2**53)] = 1
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
 

@@ -32,6 +32,14 @@ class Notifier:
         """One line for `systemctl status`."""
         return self._send(_status(text))
 
+    def extend_start(self, seconds: float) -> bool:
+        """The start may take so much longer, counted from now."""
+        return self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
+
+    def reloading(self, monotonic_s: float) -> bool:
+        """A reload has begun at that CLOCK_MONOTONIC; `ready` says that it is over."""
+        return self._send("RELOADING=1", f"MONOTONIC_USEC={round(monotonic_s * 1_000_000)}")
+
     def watchdog(self) -> bool:
         """Still making progress; to be said more often than `watchdog_s`."""
         return self._send("WATCHDOG=1")

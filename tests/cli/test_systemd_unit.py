@@ -1,6 +1,7 @@
 """The shipped unit: it parses, and it says what the daemon relies on."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections import defaultdict
@@ -42,7 +43,8 @@ def test_it_is_started_stopped_and_restarted_as_the_daemon_expects(service) -> N
     assert service["Type"] == ["notify"]
     assert service["ExecStart"][0].split()[1:3] == ["run", "--config"]
     assert service["Restart"] == ["on-failure"]
-    assert service["RestartPreventExitStatus"] == [str(exit_codes.CONFIG)]
+    assert service["RestartPreventExitStatus"] == [f"{exit_codes.CONFIG} 64 {exit_codes.USAGE}"]
+    assert service["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
     assert service["TimeoutStopSec"] == ["15"], "an orderly stop takes up to 10 s"
     assert int(service["WatchdogSec"][0]) > 0
 
@@ -57,7 +59,7 @@ def test_it_runs_as_a_user_whose_group_may_read_the_journal(service) -> None:
 def test_keys_come_as_credentials_that_are_not_filled_in_yet(service) -> None:
     assert "LoadCredential" not in service
     text = UNIT.read_text("utf-8")
-    for name in ("binance_api_key", "binance_api_secret", "bybit_api_key", "bitget_api_password"):
+    for name in ("binance_api_key", "binance_api_secret", "bybit_api_key", "bitget_api_password", "mqtt_password"):
         assert f"#LoadCredential={name}:" in text
 
 
@@ -83,6 +85,25 @@ def test_the_state_is_not_refused_by_the_config() -> None:
 
     settings = load_settings(None, {"TRADINGD__DAEMON__STATE_DIR": "/var/lib/tradingd"})
     assert settings.daemon.state_dir == Path("/var/lib/tradingd")
+
+
+def test_the_user_is_made_by_systemd_with_a_group_of_its_name(service) -> None:
+    lines = (systemd_path() / "tradingd.sysusers.conf").read_text("utf-8").splitlines()
+    (user,) = [shlex.split(line) for line in lines if line and not line.startswith("#")]
+    assert user[:3] == ["u", service["User"][0], "-"] and user[4] == f"/var/lib/{service['StateDirectory'][0]}"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_itself_understands_every_line(tmp_path: Path) -> None:
+    """Its own parser; the program, which is not installed here, is replaced by one that is."""
+    unit = tmp_path / "tradingd.service"
+    text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text("utf-8"), flags=re.MULTILINE)
+    unit.write_text(text.replace("#LoadCredential", "LoadCredential"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(unit)],
+        capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

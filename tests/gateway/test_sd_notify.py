@@ -28,6 +28,8 @@ def test_each_message_arrives_as_the_service_manager_reads_it(manager) -> None:
         (lambda: notifier.ready(), b"READY=1"),
         (lambda: notifier.status("one\nREADY=0  two"), b"STATUS=one READY=0 two"),
         (lambda: notifier.watchdog(), b"WATCHDOG=1"),
+        (lambda: notifier.extend_start(60), b"EXTEND_TIMEOUT_USEC=60000000"),
+        (lambda: notifier.reloading(12.5), b"RELOADING=1\nMONOTONIC_USEC=12500000"),
         (lambda: notifier.stopping("bye"), b"STOPPING=1\nSTATUS=bye"),
     ):
         assert send() is True

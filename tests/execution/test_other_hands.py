@@ -228,6 +228,26 @@ async def test_a_flip_by_another_hand_counts_as_a_close_and_takes_our_protection
 
 
 @in_virtual_time
+async def test_a_stop_that_was_on_its_way_when_another_hand_turned_the_position_is_cancelled_too(make_world):
+    world = await make_world().boot()
+
+    def turn(request) -> None:
+        if request.purpose is Purpose.STOP:
+            world.venue.hidden.add(request.client_order_id)  # not in the book yet, when the sweep looks
+            world.venue.execute(BTC, Side.SELL, Decimal("0.3"))
+
+    world.venue.on_submit = turn
+    world.enter()
+    await world.until(lambda: world.held() == Decimal("-0.2"))
+    await asyncio.sleep(0.5)
+    world.venue.hidden.clear()
+    assert await world.until(lambda: not world.venue.open_now(BTC)) < 3
+    asked = world.venue.calls.count("open_orders")
+    await asyncio.sleep(5)
+    assert world.venue.calls.count("open_orders") <= asked + 1
+
+
+@in_virtual_time
 async def test_an_exit_under_way_ends_when_another_hand_turns_the_position(make_world):
     world = await make_world().boot()
     await world.open_position()

@@ -34,6 +34,8 @@ from tradingd.execution.protection import Protection
 from tradingd.execution.resting_entries import RestingEntries
 from tradingd.ports import Priority
 
+SWEEP_AGAIN_S = 1.0
+"""Between two sweeps beside a foreign position that still has protection of ours; real time."""
 CANCEL_AGAIN_MS = 2_000
 """An expired entry whose cancel brought nothing is cancelled again after this; venue time at speed 1."""
 Actionable = Enter | Exit | Protect | CancelOrders
@@ -75,7 +77,7 @@ class Pipeline:
         self._doubts = Doubts(desk, idempotency)
         self._missing = MissingFills(desk, reconciler)
         self._side: dict[InstrumentId, int] = {}
-        self._turned: set[InstrumentId] = set()
+        self._foreign_sweep_due: dict[InstrumentId, float] = {}
         self._opened: set[VenueId | InstrumentId] = set()
 
     # --- lanes ----------------------------------------------------------------------------------------------------
@@ -206,8 +208,6 @@ class Pipeline:
             self._sweeper.forget(instrument)
         if ended:
             # after a turn the old stop stands on the wrong side: a leftover like any other
-            if not flat:
-                self._turned.add(instrument)
             self._add_sweep(instrument, ended=True)
         if ((flat and ended) or self._state.is_foreign(instrument)) and self._resting.of(instrument):
             # the rest of an entry would open the position anew inside its hold, or add to one that is not ours
@@ -233,8 +233,6 @@ class Pipeline:
             if not isinstance(error, VenueUnreachable):
                 # that a venue is out of reach is told once, for the venue
                 self._bus.publish(incident("sweep_failed", Severity.WARNING, str(error), instrument))
-        if clean:
-            self._turned.discard(instrument)
         flat = self._state.expected_quantity(instrument) == 0
         if clean and flat and not list(self._state.entries(instrument)):
             record = self._protection.end(instrument)
@@ -270,7 +268,7 @@ class Pipeline:
                 self._add_protect(instrument)
             if self._exits.retry_due(instrument):
                 self._add_exit(instrument)
-            if self._sweep_missing(instrument):
+            if self._sweep_missing(instrument) or self._stands_beside_foreign(instrument, now):
                 self._add_sweep(instrument, ended=False)
             if self._missing.due(instrument, now):
                 self._add_book_missing(instrument)
@@ -314,9 +312,20 @@ class Pipeline:
 
         self.lane(order.instrument).add(Priority.RECONCILE, f"look at {order.client_order_id}", look, yields=True)
 
+    def _stands_beside_foreign(self, instrument: InstrumentId, now: float) -> bool:
+        """Whether protection of ours stands beside a position that is not ours: a turn may come while a stop is on its
+        way to the book, where the sweep behind the turn did not find it."""
+        if not self._state.is_foreign(instrument) or now < self._foreign_sweep_due.get(instrument, 0.0):
+            return False
+        orders = self._state.open_orders(instrument)
+        if not any(order.request.purpose.is_protective and not order.status.is_unknown for order in orders):
+            return False
+        self._foreign_sweep_due[instrument] = now + SWEEP_AGAIN_S
+        return True
+
     def _sweep_missing(self, instrument: InstrumentId) -> bool:
         """Whether a position has ended and the sweep behind it has not proved anything yet."""
-        return instrument in self._turned or (
+        return (
             instrument in self._protection.covers
             and not self._sweeper.has_proof(instrument)
             and self._state.expected_quantity(instrument) == 0

@@ -67,9 +67,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
 
     def say(line: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            shlex.split(line), cwd=directory, env=environ, capture_output=True, text=True, timeout=60
-        )
+        return subprocess.run(shlex.split(line), cwd=directory, env=environ, capture_output=True, text=True, timeout=60)
 
     with (directory / "screen").open("w") as screen:
         daemon = subprocess.Popen(
@@ -223,9 +221,9 @@ def test_the_last_run_of_each_timed_job_is_in_the_journal(run: Run) -> None:
 
 
 def test_the_daemons_own_times_are_venue_time_like_all_others(run: Run) -> None:
-    ((started_ms, stopped_ms, last_run_ms),) = run.rows(
-        "SELECT min(started_ms), max(stopped_ms), (SELECT max(last_run_ms) FROM jobs) FROM boots"
-    )
+    boots = "SELECT min(started_ms), max(stopped_ms), (SELECT max(last_run_ms) FROM jobs) FROM boots"
+    ((started_ms, stopped_ms, last_run_ms),) = run.rows(boots)
     ((first_ms, last_ms),) = run.rows("SELECT min(time_ms), max(time_ms) FROM fills")
-    assert started_ms <= first_ms <= last_ms <= stopped_ms
-    assert first_ms <= last_run_ms <= stopped_ms
+    times = [int(str(each)) for each in (started_ms, first_ms, last_ms, stopped_ms)]
+    assert times == sorted(times)
+    assert times[1] <= int(str(last_run_ms)) <= times[3]

@@ -88,6 +88,20 @@ DEATH: dict[str, Any] = {"lines": "1 sell 0.0012 0.05; 8 exit", "entries": 1}
 """The stop fires while nobody lives."""
 
 
+def killed_bare(world: World) -> None:
+    """Killed when its entry has filled and its stop has not got through; the next run may send what it likes."""
+    world.plan.script = lambda now_us, method, path: (
+        Fate("refuse") if method == "POST" and path == "/fapi/v1/algoOrder" else None
+    )
+    while not any(each.is_create and each.status == 200 for each in world.network.log.requests):
+        world.run_for(0.1)
+    world.run_for(0.5)
+    world.crash()
+    world.plan.script = lambda now_us, method, path: None
+    world.run_for(10)
+    world.start()
+
+
 def ban(world: World) -> None:
     world.run_to(round(2.9 * MINUTE_US))
     world.apply(Scheduled(world.now_us, "ban", 20 * SECOND_US))
@@ -226,8 +240,20 @@ def test_a_reconciler_that_lets_entries_pass_is_seen(tmp_path: Path, monkeypatch
     assert "P10/P17" in play(tmp_path, config=config)
 
 
+def test_a_start_that_leaves_a_bare_position_waiting_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert play(tmp_path / "as it is", script=killed_bare) == set()
+    reconcile = BalanceReconciler.reconcile
+
+    async def slow(self: BalanceReconciler, venue: Any, *rest: Any) -> None:
+        await self._clock.sleep(7)
+        await reconcile(self, venue, *rest)
+
+    monkeypatch.setattr(BalanceReconciler, "reconcile", slow)
+    assert "P5" in play(tmp_path / "slow", script=killed_bare)
+
+
 def test_a_reconciler_that_agrees_with_everything_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def reconcile(self: BalanceReconciler, venue: Any) -> None:
+    async def reconcile(self: BalanceReconciler, venue: Any, on_known: Any = None) -> None:
         await self.read(venue, Priority.RECONCILE)
 
     async def book_missing(self: BalanceReconciler, instrument: Any) -> int:

@@ -107,8 +107,12 @@ def _without(span: Span, holes: list[Span]) -> list[Span]:
 
 
 def _unable(evidence: Evidence) -> list[Span]:
-    """When no daemon could have acted: none lived, it had not read its account yet, or the network was down."""
-    holes = [*(_until_heard(evidence, span) for span in evidence.unable), *evidence.deaf]
+    """When no daemon could have acted: none lived, the venue had not answered it yet, or the network was down.
+
+    From its first answer on, whatever that was, a run has as long as any other to see what is bare; that the account
+    stream was deaf is no excuse, since REST tells.
+    """
+    holes = [_until_heard(evidence, span) for span in evidence.unable]
     before_us = 0
     for life in evidence.lives:
         reads = (
@@ -116,7 +120,6 @@ def _unable(evidence: Evidence) -> list[Span]:
             for each in evidence.requests
             if each.incarnation == life.number
             and each.status == 200
-            and each.path == "/fapi/v3/account"
             and each.answered_us is not None
         )
         able_us = min(reads, default=life.ended_us)

@@ -12,7 +12,7 @@ from tradingd.emulator.binance.model import HUMAN_KEY, HUMAN_SECRET
 from tradingd.emulator.venues import VenueOptions
 from tradingd.emulator.wire import Close
 
-HUMAN = {"key": HUMAN_KEY, "secret": HUMAN_SECRET}
+HUMAN: dict[str, Any] = {"key": HUMAN_KEY, "secret": HUMAN_SECRET}
 
 
 @pytest.fixture

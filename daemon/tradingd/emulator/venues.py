@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from tradingd.emulator.binance.model import BinanceVenue
-from tradingd.emulator.core.account import Account
+from tradingd.emulator.core.account import Account, money
 from tradingd.emulator.core.exchange import Exchange, Ids
 from tradingd.emulator.core.instruments import INSTRUMENTS, Instrument
 from tradingd.emulator.core.ledger import Ledger, LedgerFault
@@ -28,6 +28,7 @@ class VenueOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `leftover_on_close`: close-position orders outlive their position. `remembers_ids`: a client id is unique among all
     orders, not among open ones only. What the real venue does is disputed in both cases; the defaults are the harder.
+    `funding_rate`: one rate for all symbols and times; without it the seed draws them.
     """
 
     venue: str = "binance"
@@ -43,6 +44,7 @@ class VenueOptions(msgspec.Struct, frozen=True, kw_only=True):
     with_lags: bool = True
     leftover_on_close: bool = True
     remembers_ids: bool = False
+    funding_rate: Decimal | None = None
 
 
 class _Restored(msgspec.Struct):
@@ -94,6 +96,7 @@ def _build(options: VenueOptions, now_ms: int, ledger: Ledger, path: Path | None
                         int(ledger.meta("now_ms") or source.start_ms), feeds)
     exchange.leftover_on_close = options.leftover_on_close
     exchange.remembers_ids = options.remembers_ids
+    exchange.funding.fixed_rate = options.funding_rate
     if not is_new:
         _restore_account(ledger, exchange)
     venue = BinanceVenue(exchange, ledger, options.seed, ledger.meta("account") or "", options.api_key,
@@ -177,6 +180,11 @@ def _restore_account(ledger: Ledger, exchange: Exchange) -> None:
         if leverage is not None:
             account.leverage[symbol] = int(leverage)
         account.isolated[symbol] = isolated == "1"
+        position = account.positions[symbol]
+        if account.isolated[symbol] and position.quantity and ledger.meta(f"isolated_usdt/{symbol}") is None:
+            # an older version set nothing apart
+            initial = abs(position.quantity) * position.entry_price / account.leverage[symbol]
+            account.set_apart(symbol, money(initial))
     exchange.ids = msgspec.json.decode(ledger.meta("ids") or "{}", type=Ids)
 
 

@@ -118,9 +118,7 @@ def _unable(evidence: Evidence) -> list[Span]:
         reads = (
             each.answered_us
             for each in evidence.requests
-            if each.incarnation == life.number
-            and each.status == 200
-            and each.answered_us is not None
+            if each.incarnation == life.number and each.status == 200 and each.answered_us is not None
         )
         able_us = min(reads, default=life.ended_us)
         holes.append(Span(venue_ms(before_us), venue_ms(able_us)))

@@ -9,6 +9,7 @@ import structlog
 from tradingd.app.account_view import StateAccountView
 from tradingd.app.compose import Execution, build_execution
 from tradingd.app.incidents import Incidents
+from tradingd.app.jobs import Jobs
 from tradingd.app.operator import Operator
 from tradingd.app.settling import Naked, Settling
 from tradingd.app.tasks import Tasks
@@ -26,7 +27,7 @@ from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.feeds.account_feed import AccountFeed
 from tradingd.feeds.candle_feed import CandleFeed, CandleFeedSettings
 from tradingd.feeds.supervisor import Supervisor
-from tradingd.ports import Random, Store, StreamKey, Venue
+from tradingd.ports import Priority, Random, Store, StreamKey, Timers, Venue
 from tradingd.strategy.host import HostSettings, StrategyHost
 from tradingd.strategy.loader import LoadedStrategy
 from tradingd.strategy.timer import HandlerTimer
@@ -36,6 +37,10 @@ log = structlog.get_logger(__name__)
 TICK_S = 0.1
 CANDLE_CHECK_S = 1.0
 HEALTH_CHECK_S = 1.0
+BALANCE_S = 20.0
+RULES_S = 86_400.0
+RULES_AGAIN_S = 60.0
+"""A venue that refuses order after order by its filters is not asked for its rules after each of them."""
 CLOSE_GRACE_MS = 2_000
 # the stages of a stop: with settling (6 s at most) and what the process adds (1.75 s), under 10 s
 STEPS_LIMIT_S = 0.5
@@ -74,6 +79,7 @@ class Core:
         epoch: Epoch,
         spool: Callable[[str], None],
         request_stop: Callable[[str], None],
+        make_timers: Callable[[Callable[[BaseException], None]], Timers],
     ) -> None:
         self.settings = settings
         self._strategies = strategies
@@ -82,8 +88,10 @@ class Core:
         self._clock = clock
         self._random = random
         self._speed = settings.daemon.speed if settings.mode == "sim" else 1
-        self.tasks = Tasks(clock, self._record_job)
+        self.tasks = Tasks()
         self.bus = Bus(self._on_handler_fault)
+        self.jobs = Jobs(make_timers(self.tasks.fail), clock, self._record_job, self.bus.publish)
+        self._rules_wanted_at: dict[VenueId, float] = {}
         self.limiter = limiter
         self.execution: Execution = build_execution(
             settings, venues, limiter, store, self.bus, clock, random, epoch, recovered, spool
@@ -173,26 +181,29 @@ class Core:
         self.execution.idempotency.doubt_submitted()
         self.execution.router.on_trouble = self._on_trouble
         self.limiter.on_ban = lambda venue, until_ms, reason: self.sessions[venue].on_banned(until_ms, reason)
-        self.tasks.every("tick", TICK_S, self.execution.pipeline.tick)
-        self.tasks.every("health", HEALTH_CHECK_S, self._check_health)
+        self.jobs.every("tick", TICK_S, self.execution.pipeline.tick)
+        self.jobs.every("health", HEALTH_CHECK_S, self._check_health)
         for session in self.sessions.values():
             if session.supervisor is None:
                 raise RuntimeError("a session was made without its supervisor")
             sink = AccountFeed(self.execution.recorder, session.feeds, session.supervisor, self.bus, self._note_price)
             self.tasks.start(f"venue {session.id}", session.run(sink))
 
-    async def wait_ready(self) -> None:
-        """Return once every venue has been READY."""
+    async def wait_up(self) -> None:
+        """Return once every venue has been READY, or was declared DEGRADED."""
         for session in self.sessions.values():
-            await session.ready.wait()
+            await session.up.wait()
 
     def start_jobs(self, clock_probe_s: float) -> None:
         """Begin the jobs of a daemon that trades."""
         execution = self.settings.execution
-        self.tasks.every("reconcile", execution.reconcile_interval_s, self._reconcile)
-        self.tasks.every("sweep", execution.sweep_interval_s, self._sweep)
-        self.tasks.every("clock probe", clock_probe_s, self.synchronise)
-        self.tasks.every("candle check", CANDLE_CHECK_S, self._check_candles)
+        self.jobs.every("reconcile", execution.reconcile_interval_s, self._reconcile)
+        self.jobs.every("sweep", execution.sweep_interval_s, self._sweep)
+        self.jobs.every("clock probe", clock_probe_s, self.synchronise)
+        self.jobs.every("candle check", CANDLE_CHECK_S, self._check_candles)
+        self.jobs.every("balance", BALANCE_S, self._read_balances)
+        for session in self.sessions.values():
+            self.jobs.every(f"rules of {session.id}", RULES_S, session.read_rules, deadline_s=60.0)
 
     async def _first_recovered(self, session: VenueSession) -> None:
         """The venue agrees with the journal for the first time: load the candles and start the strategies on them."""
@@ -231,9 +242,11 @@ class Core:
             self.execution.recorder.submit((record,), durable=False)
 
     async def _each_ready(self, job: Callable[[VenueSession], Awaitable[object]]) -> None:
-        for session in self.sessions.values():
-            if self.execution.router.is_ready(session.id):
-                await job(session)
+        """At all venues at once: one that does not answer holds up no other. Raises the first error."""
+        ready = [session for session in self.sessions.values() if self.execution.router.is_ready(session.id)]
+        for result in await asyncio.gather(*(job(session) for session in ready), return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     async def _reconcile(self) -> None:
         await self._each_ready(self._reconcile_one)
@@ -243,6 +256,15 @@ class Core:
             await self.execution.reconciler.reconcile(session.id)
         except (VenueError, JournalError) as error:
             session.ask_recovery(f"reconcile failed: {error}")
+            raise
+
+    async def _read_balances(self) -> None:
+        await self._each_ready(lambda session: self.execution.reconciler.read(session.id, Priority.DATA))
+
+    async def read_anew(self) -> None:
+        """The venues' rules, and then journal and venues compared: what an operator's reload asks for."""
+        await self._each_ready(lambda session: session.read_rules())
+        await self._reconcile()
 
     async def synchronise(self) -> None:
         """Set the clock by the venues'."""
@@ -269,6 +291,15 @@ class Core:
         doubtful = outcome.verdict is SubmitVerdict.AMBIGUOUS
         if doubtful or outcome.kind in (RejectKind.NOT_SENT, RejectKind.CLOCK, RejectKind.AUTHENTICATION):
             self.sessions[venue].ask_recovery(outcome.told())
+        if outcome.kind is RejectKind.FILTER:
+            self._want_rules(venue)
+
+    def _want_rules(self, venue: VenueId) -> None:
+        """An order broke a filter, so ours are old: the venue's are read at once."""
+        now_s = self._clock.monotonic()
+        if now_s - self._rules_wanted_at.get(venue, -RULES_AGAIN_S) >= RULES_AGAIN_S:
+            self._rules_wanted_at[venue] = now_s
+            self.jobs.soon(f"rules of {venue}")
 
     def _note_price(self, candle: Candle) -> None:
         self.execution.state.note_price(candle.instrument, candle.close, self._clock.monotonic())
@@ -291,6 +322,7 @@ class Core:
         await settling.run()
         await self.execution.pipeline.stop(STEPS_LIMIT_S)
         naked = settling.tell_naked()
+        await self.jobs.stop()
         await self.tasks.stop()
         await asyncio.gather(*(self._close_session(session) for session in self.sessions.values()))
         await self.execution.router.close()

@@ -12,16 +12,17 @@ import structlog
 from tradingd import __version__
 from tradingd.app.core import Core
 from tradingd.app.machine import MachineClock, MachineRandom, pid
+from tradingd.app.service import Service
 from tradingd.app.settling import Naked
 from tradingd.app.sim_keeper import SimKeeper
 from tradingd.app.venue_session import VenueRefused
 from tradingd.config import Settings
-from tradingd.config.credentials import Credentials
+from tradingd.config.credentials import Credentials, MqttPassword
 from tradingd.domain.errors import JournalError
-from tradingd.domain.events import Heartbeat
 from tradingd.domain.ids import VenueId, make_epoch
 from tradingd.domain.records import BootRecord, CommandRecord, Recovered
 from tradingd.execution.rate_limiter import RateLimiter
+from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.gateway.commands import socket_path
 from tradingd.gateway.control import ControlServer
 from tradingd.journal.store import SqliteStore
@@ -29,9 +30,13 @@ from tradingd.ports import Venue
 from tradingd.sd_notify import Notifier
 from tradingd.strategy.loader import LoadedStrategy
 from tradingd.strategy.timer import HandlerTimer
+from tradingd.telemetry.announcer import Announcer
 from tradingd.telemetry.heartbeat import HeartbeatDriver
 from tradingd.telemetry.logs import Logs
+from tradingd.telemetry.mqtt import MqttLink
 from tradingd.telemetry.narrator import Narrator
+from tradingd.telemetry.outbox import Outbox
+from tradingd.timers import ScheduledTimers
 from tradingd.venues.ccxt_venue import CcxtVenue, ClientSettings
 
 log = structlog.get_logger(__name__)
@@ -40,6 +45,8 @@ CLOCK_PROBE_S = 30.0
 SIM_CLOCK_PROBE_S = 2.0
 JOURNAL_STOP_LIMIT_S = 1.0
 CANDLE_LINE_S = 2.0
+MQTT_STATE_S = 1.0
+MQTT_STOP_LIMIT_S = 0.5
 
 
 def _boot(settings: Settings, clock: MachineClock, random: MachineRandom) -> BootRecord:
@@ -66,6 +73,7 @@ class Daemon:
         random: MachineRandom,
         logs: Logs,
         notifier: Notifier,
+        mqtt_password: MqttPassword | None,
     ) -> None:
         self.settings = settings
         self._store = store
@@ -73,7 +81,6 @@ class Daemon:
         self._credentials = credentials
         self._clock = clock
         self._random = random
-        self._notifier = notifier
         self._refused = False
         self._stop_reason: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._boot = _boot(settings, clock, random)
@@ -91,9 +98,12 @@ class Daemon:
             self._boot.epoch,
             spool,
             self.request_stop,
+            partial(ScheduledTimers, clock),
         )
+        self.service = Service(notifier, self.core, clock)
         self._heartbeat = HeartbeatDriver(clock, self.core.operator, self.core.bus.publish)
         self._tell_people(logs, recovered)
+        self._mqtt = self._tell_machines(logs, mqtt_password) if settings.mqtt.enabled else None
         self._control = ControlServer(
             socket_path(settings.daemon.state_dir, settings.mode),
             self.core.operator,
@@ -114,7 +124,21 @@ class Daemon:
             positions=recovered.positions,
             fills=recovered.recent_fills,
         )
-        self.core.bus.subscribe(Heartbeat, self._tell_systemd)
+
+    def _tell_machines(self, logs: Logs, password: MqttPassword | None) -> tuple[MqttLink, Announcer]:
+        """Events and state for the broker, which may be there or not."""
+        outbox = Outbox()
+        patience = RetryPolicy(self._clock, self._random, first_s=1.0, cap_s=60.0)
+        secret = password.secret if password else None
+        link = MqttLink(self.settings.mqtt, self.settings.daemon.name, secret, outbox, patience.delay_s)
+        return link, Announcer(
+            self.core.bus,
+            self._clock,
+            outbox,
+            self.core.operator.status,
+            logs.scrubber.scrub,
+            lambda: outbox.dropped,
+        )
 
     def _venue(self, name: VenueId, limiter: RateLimiter) -> Venue:
         section = self.settings.venues[name]
@@ -141,21 +165,24 @@ class Daemon:
     async def start(self) -> None:
         """Listen to the operator first, so that a start that takes long can be asked why; then bring the venues up."""
         await self._control.start()
-        self.core.tasks.every("heartbeat", self.settings.log.heartbeat_s, self._beat)
-        if self._notifier.watchdog_s is not None:
-            self.core.tasks.every("watchdog", self._notifier.watchdog_s / 3, self._feed_watchdog)
+        self.core.jobs.every("heartbeat", self.settings.log.heartbeat_s, self._beat)
         self.core.start(self._boot)
+        self.service.start()
+        if self._mqtt is not None:
+            link, announcer = self._mqtt
+            link.start()
+            self.core.jobs.every("mqtt state", MQTT_STATE_S, announcer.flush)
         self.core.tasks.start("ready", self._when_ready())
 
     async def _when_ready(self) -> None:
-        """All venues READY: let venue time run at its speed, start the slow jobs, tell systemd."""
-        await self.core.wait_ready()
+        """All venues up: let venue time run at its speed, start the slow jobs, tell systemd."""
+        await self.core.wait_up()
         for sim in self._sims.values():
             await sim.begin()
         if self._sims:
             await self.core.synchronise()
         log.info("daemon_ready", venues=list(self.core.sessions), speed=self._clock.speed)
-        self._notifier.ready("trading")
+        self.service.up()
         for name, sim in self._sims.items():
             self.core.tasks.start(f"market of {name}", sim.watch(partial(self._market_finished, name)))
         self.core.start_jobs(SIM_CLOCK_PROBE_S if self._sims else CLOCK_PROBE_S)
@@ -168,13 +195,6 @@ class Daemon:
 
     async def _beat(self) -> None:
         self._heartbeat.tick()
-
-    def _tell_systemd(self, event: Heartbeat) -> None:
-        words = "entries allowed" if event.entries_allowed else "no entries"
-        self._notifier.status(f"{event.open_positions} open positions, {event.unknown_orders} unknown orders, {words}")
-
-    async def _feed_watchdog(self) -> None:
-        self._notifier.watchdog()
 
     def _record_command(self, record: CommandRecord) -> None:
         self.core.execution.recorder.submit((record,))
@@ -206,10 +226,10 @@ class Daemon:
         reason = self._stop_reason.result()
         if not self._refused:  # a refusal is told once, as the last line
             log.info("daemon_stopping", reason=reason)
-        self._notifier.stopping(reason)
+        self.service.stopping(reason)
         naked = await self.core.stop(reason)
         await self._control.stop()
-        await asyncio.gather(*(sim.stop() for sim in self._sims.values()))
+        await asyncio.gather(self._close_mqtt(), *(sim.stop() for sim in self._sims.values()))
         state, protection = self.core.execution.state, self.core.execution.protection
         held = [position.instrument for position in state.open_positions()]
         log.info(
@@ -221,6 +241,12 @@ class Daemon:
         )
         await self._end_journal(reason)
         return naked
+
+    async def _close_mqtt(self) -> None:
+        if self._mqtt is not None:
+            link, announcer = self._mqtt
+            await announcer.flush()
+            await link.stop(MQTT_STOP_LIMIT_S)
 
     async def _end_journal(self, reason: str) -> None:
         boot = msgspec.structs.replace(self._boot, stopped_ms=self._clock.now_ms(), stop_reason=reason)

@@ -19,7 +19,7 @@ from tradingd.app.sim_keeper import SimKeeper
 from tradingd.app.sim_venue import Reading, SimVenue, SimVenueRefused
 from tradingd.app.venue_session import VenueRefused
 from tradingd.config import EXIT_STATUS, Settings
-from tradingd.config.credentials import Credentials, load_credentials
+from tradingd.config.credentials import Credentials, MqttPassword, load_credentials, load_mqtt_password
 from tradingd.domain.errors import JournalRefused, PluginError, TradingdError, plain_failure
 from tradingd.domain.ids import VenueId
 from tradingd.domain.records import FlagRecord, Recovered
@@ -57,12 +57,17 @@ def run(settings: Settings, *, fresh: bool = False) -> int:
     for each in credentials.values():
         for secret in each.secrets():
             scrubber.register(secret)
+    mqtt_password = load_mqtt_password(settings, environ)
+    if mqtt_password is not None:
+        scrubber.register(mqtt_password.secret.reveal())
     logs = configure(clock, scrubber=scrubber, format=settings.log.format, level=settings.log.level, environ=environ)
     try:
         timer = SignalTimer()
         strategies = load_strategies(settings, timer)
         # The loop is not closed: that waits for whatever a plugin or a name look-up left in it, and the process ends.
-        return asyncio.Runner().run(_run(settings, strategies, timer, credentials, clock, logs, environ, fresh))
+        return asyncio.Runner().run(
+            _run(settings, strategies, timer, credentials, mqtt_password, clock, logs, environ, fresh)
+        )
     except REFUSALS as error:
         last, status = error, getattr(error, "exit_status", EXIT_STATUS)
     except StoppedNaked as error:
@@ -85,6 +90,7 @@ async def _run(
     strategies: list[LoadedStrategy],
     timer: SignalTimer,
     credentials: Mapping[VenueId, Credentials],
+    mqtt_password: MqttPassword | None,
     clock: MachineClock,
     logs: Logs,
     environ: Mapping[str, str],
@@ -94,6 +100,8 @@ async def _run(
     for each in credentials.values():
         for warning in each.warnings:
             log.warning("credentials_from_environment", reason=warning)
+    for warning in mqtt_password.warnings if mqtt_password else ():
+        log.warning("credentials_from_environment", reason=warning)
     if fresh:
         await _discard(settings)
     # pinned with the account, once the venue has answered: a typo in an endpoint must not be kept
@@ -129,6 +137,7 @@ async def _run(
             MachineRandom(),
             logs,
             Notifier(environ),
+            mqtt_password,
         )
         timer.on_stubborn = _Stubborn(spool, clock, logs)
         _listen_to_signals(daemon)
@@ -193,6 +202,8 @@ def _listen_to_signals(daemon: Daemon) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, daemon.request_stop, f"got {number.name}")
+    if daemon.service.is_managed:  # else a terminal that is closed ends its programs by it
+        loop.add_signal_handler(signal.SIGHUP, daemon.service.reload)
 
 
 async def _sim_venues(settings: Settings, clock: MachineClock) -> dict[VenueId, SimVenue]:

@@ -60,6 +60,7 @@ class VenueSession:
         self.feeds = feeds
         self.supervisor: Supervisor | None = None
         self.ready = asyncio.Event()
+        self.up = asyncio.Event()
         self._execution = execution
         self._clock = clock
         self._pin_account = pin_account
@@ -67,6 +68,7 @@ class VenueSession:
         self._flags = flags
         self._restored = asyncio.Event()
         self._begun = False
+        self._account_read = False
         self._prepared: set[InstrumentId] = set()
         self._warm = False
         self._failures = 0
@@ -150,9 +152,7 @@ class VenueSession:
                 self._execution.router.mark(self.id, state, str(error))
                 self._tell_not_reached(attempt, error)
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
-        # thousands of market records that live for ever: a full collection over them would stall the loop
-        gc.collect()
-        gc.freeze()
+        _keep_for_ever()
         self._check_symbols()
         # all of them: what a human holds elsewhere is kept account of, and closed when the operator asks for it
         self._execution.state.instruments.update(self.venue.instruments)
@@ -240,6 +240,7 @@ class VenueSession:
             self._execution.reconciler.begin_history(self.id, self._flags)
             self._begun = True
         await self._execution.reconciler.reconcile(self.id, self._execution.pipeline.open_lane)
+        self._account_read = True
         self._execution.router.note_answer(self.id)
         self._execution.pipeline.open_lanes(self.id)
         await self._prepare()
@@ -261,6 +262,17 @@ class VenueSession:
                 # candles that closed while the stream was gone are read now, not when the next one shows a gap
                 feed.resync()
         self.ready.set()
+        self.up.set()
+
+    async def read_rules(self) -> None:
+        """The venue's rules anew: each order from now on keeps to them; an instrument that is gone is blocked."""
+        await self.venue.load_instruments()
+        _keep_for_ever()
+        known = self.venue.instruments
+        self._execution.state.instruments.update(known)
+        for instrument in self._wanted():
+            if instrument not in known and instrument not in self._execution.state.blocked:
+                self._block(instrument, f"{self.id} does not list {instrument.symbol} any more")
 
     async def _check_account(self) -> None:
         """Who the account is and how it is set; what must be changed by hand is refused with what to do."""
@@ -304,9 +316,13 @@ class VenueSession:
         now = self._clock.monotonic()
         if self._trouble_since is None:
             self._trouble_since = now
-        held = self._execution.state.open_positions(self.id)
-        if self._trouble_told or now - self._trouble_since < TROUBLE_AFTER_S:
+        if now - self._trouble_since < TROUBLE_AFTER_S:
             return
+        if self._account_read and self._execution.router.state(self.id) is VenueState.DEGRADED:
+            self.up.set()  # declared so: protection and exits go on, and nobody needs to wait for more
+        if self._trouble_told:
+            return
+        held = self._execution.state.open_positions(self.id)
         self._trouble_told = True
         state, reason = self._execution.router.state(self.id), self._execution.router.reason(self.id)
         count = f"{len(held)} open position{'' if len(held) == 1 else 's'}"
@@ -353,3 +369,9 @@ class VenueSession:
         if best is None:
             return 0.0
         return self._clock.synchronise(best[2], best[1], best[0] / 2)
+
+
+def _keep_for_ever() -> None:
+    """Thousands of market records were made: a later full collection over them would stall the loop."""
+    gc.collect()
+    gc.freeze()

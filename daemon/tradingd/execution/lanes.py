@@ -35,6 +35,7 @@ class Lane:
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
         self.running: str | None = None
+        self.begun = 0
 
     def start(self) -> None:
         """Begin to run steps."""
@@ -82,6 +83,7 @@ class Lane:
             priority, _, step = heapq.heappop(self._steps)
             self._names.discard(step.name)
             self.running = step.name
+            self.begun += 1
             try:
                 if not step.yields:
                     await step.run()

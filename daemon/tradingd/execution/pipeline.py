@@ -72,7 +72,7 @@ class Pipeline:
         self._bus = desk.bus
         self._clock = desk.clock
         self._limits = desk.limits
-        self._lanes: dict[InstrumentId, Lane] = {}
+        self.lanes: dict[InstrumentId, Lane] = {}
         self._converging: dict[VenueId, asyncio.Task[None]] = {}
         self._doubts = Doubts(desk, idempotency)
         self._missing = MissingFills(desk, reconciler)
@@ -84,9 +84,9 @@ class Pipeline:
 
     def lane(self, instrument: InstrumentId) -> Lane:
         """The lane of an instrument; it runs once its venue was opened."""
-        lane = self._lanes.get(instrument)
+        lane = self.lanes.get(instrument)
         if lane is None:
-            lane = self._lanes[instrument] = Lane(instrument, self._fault)
+            lane = self.lanes[instrument] = Lane(instrument, self._fault)
             if self._is_open(instrument):
                 lane.start()
         return lane
@@ -104,7 +104,7 @@ class Pipeline:
     def open_lanes(self, venue: VenueId) -> None:
         """Let all steps of a venue run: its journal and its account agree."""
         self._opened.add(venue)
-        mine = [each for each in self._lanes if each.venue == venue]
+        mine = [each for each in self.lanes if each.venue == venue]
         for instrument in dict.fromkeys([*self._state.instruments_of(venue), *mine]):
             self.open_lane(instrument)
             # at start and after each reconnect: whatever became a leftover meanwhile
@@ -259,7 +259,7 @@ class Pipeline:
         """Called a few times a second: overdue protection, exits to retry, legs in doubt, entries to expire."""
         self._recorder.queue.save_soon()
         now = self._clock.monotonic()
-        for instrument in list(self._lanes):
+        for instrument in list(self.lanes):
             if not self._is_open(instrument):
                 continue
             if self._protection.review(instrument) and (
@@ -301,7 +301,7 @@ class Pipeline:
 
     def cancel_all_entries(self, why: str) -> list[Order]:
         """Queue the cancelling of every resting entry; returns those that rest."""
-        resting = [order for instrument in list(self._lanes) for order in self._resting.of(instrument)]
+        resting = [order for instrument in list(self.lanes) for order in self._resting.of(instrument)]
         for instrument in dict.fromkeys(order.instrument for order in resting):
             self.cancel_entries(instrument, why)
         return resting
@@ -381,7 +381,7 @@ class Pipeline:
     async def stop(self, limit_s: float) -> None:
         """Entries have stopped: let the steps under way end within `limit_s`, then end the lanes."""
         self.cancel_all_entries("daemon stopped")
-        lanes = list(self._lanes.values())
+        lanes = list(self.lanes.values())
         try:
             async with asyncio.timeout(limit_s):
                 await asyncio.gather(*(lane.idle() for lane in lanes))

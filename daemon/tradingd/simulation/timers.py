@@ -42,26 +42,28 @@ class SimTimers:
     async def _loop(self, job: _Job, seconds: float, run: Callable[[], Awaitable[None]]) -> None:
         due_s = self._clock.monotonic() + seconds
         while True:
-            await self._wait(job, due_s)
+            if await self._is_due(job, due_s):
+                due_s = self._after(due_s, seconds)
             job.soon.clear()
-            due_s = self._next(due_s, seconds)
             try:
                 await run()
             except Exception as error:
                 self._on_fault(error)
                 return
             if due_s <= self._clock.monotonic():
-                due_s = self._next(due_s, seconds)
+                due_s = self._after(due_s, seconds)
                 job.soon.set()
 
-    def _next(self, due_s: float, seconds: float) -> float:
-        """The next time on the job's grid that is still to come."""
-        behind_s = self._clock.monotonic() - due_s
-        return due_s if behind_s < 0 else due_s + seconds * (behind_s // seconds + 1)
+    def _after(self, due_s: float, seconds: float) -> float:
+        """The next time on the job's grid that is still to come; `due_s` is over, if only by a rounding."""
+        behind_s = max(0.0, self._clock.monotonic() - due_s)
+        return due_s + seconds * (behind_s // seconds + 1)
 
-    async def _wait(self, job: _Job, due_s: float) -> None:
+    async def _is_due(self, job: _Job, due_s: float) -> bool:
+        """Waits until then, or until the job is wanted soon: whether its time has come."""
         try:
             async with asyncio.timeout(max(0.0, due_s - self._clock.monotonic())):
                 await job.soon.wait()
         except TimeoutError:
-            return
+            return True
+        return due_s <= self._clock.monotonic()

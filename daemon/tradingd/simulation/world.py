@@ -7,6 +7,7 @@ import hashlib
 import logging
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,6 +32,7 @@ from tradingd.simulation.loop import SECOND_US, SimLoop, Timeline
 from tradingd.simulation.network import Network
 from tradingd.simulation.session import SimSession
 from tradingd.simulation.store import SimStore
+from tradingd.simulation.timers import SimTimers
 from tradingd.strategy.loader import load_strategies
 from tradingd.strategy.timer import NoTimer
 from tradingd.venues.ccxt_venue import CcxtVenue, ClientSettings
@@ -218,10 +220,11 @@ enabled = true
             epoch,
             spool.append,
             lambda reason: None,
+            partial(SimTimers, clock),
         )
         generation.core = core
         core.start(BootRecord(epoch, clock.wall_ms(), "sim", "simulation", 1, "0" * 64))
-        await core.wait_ready()
+        await core.wait_up()
         core.start_jobs(CLOCK_PROBE_S)
 
     def run_for(self, seconds: float) -> bool:

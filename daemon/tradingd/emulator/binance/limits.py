@@ -63,6 +63,19 @@ class Limits:
         self._ten_seconds[1] += count
         self._minute[1] += count
 
+    def order_counts(self) -> list[dict[str, str | int]]:
+        """The order counts as the websocket API tells them."""
+        return [
+            {"rateLimitType": "ORDERS", "interval": interval, "intervalNum": number, "limit": most, "count": counter[1]}
+            for interval, number, most, counter in (("SECOND", 10, ORDERS_PER_10S, self._ten_seconds),
+                                                    ("MINUTE", 1, ORDERS_PER_MINUTE, self._minute))
+        ]
+
+    def weight_count(self) -> dict[str, str | int]:
+        """The weight as the websocket API tells it."""
+        return {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_PER_MINUTE,
+                "count": self._weight[1]}
+
     def headers(self, with_orders: bool) -> dict[str, str]:
         """The counts as response headers."""
         out = {"X-MBX-USED-WEIGHT-1M": str(self._weight[1])}

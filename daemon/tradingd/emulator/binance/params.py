@@ -111,6 +111,10 @@ class Params:
             raise VenueError(-1130, "Data sent for parameter 'limit' is not valid.")
         return min(value, most)
 
+    def sorted_text(self) -> str:
+        """All parameters but the signature, by name."""
+        return "&".join(f"{name}={self._values[name]}" for name in sorted(self._values) if name != "signature")
+
     def visible(self) -> str:
         """All parameters but the signature, for the ledger."""
         return "&".join(f"{name}={value}" for name, value in self._values.items() if name != "signature")
@@ -121,6 +125,14 @@ def check_signature(request: HttpRequest, params: Params, secret: str) -> None:
     given = params.need("signature")
     total = _unsigned(request.query) + _unsigned(request.body.decode("utf-8", "replace"))
     wanted = hmac.new(secret.encode(), total.encode(), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(given.encode(), wanted.encode()):
+        raise VenueError(-1022)
+
+
+def check_message(params: Params, secret: str) -> None:
+    """HMAC-SHA256 over the parameters of a message, sorted by name, without the signature itself."""
+    given = params.need("signature")
+    wanted = hmac.new(secret.encode(), params.sorted_text().encode(), hashlib.sha256).hexdigest()
     if not hmac.compare_digest(given.encode(), wanted.encode()):
         raise VenueError(-1022)
 

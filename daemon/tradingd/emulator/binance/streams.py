@@ -32,7 +32,7 @@ LISTEN_KEY_MS = 3_600_000
 MESSAGES_PER_SECOND = 10
 MAX_STREAMS = 1024
 CONNECTION_MS = 24 * 3_600_000
-_PUBLIC, _MARKET, _PRIVATE = "public", "market", "private"
+_PUBLIC, _MARKET, _PRIVATE, _ORDERS = "public", "market", "private", "orders"
 _KEY_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
@@ -70,6 +70,8 @@ class Streams:
     def open(self, path: str, query: str) -> int | Refusal:
         """Accept a handshake on one of the documented paths."""
         parts = [part for part in path.split("/") if part]
+        if parts == ["ws-fapi", "v1"]:
+            return self._register(Session(next(self._numbers), _ORDERS, wraps=False))
         channel = parts.pop(0) if parts and parts[0] in (_PUBLIC, _MARKET, _PRIVATE) else _PUBLIC
         if not parts or parts[0] not in ("ws", "stream"):
             return Refusal(404, "Not Found")
@@ -80,10 +82,12 @@ class Streams:
         names = [part for part in parts[1:] if "@" in part]
         names += [name for name in values.get("streams", "").split("/") if "@" in name]
         session.topics = dict.fromkeys(names)
-        self._sessions[session.number] = session
         if len(session.topics) > MAX_STREAMS:
-            self.close(session.number)
             return Refusal(400, "Bad Request")
+        return self._register(session)
+
+    def _register(self, session: Session) -> int:
+        self._sessions[session.number] = session
         ends_ms = self._exchange.now_ms + int(CONNECTION_MS * self._lags.scale)
         self._exchange.schedule(ends_ms, partial(self._end, session.number, ends_ms))
         self._index()
@@ -105,16 +109,26 @@ class Streams:
         if self._sessions.pop(number, None) is not None:
             self._index()
 
+    def is_for_orders(self, number: int) -> bool:
+        """Whether the session speaks the websocket API."""
+        session = self._sessions.get(number)
+        return session is not None and session.channel == _ORDERS
+
     @property
     def has_candle_listener(self) -> bool:
         """Whether somebody listens to candles."""
         return bool(self._klines)
 
     def on_frame(self, number: int, text: str, is_counted: bool = True) -> list[Frame]:
-        """SUBSCRIBE, UNSUBSCRIBE and LIST_SUBSCRIPTIONS; too many messages a second end the connection."""
+        """SUBSCRIBE, UNSUBSCRIBE and LIST_SUBSCRIPTIONS; too many messages a second end the connection.
+
+        Messages of the websocket API get no answer here.
+        """
         session = self._sessions.get(number)
         if session is None:
             return [Close(1008, "no such session")]
+        if session.channel == _ORDERS:
+            return []
         if is_counted and self._is_flood(session):
             self.close(number)
             return [Close(1008, "Too many requests")]

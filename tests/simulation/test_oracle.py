@@ -236,6 +236,7 @@ def test_a_reconciler_that_lets_entries_pass_is_seen(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(BalanceReconciler, "check", lambda self, venue: None)
     monkeypatch.setattr(BalanceReconciler, "converge", converge)
+    monkeypatch.setattr("tradingd.app.core.BALANCE_S", 3_600.0)  # the readings of the timers would hide it
     config = "[execution]\nreconcile_interval_s = 3600"
     assert "P10/P17" in play(tmp_path, config=config)
 

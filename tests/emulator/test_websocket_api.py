@@ -37,7 +37,8 @@ class Talker:
         return json.loads(str(answer))
 
 
-MARKET = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.01", "newOrderRespType": "RESULT"}
+MARKET: dict[str, Any] = {"symbol": "BTCUSDT", "side": "BUY",
+                          "type": "MARKET", "quantity": "0.01", "newOrderRespType": "RESULT"}
 
 
 def test_an_order_as_a_message_is_the_same_order() -> None:

@@ -9,10 +9,12 @@ from tradingd.emulator.binance.errors import VenueError, from_refusal, missing
 from tradingd.emulator.binance.params import Params
 from tradingd.emulator.binance.payloads import Json, fill_row, order_reply, order_row
 from tradingd.emulator.core.filters import Draft
+from tradingd.emulator.core.liquidation import DELEVERAGING, LIQUIDATION
 from tradingd.emulator.core.records import ZERO, Order, Status
 from tradingd.emulator.core.refusal import Refused
 
 _CONDITIONAL_TYPES = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
+_FORCED = {LIQUIDATION: "LIQUIDATION", DELEVERAGING: "ADL"}
 _TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "GTX", "GTD")
 _LEAST_GTD_MS, _LAST_GTD_MS = 600_000, 253_402_300_799_000
 WEEK_MS = 7 * 86_400_000
@@ -199,6 +201,41 @@ def user_trades(desk: Desk, params: Params) -> list[Json]:
     limit = params.limit(500, 1000)
     forward = from_id is not None or params.text("startTime") is not None
     return [fill_row(fill, instrument) for fill in (rows[:limit] if forward else rows[-limit:])]
+
+
+def cancel_batch(desk: Desk, params: Params) -> list[Json]:
+    """DELETE /fapi/v1/batchOrders: up to ten plain orders by one kind of id, each with its own verdict.
+
+    Documented is orderIdList; ccxt sends orderidlist.
+    """
+    symbol = desk.instrument(params).symbol
+    kind = "orderId" if params.text("orderIdList") or params.text("orderidlist") else "origClientOrderId"
+    name = f"{kind}List" if params.text(f"{kind}List") else f"{kind}List".lower()
+    try:
+        ids = msgspec.json.decode(params.need(name), type=list[int | str])
+    except msgspec.DecodeError:
+        raise missing(f"{kind}List") from None
+    if not 0 < len(ids) <= 10:
+        raise VenueError(-4032, "Exceed maximum cancel order size.")
+    out: list[Json] = []
+    for each in ids:
+        try:
+            out.append(cancel(desk, Params({"symbol": symbol, kind: str(each)})))
+        except VenueError as error:
+            out.append({"code": error.code, "msg": error.text})
+    return out
+
+
+def force_orders(desk: Desk, params: Params) -> list[Json]:
+    """GET /fapi/v1/forceOrders: orders of the venue's own, newest last."""
+    symbol, wanted = desk.symbol_filter(params), params.text("autoCloseType")
+    start_ms, end_ms = _span(desk, params)
+    rows = []
+    for order in desk.views.all_orders(symbol):
+        kind = next((kind for prefix, kind in _FORCED.items() if order.client_order_id.startswith(prefix)), None)
+        if kind is not None and wanted in (None, kind) and start_ms <= order.created_ms <= end_ms:
+            rows.append(order_row(order, desk.exchange.instruments[order.symbol]))
+    return rows[-params.limit(50, 100):]
 
 
 def create_batch(desk: Desk, params: Params) -> list[Json]:

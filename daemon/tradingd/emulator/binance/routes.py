@@ -47,6 +47,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/fapi/v1/allOrders"): Route(order_api.all_orders, weight=5),
     ("GET", "/fapi/v1/userTrades"): Route(order_api.user_trades, weight=5),
     ("POST", "/fapi/v1/batchOrders"): Route(order_api.create_batch, weight=5),
+    ("DELETE", "/fapi/v1/batchOrders"): Route(order_api.cancel_batch),
+    ("GET", "/fapi/v1/forceOrders"): Route(order_api.force_orders, SIGNED, 20, 50),
     ("POST", "/fapi/v1/algoOrder"): Route(algo_api.create, weight=0, orders=1),
     ("GET", "/fapi/v1/algoOrder"): Route(algo_api.query),
     ("DELETE", "/fapi/v1/algoOrder"): Route(algo_api.cancel),

@@ -174,3 +174,11 @@ def test_a_moved_price_takes_candles_and_stops_with_it(caller: Caller) -> None:
     rows = caller.call("GET", "/fapi/v1/klines", signed=False, symbol="BTCUSDT", interval="1m", limit=3)
     assert float(rows[0][2]) > before * 0.99 > float(rows[0][4]) > before * 0.94
     assert float(rows[1][1]) == pytest.approx(float(rows[0][4]), rel=0.002)
+
+
+def test_a_market_order_takes_no_price_beyond_the_band_and_the_rest_expires(caller: Caller) -> None:
+    change(caller, price_band_fraction="0.0003")
+    answer = caller.order("BUY", "2.5")
+    assert answer["status"] == "EXPIRED" and 0 < float(answer["executedQty"]) < 2.5
+    worst = max(float(row["price"]) for row in caller.call("GET", "/fapi/v1/userTrades", symbol="BTCUSDT"))
+    assert worst <= float(caller.exchange.mark_price("BTCUSDT")) * 1.0003

@@ -147,3 +147,11 @@ def test_no_more_than_two_hundred_open_orders_per_symbol() -> None:
         caller.run(0.06)
     assert caller.limit("BUY", "62000", "0.001")["code"] == -2025
     assert caller.limit("BUY", "3300", "0.1", symbol="ETHUSDT")["status"] == "NEW"
+
+
+def test_an_order_with_fills_is_forgotten_after_ninety_days() -> None:
+    caller = Caller()
+    order, views = caller.order("BUY"), caller.venue._desk.views
+    for days, is_known in ((4, True), (89, True), (91, False)):
+        views.now_ms = caller.now_ms + days * 86_400_000
+        assert (views.order("BTCUSDT", order["orderId"], None) is not None) == is_known

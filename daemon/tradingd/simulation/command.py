@@ -3,10 +3,14 @@
 import argparse
 import hashlib
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from tradingd.app.machine import MachineClock
+from tradingd.config.problems import ConfigError
+from tradingd.emulator.faults.reading import read_script
 from tradingd.simulation.crashes import enumerate_all
 from tradingd.simulation.run import Outcome, campaign
 
@@ -18,6 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="the first one's seed")
     parser.add_argument("--candles", type=int, default=30, help="one-minute candles per world")
     parser.add_argument("--no-faults", action="store_true", help="a network that never fails, no crash")
+    parser.add_argument(
+        "--faults",
+        type=Path,
+        metavar="FILE",
+        help="a fault script that the venue plays besides, or the name of a shipped one; see docs/faults.md",
+    )
     parser.add_argument(
         "--crashes",
         type=int,
@@ -32,7 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _crashes(given.crashes, given.seed - 1, given.workers, clock, began)
     seeds = range(given.seed, given.seed + given.seeds)
     outcomes = []
-    for outcome in campaign(seeds, given.candles, with_faults=not given.no_faults, workers=given.workers):
+    try:
+        script = None if given.faults is None else read_script(given.faults)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    with_faults = not given.no_faults
+    for outcome in campaign(seeds, given.candles, with_faults=with_faults, workers=given.workers, script=script):
         outcomes.append(outcome)
         for violation in outcome.violations:
             print(f"seed {outcome.seed}: {violation}", flush=True)

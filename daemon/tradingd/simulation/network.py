@@ -6,10 +6,12 @@ from random import Random
 import msgspec
 
 from tradingd.emulator.binance.model import BinanceVenue
+from tradingd.emulator.faults.spoil import Spoilt
 from tradingd.emulator.wire import Close, Frame, HttpRequest, HttpResponse, Refusal
 from tradingd.simulation.clock import START_MS
 from tradingd.simulation.faults import FaultPlan
 from tradingd.simulation.loop import SECOND_US, Timeline
+from tradingd.simulation.venue_faults import VenueFaults, spoilt_by_network
 from tradingd.simulation.wire import Exchanged, SocketLife, WireLog
 
 Deliver = Callable[[str, object], None]
@@ -60,6 +62,7 @@ class Network:
         self._not_before_us = 0
         self._due_us: int | None = None
         self.dropped_us: list[int] = []
+        self.faults = VenueFaults(self)
         timeline.source = self._venue_due_us
         timeline.on_source = self.run_venue
 
@@ -72,7 +75,8 @@ class Network:
 
     def _venue_due_us(self) -> int:
         if self._due_us is None:  # asked at every turn of the loop, and changed only by what is done to the venue
-            self._due_us = (self.venue.next_event_ms() - START_MS) * 1000
+            due_ms = min(self.venue.next_event_ms(), self.faults.script.next_due_ms())
+            self._due_us = (due_ms - START_MS) * 1000
         return max(self._due_us, self._not_before_us)
 
     def run_venue(self) -> None:
@@ -80,8 +84,13 @@ class Network:
         now_ms, self._due_us = self.venue_ms, None
         for session, frame in self.venue.advance(now_ms):
             self._push(session, frame)
+        self.faults.play(self.faults.script.due(now_ms))
         # the venue is asked again in its next millisecond at the earliest: its clock has no finer step
         self._not_before_us = (now_ms - START_MS + 1) * 1000
+
+    def venue_changed(self) -> None:
+        """Something was done to the venue: when it is due next must be asked again."""
+        self._due_us = None
 
     # --- latency --------------------------------------------------------------------------------------------------
 
@@ -125,10 +134,14 @@ class Network:
                 answer(Answer(status=418, headers={"Retry-After": str(until_s)}, body=body))
                 return
             if fate.kind == "unknown_503_before":
-                answer(_unknown_503())
+                answer(_felt(spoilt_by_network(fate.kind, None, 0.0)))
                 return
-            response = self._handle(entry, request)
-            answer(_spoiled(fate.kind, response, self._random))
+            self.faults.take(entry, request, leave)
+
+        def leave(spoilt: Spoilt) -> None:
+            if spoilt.response is not None and spoilt.sent is None:
+                spoilt = spoilt_by_network(fate.kind, spoilt.response, self._random.random())
+            answer(_felt(spoilt))
 
         if fate.kind == "refuse":
             self.timeline.after(back_us, lambda: self._answered(entry, Answer("refused"), done))
@@ -137,9 +150,12 @@ class Network:
         elif fate.kind != "lose_request":
             self.timeline.after(out_us, arrive)
 
-    def _handle(self, entry: Exchanged, request: HttpRequest) -> HttpResponse:
+    def handle(
+        self, entry: Exchanged, request: HttpRequest, lag_ms: int = 0, end_order_ms: int | None = None
+    ) -> HttpResponse:
+        """Let the venue answer; see wire.VenueModel for the two times."""
         self.run_venue()
-        response = self.venue.handle(request)
+        response = self.venue.handle(request, lag_ms, end_order_ms)
         self._due_us = None
         entry.arrived_us, entry.status, entry.answer = self.timeline.now_us, response.status, response.body
         self.log.note(self.timeline.now_us, "handled", str(entry.number), str(response.status), response.body)
@@ -163,6 +179,8 @@ class Network:
         entry = Exchanged(len(self.log.requests), incarnation, "DIAL", path, query, "", now_us, fate)
         self.log.requests.append(entry)
         self.log.note(now_us, "dial", path, fate)
+        if self.faults.script.refuses_dial(self.venue_ms, path, query):
+            fate = "refuse"
         if fate in ("lose_request", "lose_reply"):
             return
         if fate in ("refuse", "reset_before", "reset_after", "banned"):
@@ -197,7 +215,7 @@ class Network:
             return
         self.run_venue()
         for frame in self.venue.on_frame(pipe.session, text):
-            self._deliver(pipe, frame)
+            self.deliver(pipe, frame)
         self._due_us = None
 
     def ping(self, pipe: Pipe) -> None:
@@ -212,9 +230,9 @@ class Network:
     def _push(self, session: int, frame: Frame) -> None:
         pipe = self._pipes.get(session)
         if pipe is not None:
-            self._deliver(pipe, frame)
+            self.faults.push(pipe, frame)
 
-    def _deliver(self, pipe: Pipe, frame: Frame) -> None:
+    def deliver(self, pipe: Pipe, frame: Frame) -> None:
         """Send one frame to the daemon; frames keep their order unless a fault says otherwise."""
         now_us = self.timeline.now_us
         if now_us < pipe.mute_until_us or pipe.is_half_open:
@@ -280,29 +298,9 @@ class Network:
             self.hang_up(pipe)
 
 
-def _unknown_503() -> Answer:
-    return Answer(
-        status=503,
-        headers={"Content-Type": "application/json"},
-        body=b'{"code":-1007,"msg":"Timeout waiting for response from backend server. Send status unknown; '
-        b'execution status unknown."}',
-    )
-
-
-def _spoiled(kind: str, response: HttpResponse, draw: Random) -> Answer:
-    """The venue's answer as it reaches the daemon."""
-    headers, body = dict(response.headers), response.body
-    if kind == "lose_reply":
-        return Answer("silence")
-    if kind == "reset_after":
-        return Answer("reset")
-    if kind == "cut_body":
-        return Answer(status=response.status, headers=headers, body=body[: draw.randrange(len(body) + 1)], cut=True)
-    if kind == "truncated":
-        return Answer(status=response.status, headers=headers, body=body[: draw.randrange(len(body) + 1)])
-    if kind == "html_after":
-        page = b"<html><body>502 Bad Gateway</body></html>"
-        return Answer(status=502, headers={"Content-Type": "text/html"}, body=page)
-    if kind == "unknown_503_after":
-        return _unknown_503()
-    return Answer(status=response.status, headers=headers, body=body)
+def _felt(spoilt: Spoilt) -> Answer:
+    """A spoilt reply as it reaches the daemon."""
+    if spoilt.response is None:
+        return Answer(spoilt.trouble)
+    response, cut = spoilt.response, spoilt.sent is not None
+    return Answer(status=response.status, headers=dict(response.headers), body=response.body[: spoilt.sent], cut=cut)

@@ -7,6 +7,7 @@ from random import Random
 
 import msgspec
 
+from tradingd.emulator.faults.language import Script
 from tradingd.simulation.clock import START_MS
 from tradingd.simulation.evidence import Evidence, Life, Limits, Span, venue_ms
 from tradingd.simulation.faults import FaultPlan
@@ -58,12 +59,14 @@ def options_for(seed: int, candles: int) -> WorldOptions:
     )
 
 
-def run_seed(seed: int, candles: int, directory: Path, *, with_faults: bool) -> Outcome:
-    """Run one world of `candles` candles, let it heal, and judge it."""
+def run_seed(seed: int, candles: int, directory: Path, *, with_faults: bool, script: Script | None = None) -> Outcome:
+    """Run one world of `candles` candles, let it heal, and judge it; each seed is another chance for the script too."""
     until_us = candles * MINUTE_US
     plan = FaultPlan.swarm(str(seed), 0, until_us) if with_faults else FaultPlan(str(seed))
     world = World(directory, options_for(seed, candles), plan)
     try:
+        if script is not None:
+            world.network.faults.begin(msgspec.structs.replace(script, seed=script.seed + seed))
         play(world, until_us)
         violations = heal(world)
         violations += judge(evidence_of(world))
@@ -95,7 +98,8 @@ def play(world: World, until_us: int) -> None:
 def heal(world: World) -> list[Violation]:
     """No more faults: READY within a minute, and then time enough for everything to be settled."""
     world.plan.heal_us = world.plan.outage_until_us = world.plan.disk_full_until_us = 0
-    ban_us = max(0, world.plan.ban_until_us - world.now_us)
+    ban_us = max(0, world.plan.ban_until_us - world.now_us, world.network.faults.ban_until_us - world.now_us)
+    world.network.faults.begin(Script())
     world.run_for(ban_us / SECOND_US)
     if world.daemon is None:
         world.start()
@@ -158,16 +162,19 @@ def faults_of(world: World) -> dict[str, int]:
     """Which faults happened, and how often."""
     counts = Counter(each.fate for each in world.network.log.requests if each.fate)
     counts.update(each.kind for each in world.plan.schedule)
+    counts.update(kind for kind in world.network.faults.played)
     counts["drop_frame"] += len(world.network.dropped_us)
     return dict(sorted(counts.items()))
 
 
-def _run_one(arguments: tuple[int, int, bool]) -> Outcome:
-    seed, candles, with_faults = arguments
+def _run_one(arguments: tuple[int, int, bool, Script | None]) -> Outcome:
+    seed, candles, with_faults, script = arguments
     with scratch() as directory:
-        return run_seed(seed, candles, directory, with_faults=with_faults)
+        return run_seed(seed, candles, directory, with_faults=with_faults, script=script)
 
 
-def campaign(seeds: Sequence[int], candles: int, *, with_faults: bool, workers: int) -> Iterator[Outcome]:
+def campaign(
+    seeds: Sequence[int], candles: int, *, with_faults: bool, workers: int, script: Script | None = None
+) -> Iterator[Outcome]:
     """Run many seeds."""
-    return each_apart(_run_one, [(seed, candles, with_faults) for seed in seeds], workers)
+    return each_apart(_run_one, [(seed, candles, with_faults, script) for seed in seeds], workers)

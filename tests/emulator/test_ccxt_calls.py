@@ -117,6 +117,7 @@ async def test_funding_and_liquidations_are_read_through_unified_calls(
         base = f"http://127.0.0.1:{port_and_venue[0]}/_venue/act"
         for values, status in (({"do": "charge_funding", "symbol": "BTCUSDT", "rate_fraction": "0.001"}, 200),
                                ({"do": "liquidate", "symbol": "BTCUSDT"}, 200), ({"do": "nothing"}, 400),
+                               ({"do": "human", "act": "open", "symbol": "BTCUSDT"}, 400),
                                ({"do": "set_filters", "symbol": "BTCUSDT", "tick_size": "x"}, 400), ({}, 400)):
             answer = await session.post(base, json=values)
             assert (answer.status, "done" in await answer.json()) == (status, status == 200)

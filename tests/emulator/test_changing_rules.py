@@ -118,6 +118,18 @@ def test_another_key_of_the_account_sees_and_moves_the_same_things(caller: Calle
     assert caller.algo("BUY", "STOP_MARKET", "71000", closePosition="true")["code"] == -4130
 
 
+def test_a_flip_by_another_hand_ends_what_was_tied_to_the_position_and_leaves_the_rest(caller: Caller) -> None:
+    caller.order("BUY", "0.02")
+    tied = caller.algo("SELL", "TAKE_PROFIT_MARKET", "70000", closePosition="true", timeInForce="GTE_GTC")
+    loose = caller.algo("SELL", "STOP_MARKET", "60000", closePosition="true")
+    resting = caller.limit("SELL", "66000", "0.02", reduceOnly="true")
+    assert caller.venue.act("human", {"act": "flip", "symbol": "BTCUSDT"}).startswith("sold 0.040 BTCUSDT by hand")
+    assert caller.position() == -0.02
+    states = [caller.call("GET", "/fapi/v1/algoOrder", algoId=algo["algoId"])["algoStatus"] for algo in (tied, loose)]
+    assert states == ["EXPIRED", "NEW"]
+    assert caller.call("GET", "/fapi/v1/order", symbol="BTCUSDT", orderId=resting["orderId"])["status"] == "EXPIRED"
+
+
 def test_a_ban_doubles_while_it_is_hit_and_outlives_a_restart(tmp_path: Path) -> None:
     stored = VenueOptions(symbols=("BTCUSDT",), with_lags=False, state_dir=tmp_path)
     caller = Caller(stored)
@@ -138,7 +150,7 @@ def test_a_ban_doubles_while_it_is_hit_and_outlives_a_restart(tmp_path: Path) ->
 
 
 def test_a_connection_ends_after_a_day(caller: Caller) -> None:
-    session = caller.venue.open_session("/market/ws/btcusdt@kline_1d", "")
+    session = caller.venue.open_session("/market/ws/0", "")
     frames = caller.venue.advance(caller.now_ms + 86_399_000)
     assert not [frame for _, frame in frames if isinstance(frame, Close)]
     frames = caller.venue.advance(caller.now_ms + 2_000)

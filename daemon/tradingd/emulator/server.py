@@ -323,8 +323,10 @@ class VenueServer:
             values = msgspec.json.decode(await request.read(), type=dict[str, str | int | float | bool])
             self._run_to_now()
             done = self._model.act(str(values.pop("do")), values)
-        except (msgspec.DecodeError, KeyError):
+        except msgspec.DecodeError:
             return _json({"error": 'the body must be {"do": ACT, ...}'}, 400)
+        except KeyError as fault:
+            return _json({"error": f"{fault.args[0]} is missing"}, 400)
         except ValueError as fault:
             return _json({"error": str(fault)}, 400)
         self._wake.set()

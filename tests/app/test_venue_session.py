@@ -252,3 +252,42 @@ async def test_an_instrument_that_the_venue_does_not_list_is_refused_with_the_ne
     del session.world.venue.instruments[ETH]
     with pytest.raises(VenueRefused, match="does not list ETH/USDT:USDT"):
         await session.task
+
+
+@in_virtual_time
+async def test_a_venue_is_up_when_it_is_ready_or_was_declared_degraded_after_ten_seconds(begin):
+    session = await begin()
+    session.world.venue.unreachable = {"watch"}
+    for second in range(20):
+        await asyncio.sleep(1)
+        session.session.check_health()
+        if second == 5:
+            assert not session.session.up.is_set()
+    assert session.state is VenueState.DEGRADED
+    assert session.session.up.is_set() and not session.session.ready.is_set()
+    session.world.venue.unreachable = set()
+    await session.ready()
+    assert session.session.ready.is_set()
+
+
+@in_virtual_time
+async def test_a_venue_that_was_never_read_is_not_up_however_long_it_takes(begin):
+    session = await begin()
+    session.world.venue.unreachable = {"*"}
+    for _ in range(60):
+        await asyncio.sleep(1)
+        session.session.check_health()
+    assert not session.session.up.is_set()
+
+
+@in_virtual_time
+async def test_rules_that_are_read_anew_are_used_from_the_next_order_on_and_what_is_gone_is_blocked(begin):
+    session = await begin()
+    await session.ready()
+    venue, state = session.world.venue, session.world.execution.state
+    coarse = msgspec.structs.replace(venue.instruments[BTC], tick_size=Decimal(10))
+    venue.instruments = {each: rules for each, rules in venue.instruments.items() if each != ETH} | {BTC: coarse}
+    await session.session.read_rules()
+    assert state.instruments[BTC].tick_size == Decimal(10)
+    assert "does not list" in state.blocked[ETH]
+    assert BTC not in state.blocked

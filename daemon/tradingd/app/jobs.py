@@ -41,9 +41,11 @@ class _Job:
                 raise
             failure = f"no end within {self._deadline_s:g} s" if limit.expired() else str(error)
             log.warning("job_failed", job=self.name, reason=failure)
-        self.ended_s = self._jobs.clock.monotonic()
+        now_s = self._jobs.clock.monotonic()
+        if not limit.expired():
+            self.ended_s = now_s
         self._count(failure)
-        self._record(failure, self.ended_s - began_s)
+        self._record(failure, now_s, now_s - began_s)
 
     def _count(self, failure: str | None) -> None:
         self._failures = 0 if failure is None else self._failures + 1
@@ -54,12 +56,12 @@ class _Job:
                 )
             )
 
-    def _record(self, failure: str | None, took_s: float) -> None:
+    def _record(self, failure: str | None, now_s: float, took_s: float) -> None:
         """At most once a minute, with the last failure since the record before."""
         self._failure = failure if failure is not None else self._failure
-        if self.ended_s < self._record_due_s:
+        if now_s < self._record_due_s:
             return
-        self._record_due_s = self.ended_s + RECORD_EVERY_S
+        self._record_due_s = now_s + RECORD_EVERY_S
         ok, detail = self._failure is None, self._failure or ""
         self._failure = None
         now_ms = self._jobs.clock.now_ms()
@@ -96,7 +98,7 @@ class Jobs:
         self._timers.soon(name)
 
     def idle_s(self, name: str) -> float:
-        """Real seconds since a run of the job has ended, or since it was begun."""
+        """Real seconds since a run of the job has ended by itself, or since the job was begun."""
         return self.clock.monotonic() - self._jobs[name].ended_s
 
     async def stop(self) -> None:

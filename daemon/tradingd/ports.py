@@ -135,6 +135,11 @@ class RateBudget(Protocol):
         """Raise VenueBanned while a request to `endpoint` may not leave, whatever was taken for it before."""
         ...
 
+    def adopt(self, venue: VenueId, windows: tuple[tuple[str, int, int, str, bool], ...]) -> None:
+        """Take the windows that the venue publishes (see RatePlan) instead of those that we know of; raises
+        ValueError where one of our requests could never leave."""
+        ...
+
     def observe(self, venue: VenueId, status: int, headers: dict[str, str], sent_ms: int) -> None:
         """Learn from the headers of the answer to a request that left at `sent_ms` (venue time): used weight, order
         counts, other processes on the IP."""

@@ -14,7 +14,7 @@ from tests.execution.world import World
 from tradingd.domain.ids import Purpose
 from tradingd.domain.orders import OrderStatus
 from tradingd.execution.order_router import EntryDraft
-from tradingd.execution.rate_limiter import RatePlan
+from tradingd.execution.rate_budget import RatePlan
 from tradingd.ports import Approved
 
 Scenario = Callable[[World], Awaitable[None]]

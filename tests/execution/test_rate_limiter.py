@@ -11,8 +11,10 @@ from tests.execution.fakes import BINANCE, VirtualClock
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueBanned
 from tradingd.domain.records import BanRecord
-from tradingd.execution.rate_limiter import RESERVED_FRACTION, RateLimiter, RatePlan
+from tradingd.execution.rate_budget import RESERVED_FRACTION, RatePlan
+from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.ports import Priority
+from tradingd.venues.binance.quirks import BINANCE as BINANCE_QUIRKS
 
 MINUTE = 60_000
 PLAN = RatePlan(
@@ -72,6 +74,75 @@ def test_no_window_is_ever_exceeded_and_everybody_is_served(requests):
 
 
 @settings(max_examples=60, deadline=None)
+@given(REQUESTS, st.lists(st.integers(0, 500), min_size=1, max_size=9), st.integers(-40, 40))
+def test_no_window_is_exceeded_by_the_venues_clock_however_long_requests_travel(requests, travel_ms, ahead_ms):
+    bench = run_all(requests, error_ms=40)
+    used: Counter[tuple[int, int, bool]] = Counter()
+    for index, (now_ms, endpoint, _) in enumerate(bench.out):
+        arrived_ms = now_ms + ahead_ms + travel_ms[index % len(travel_ms)]
+        for _, length_ms, _, _, counts_orders in PLAN.windows:
+            orders = int(endpoint in PLAN.order_endpoints)
+            cost = orders if counts_orders else PLAN.weights.get(endpoint, 1)
+            used[length_ms, arrived_ms // length_ms, counts_orders] += cost
+    limits = {(length_ms, counts_orders): limit for _, length_ms, limit, _, counts_orders in PLAN.windows}
+    assert all(spent <= limits[length_ms, orders] for (length_ms, _, orders), spent in used.items())
+
+
+@in_virtual_time
+async def test_an_exit_that_comes_behind_a_hundred_entries_leaves_first():
+    """Binance's own numbers; the entries are as many as three of its ten seconds take."""
+    plan = BINANCE_QUIRKS.rate_plan()
+    bench = Bench(plan)
+    order = "POST fapi/v1/order"
+    for _ in range(180):  # of 225 that entries may spend in ten seconds
+        await bench.ask(order, Priority.ENTRY)
+    bench.out.clear()
+    entries = [asyncio.create_task(bench.ask(order, Priority.ENTRY)) for _ in range(100)]
+    await asyncio.sleep(0.1)
+    assert len(bench.out) == 45
+    left_ms = bench.clock.now_ms()
+    await asyncio.wait_for(bench.ask(order, Priority.EXIT), 0.1)
+    assert bench.out[-1] == (left_ms, order, Priority.EXIT)
+    await asyncio.gather(*entries)
+    assert len(bench.out) == 101
+    assert bench.out[-1][0] - left_ms < 10_000
+
+
+@in_virtual_time
+async def test_after_an_hour_without_requests_all_that_a_window_has_leaves_at_once():
+    bench = Bench(BINANCE_QUIRKS.rate_plan())
+    await asyncio.sleep(3_600)
+    began_ms = bench.clock.now_ms()
+    await asyncio.gather(*(bench.ask("POST fapi/v1/order", Priority.ENTRY) for _ in range(225)))
+    assert {now_ms for now_ms, *_ in bench.out} == {began_ms}
+
+
+@in_virtual_time
+async def test_the_venues_own_numbers_replace_ours_and_what_was_spent_stays_spent():
+    bench = Bench()
+    for _ in range(4):
+        await bench.ask("POST order", Priority.PROTECT)
+    bench.limiter.adopt(
+        BINANCE,
+        (("weight", MINUTE, 6_000, "w", False), ("orders", 10_000, 6, "o", True), ("day", 86_400_000, 9, "", True)),
+    )
+    for _ in range(2):
+        await asyncio.wait_for(bench.ask("POST order", Priority.PROTECT), 0.1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(bench.ask("POST order", Priority.PROTECT), 1)
+    for _ in range(400):
+        await asyncio.wait_for(bench.ask("GET heavy", Priority.PROTECT), 0.1)
+
+
+@in_virtual_time
+async def test_limits_by_which_a_request_could_never_leave_are_refused_and_change_nothing():
+    bench = Bench()
+    with pytest.raises(ValueError, match="GET heavy costs 10"):
+        bench.limiter.adopt(BINANCE, (("weight", MINUTE, 5, "w", False), ("orders", 10_000, 300, "o", True)))
+    await asyncio.wait_for(bench.ask("GET heavy", Priority.PROTECT), 0.1)
+
+
+@settings(max_examples=60, deadline=None)
 @given(REQUESTS)
 def test_what_is_kept_for_the_urgent_is_never_spent_by_the_others(requests):
     bench = run_all(requests)
@@ -84,16 +155,17 @@ def test_what_is_kept_for_the_urgent_is_never_spent_by_the_others(requests):
 
 
 @in_virtual_time
-async def _run_all(requests, into):
+async def _run_all(requests, into, error_ms):
     bench = Bench()
+    bench.clock.error_ms = error_ms
     into.append(bench)
     await asyncio.gather(*(bench.ask(*request) for request in requests))
     await bench.limiter.close()
 
 
-def run_all(requests) -> Bench:
+def run_all(requests, error_ms: int = 0) -> Bench:
     into: list[Bench] = []
-    _run_all(requests, into)
+    _run_all(requests, into, error_ms)
     return into[0]
 
 

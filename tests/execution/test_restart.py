@@ -13,7 +13,7 @@ from tradingd.domain.ids import ClientOrderId, DecisionKey, IntentId, Purpose, S
 from tradingd.domain.intents import CancelOrders, Side
 from tradingd.domain.orders import OrderStatus
 from tradingd.domain.records import IntentRecord
-from tradingd.execution.rate_limiter import RatePlan
+from tradingd.execution.rate_budget import RatePlan
 
 S = OrderStatus
 DAY_MS = 86_400_000

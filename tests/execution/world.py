@@ -19,7 +19,8 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import CancelOrders, Enter, Exit, Protect, Side
 from tradingd.domain.orders import Order
 from tradingd.domain.records import BootRecord, IntentRecord, Record, Recovered
-from tradingd.execution.rate_limiter import RateLimiter, RatePlan
+from tradingd.execution.rate_budget import RatePlan
+from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.feeds.account_feed import AccountFeed
 from tradingd.journal.opening import open_inline
 from tradingd.journal.spool import Spool

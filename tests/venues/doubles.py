@@ -82,6 +82,7 @@ class Budget:
         self.sent_ms: list[int] = []
         self.bans: list[tuple[int, str]] = []
         self.closed: list[int] = []
+        self.windows: tuple[tuple[str, int, int, str, bool], ...] = ()
         self.banned = False
 
     async def acquire(self, venue: VenueId, endpoint: str, priority: Priority) -> None:
@@ -91,6 +92,9 @@ class Budget:
     def refuse_banned(self, venue: VenueId, endpoint: str) -> None:
         if self.banned:
             raise VenueBanned("banned", until_ms=1)
+
+    def adopt(self, venue: VenueId, windows: tuple[tuple[str, int, int, str, bool], ...]) -> None:
+        self.windows = windows
 
     def observe(self, venue: VenueId, status: int, headers: dict[str, str], sent_ms: int) -> None:
         self.observed.append((status, headers))

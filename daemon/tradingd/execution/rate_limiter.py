@@ -3,148 +3,15 @@
 import asyncio
 from bisect import insort
 from collections.abc import Callable
-from math import inf
 
-import msgspec
-
-from tradingd.domain.errors import VenueBanned, VenueUnreachable
+from tradingd.domain.errors import VenueUnreachable
 from tradingd.domain.ids import VenueId
 from tradingd.domain.records import BanRecord, BanScope
+from tradingd.execution.rate_budget import TRAVEL_MS, Closure, RatePlan, RateWindows, VenueBudget, Waiter, waits
 from tradingd.ports import Clock, Priority
-
-
-class Window(msgspec.Struct):
-    """One fixed clock window of a venue: `limit` units each `length_ms`, read back from `header` where there is one.
-
-    Fixed, not rolling: Binance counts by the venue's clock minute (General Info, Limits).
-    """
-
-    name: str
-    length_ms: int
-    limit: int
-    header: str
-    counts_orders: bool
-    started_ms: int = 0
-    used: int = 0
-
-    def roll(self, now_ms: int) -> None:
-        """Begin a new window when the clock says so.
-
-        A clock that goes back gives no new budget; one that was far ahead must not keep the window for that long.
-        """
-        start = now_ms - now_ms % self.length_ms
-        if start > self.started_ms:
-            self.started_ms, self.used = start, 0
-        elif start < self.started_ms - self.length_ms:
-            self.started_ms = start
-
-
-class RatePlan(msgspec.Struct, frozen=True):
-    """A venue's limits and the weight of each endpoint ("POST fapi/v1/order"); others cost `default_weight`.
-
-    `order_endpoints` count as one order each.
-    """
-
-    windows: tuple[tuple[str, int, int, str, bool], ...]
-    weights: dict[str, int]
-    order_endpoints: frozenset[str]
-    default_weight: int = 1
-
-
-RESERVED_FRACTION = {
-    Priority.PROTECT: 0.0,
-    Priority.EXIT: 0.0,
-    Priority.CANCEL: 0.05,
-    Priority.RECONCILE: 0.15,
-    Priority.ENTRY: 0.25,
-    Priority.DATA: 0.35,
-}
-"""The share of each window that a priority must leave to those before it."""
-
 
 HOST_CLOCK_OFF_MS = 86_400_000
 """By how much the host's clock may be off at a start: a ban that it puts longer ago than this is over."""
-
-
-class _Closure(msgspec.Struct, frozen=True):
-    """A ban: `until_ms` is venue time, for people; `ends_at` is monotonic, which no step of a clock moves."""
-
-    until_ms: int = 0
-    ends_at: float = -inf
-    reason: str = ""
-
-
-class _Waiter(msgspec.Struct, frozen=True):
-    priority: Priority
-    turn: int
-    endpoint: str
-    future: "asyncio.Future[None]"
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        return self.priority, self.turn
-
-
-class _VenueBudget:
-    def __init__(self, plan: RatePlan) -> None:
-        self.plan = plan
-        self.windows = [Window(*window) for window in plan.windows]
-        self.waiting: list[_Waiter] = []
-        self.closures = dict.fromkeys(BanScope, _Closure())
-        self.waker: asyncio.Task[None] | None = None
-
-    def costs(self, endpoint: str) -> list[int]:
-        """What one request takes of each window."""
-        weight = self.plan.weights.get(endpoint, self.plan.default_weight)
-        orders = int(endpoint in self.plan.order_endpoints)
-        return [orders if window.counts_orders else weight for window in self.windows]
-
-    def closed(self, venue: VenueId, endpoint: str, now: float) -> VenueBanned | None:
-        """Why a request to `endpoint` may not leave now."""
-        ban, orders = self.closures[BanScope.ALL], self.closures[BanScope.ORDERS]
-        if endpoint in self.plan.order_endpoints and orders.ends_at > max(now, ban.ends_at):
-            left_s = orders.ends_at - now
-            why = f"{venue} takes no order for {left_s:.1f} s: its limit of orders is used up ({orders.reason})"
-            return VenueBanned(why, until_ms=orders.until_ms, orders_only=True)
-        return VenueBanned(f"{venue} banned us: {ban.reason}", until_ms=ban.until_ms) if ban.ends_at > now else None
-
-    def send_home(self, venue: VenueId, now: float) -> None:
-        """End the waiting of those whose request may not leave any more, and who do not wait for that."""
-        for waiter in self.waiting:
-            ban = self.closed(venue, waiter.endpoint, now)
-            if ban is not None and not _waits(ban, waiter.priority) and not waiter.future.done():
-                waiter.future.set_exception(ban)
-        self.waiting = [waiter for waiter in self.waiting if not waiter.future.done()]
-
-    def check(self) -> None:
-        """A request that fits no empty window would wait for ever, and everybody behind it."""
-        least_share = 1 - max(RESERVED_FRACTION.values())
-        for endpoint in {*self.plan.weights, *self.plan.order_endpoints, "any other"}:
-            for window, cost in zip(self.windows, self.costs(endpoint), strict=True):
-                if cost > window.limit * least_share:
-                    raise ValueError(f"{endpoint} costs {cost}: too much for {window.name} of {window.limit}")
-
-    def take(self, waiter: _Waiter, set_aside: list[float]) -> bool:
-        """Spend what a request costs if it fits beside what is set aside for those before it; else set its own aside:
-        where it is short nobody passes it, and elsewhere nobody takes its share, or it would be short there next."""
-        share = 1 - RESERVED_FRACTION[waiter.priority]
-        costs = self.costs(waiter.endpoint)
-        short = [
-            cost > 0 and window.used + aside + cost > window.limit * share
-            for window, cost, aside in zip(self.windows, costs, set_aside, strict=True)
-        ]
-        for index, cost in enumerate(costs):
-            if not any(short):
-                self.windows[index].used += cost
-            elif cost:
-                set_aside[index] += inf if short[index] else cost
-        return not any(short)
-
-
-def _waits(ban: VenueBanned, priority: Priority) -> bool:
-    """Whether a request stays in line: stops and exits do where only the limit of orders is used up, as its window is
-    short and they go first when it ends."""
-    return ban.orders_only and priority <= Priority.EXIT
 
 
 def _nobody_saves(ban: BanRecord) -> None:
@@ -158,15 +25,21 @@ class RateLimiter:
         """`save_ban` may be given later, before the first request: the journal's recorder needs the venues first."""
         self._clock = clock
         self.save_ban = save_ban or _nobody_saves
-        self._venues: dict[VenueId, _VenueBudget] = {}
+        self._venues: dict[VenueId, VenueBudget] = {}
         self._turn = 0
         self.on_ban: Callable[[VenueId, int, str], None] = lambda venue, until_ms, reason: None
 
     def add_venue(self, venue: VenueId, plan: RatePlan) -> None:
         """Take over a venue's limits; raises ValueError where a request could never be let out."""
-        budget = _VenueBudget(plan)
+        budget = VenueBudget(plan)
         budget.check()
         self._venues[venue] = budget
+
+    def adopt(self, venue: VenueId, windows: RateWindows) -> None:
+        """Take the venue's own numbers for its windows, as it publishes them; raises ValueError where one of our
+        requests could never be let out by them."""
+        self._venues[venue].adopt(windows)
+        self._serve(venue, self._venues[venue])
 
     def restore(self, ban: BanRecord) -> None:
         """Obey a ban that an earlier run of the daemon met, and end it rather late than early.
@@ -181,7 +54,7 @@ class RateLimiter:
         passed_s = 0.0 if before is None else now - before if now >= before else now
         ends_at = now + (ban.until_ms - ban.recorded_ms) / 1000 / self._clock.speed - passed_s
         if ends_at > budget.closures[ban.scope].ends_at:
-            budget.closures[ban.scope] = _Closure(ban.until_ms, ends_at, ban.reason)
+            budget.closures[ban.scope] = Closure(ban.until_ms, ends_at, ban.reason)
 
     async def acquire(self, venue: VenueId, endpoint: str, priority: Priority) -> None:
         """Wait until a request to `endpoint` fits; who comes first at the same priority goes first.
@@ -191,10 +64,10 @@ class RateLimiter:
         """
         budget = self._venues[venue]
         ban = budget.closed(venue, endpoint, self._clock.monotonic())
-        if ban is not None and not _waits(ban, priority):
+        if ban is not None and not waits(ban, priority):
             raise ban
         self._turn += 1
-        waiter = _Waiter(priority, self._turn, endpoint, asyncio.get_running_loop().create_future())
+        waiter = Waiter(priority, self._turn, endpoint, asyncio.get_running_loop().create_future())
         insort(budget.waiting, waiter, key=lambda each: each.rank)
         self._serve(venue, budget)
         try:
@@ -223,12 +96,11 @@ class RateLimiter:
         lower = {name.lower(): value for name, value in headers.items()}
         now_ms = self._clock.now_ms()
         counted_ms = (now_ms if sent_ms is None else sent_ms) - self._clock.error_ms
+        budget.roll(now_ms, self._clock.error_ms)
         for window in budget.windows:
             text = lower.get(window.header.lower(), "") if window.header else ""
-            if text.isascii() and text.isdigit():
-                window.roll(now_ms)
-                if counted_ms >= window.started_ms:
-                    window.used = max(window.used, int(text))
+            if text.isascii() and text.isdigit() and counted_ms >= window.started_ms:
+                window.used = max(window.used, int(text))
 
     def ban(self, venue: VenueId, until_ms: int, reason: str) -> None:
         """Close the venue until `until_ms`, send every waiter home, remember it across restarts, tell `on_ban`.
@@ -251,7 +123,7 @@ class RateLimiter:
         if until_ms <= max(before.until_ms, budget.closures[BanScope.ALL].until_ms):
             return False
         lasts_s = (until_ms - now_ms + self._clock.error_ms) / 1000 / self._clock.speed
-        budget.closures[scope] = _Closure(until_ms, max(before.ends_at, now + lasts_s), reason)
+        budget.closures[scope] = Closure(until_ms, max(before.ends_at, now + lasts_s), reason)
         budget.send_home(venue, now)
         self.save_ban(BanRecord(venue, until_ms, reason, now_ms, scope, round(now * 1000)))
         return True
@@ -263,28 +135,25 @@ class RateLimiter:
 
     def used_fraction(self, venue: VenueId) -> float:
         """The fullest window's share, for status and heartbeat."""
-        now_ms = self._clock.now_ms()
-        fullest = 0.0
-        for window in self._venues[venue].windows:
-            window.roll(now_ms)
-            fullest = max(fullest, window.used / window.limit)
-        return fullest
+        budget = self._venues[venue]
+        budget.roll(self._clock.now_ms(), self._clock.error_ms)
+        return max((window.used / window.limit for window in budget.windows), default=0.0)
 
-    def _serve(self, venue: VenueId, budget: _VenueBudget) -> None:
+    def _serve(self, venue: VenueId, budget: VenueBudget) -> None:
         """Let out everybody who fits, in the order of rank: who waits for one window holds up nobody who needs another.
 
         Rolls all windows first: one left behind would have ended in the past, and the waker would not sleep.
         """
         now_ms = self._clock.now_ms()
-        for window in budget.windows:
-            window.roll(now_ms)
+        budget.roll(now_ms, self._clock.error_ms)
+        arrives_ms = now_ms + self._clock.error_ms + round(TRAVEL_MS * self._clock.speed)
         set_aside = [0.0] * len(budget.windows)
         waiting, budget.waiting = budget.waiting, []
         now = self._clock.monotonic()
         for waiter in waiting:
             if waiter.future.done():
                 continue
-            if budget.closed(venue, waiter.endpoint, now) is None and budget.take(waiter, set_aside):
+            if budget.closed(venue, waiter.endpoint, now) is None and budget.take(waiter, set_aside, arrives_ms):
                 waiter.future.set_result(None)
             else:
                 budget.waiting.append(waiter)
@@ -294,17 +163,17 @@ class RateLimiter:
             )
             budget.waker.add_done_callback(lambda task: self._woken(venue, budget, task))
 
-    async def _wake(self, venue: VenueId, budget: _VenueBudget) -> None:
+    async def _wake(self, venue: VenueId, budget: VenueBudget) -> None:
         """Serve the waiters each time a window begins anew."""
         while budget.waiting:
             now_ms = self._clock.now_ms()
-            ends_ms = min(window.started_ms + window.length_ms for window in budget.windows)
+            ends_ms = min(window.ends_ms(self._clock.error_ms) for window in budget.windows)
             wait_s = (ends_ms - now_ms + 1) / 1000 / self._clock.speed
             reopens_s = budget.closures[BanScope.ORDERS].ends_at - self._clock.monotonic()
             await self._clock.sleep(max(0.005, min(wait_s, reopens_s) if reopens_s > 0 else wait_s))
             self._serve(venue, budget)
 
-    def _woken(self, venue: VenueId, budget: _VenueBudget, task: "asyncio.Task[None]") -> None:
+    def _woken(self, venue: VenueId, budget: VenueBudget, task: "asyncio.Task[None]") -> None:
         """Tell of a waker that died, and let nobody wait for it: the next one to wait starts another."""
         if task.cancelled() or (error := task.exception()) is None:
             return

@@ -198,10 +198,20 @@ class CcxtVenue:
             if lists_something(reply.body):
                 raise VenueUnreachable(f"{self.id}: the venue lists no USDT perpetual")
             raise VenueUnreachable(f"{self.id} answered what is no list of instruments: {quoted(reply.body)}")
+        self._adopt_limits(reply.body)
         if self._account_known:
             rules = await self._dialect.complete_rules(self._calls, rules)
         self._book.replace(rules)
         return self._book.instruments
+
+    def _adopt_limits(self, body: str) -> None:
+        """The budget is what the venue says it is: the same venue's demo hosts count otherwise."""
+        try:
+            windows = self._dialect.rate_windows(body)
+            if windows:
+                self._budget.adopt(self.id, windows)
+        except ValueError as error:
+            raise VenueUnreachable(f"{self.id}: its limits of requests cannot be kept ({error})") from None
 
     async def server_time_ms(self, priority: Priority = Priority.RECONCILE) -> int:
         """The venue's clock."""

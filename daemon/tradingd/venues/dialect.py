@@ -8,6 +8,7 @@ from tradingd.domain.account import AccountMode, AccountSnapshot, VenueOrder
 from tradingd.domain.candles import Candle
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.orders import Fill, Order, OrderRequest
+from tradingd.execution.rate_budget import RateWindows
 from tradingd.ports import StreamKey
 from tradingd.venues.error_map import ErrorTable
 from tradingd.venues.quirks import Quirks
@@ -66,6 +67,10 @@ class Dialect(Protocol):
 
     def instruments(self, markets: Iterable[Any]) -> dict[InstrumentId, Instrument]:
         """The rules of what the daemon trades, from ccxt's markets."""
+        ...
+
+    def rate_windows(self, body: str) -> RateWindows:
+        """The limits of requests that the answer with the rules names too, as it came; empty where it names none."""
         ...
 
     async def complete_rules(

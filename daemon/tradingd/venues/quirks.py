@@ -4,7 +4,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from tradingd.execution.rate_limiter import RatePlan
+from tradingd.execution.rate_budget import RatePlan
 from tradingd.ports import VenueLimits
 
 T = TypeVar("T")

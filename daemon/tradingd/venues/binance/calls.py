@@ -1,15 +1,14 @@
 """Binance USDT-M: which requests say what the port asks for."""
 
-import asyncio
 import hashlib
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from tradingd.config.credentials import Credentials
-from tradingd.domain.account import AccountMode, AccountSnapshot, VenueBalance, VenueOrder
+from tradingd.domain.account import AccountMode, AccountSnapshot, VenueOrder
 from tradingd.domain.candles import Candle, timeframe_ms
 from tradingd.domain.errors import BadNumber
 from tradingd.domain.ids import VenueId
@@ -18,16 +17,15 @@ from tradingd.domain.intents import TimeInForce
 from tradingd.domain.numbers import exact
 from tradingd.domain.orders import Fill, Order, OrderKind, OrderRequest, OrderStatus
 from tradingd.ports import StreamKey
+from tradingd.venues.binance.account import listed, read_account
 from tradingd.venues.binance.errors import ERRORS, KEY_GONE
+from tradingd.venues.binance.limits import rate_windows
 from tradingd.venues.binance.quirks import BINANCE
 from tradingd.venues.binance.rows import ALGO, Rows, instruments
 from tradingd.venues.dialect import Caller, Params
 from tradingd.venues.error_map import read_error
 from tradingd.venues.reply import Reply, readable
 from tradingd.venues.translate import Book, Push, number, text_or_none
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 _TYPES = {kind: kind.name for kind in OrderKind}
 _MARGIN_TYPES = {"cross": "CROSSED", "isolated": "ISOLATED"}
@@ -38,20 +36,12 @@ def plain(value: Decimal) -> str:
     return f"{value.normalize():f}"
 
 
-async def both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
-    """Two reads at once; the error of either, after both have ended."""
-    a, b = await asyncio.gather(first, second, return_exceptions=True)
-    for result in (a, b):
-        if isinstance(result, BaseException):
-            raise result
-    return a, b  # type: ignore[return-value]  # mypy does not narrow through the loop
-
-
 class BinanceDialect:
     """Binance USDT-M futures, one-way mode, single-asset margin in USDT."""
 
     quirks = BINANCE
     errors = ERRORS
+    rate_windows = staticmethod(rate_windows)
 
     def __init__(self, venue: VenueId, book: Book, credentials: Credentials) -> None:
         self._venue = venue
@@ -147,7 +137,7 @@ class BinanceDialect:
                 problems.append("the account is in multi-assets mode: set it to single-asset mode")
             if not can_trade:
                 problems.append("the API key may not trade: enable futures for it")
-            aliases = [text_or_none(row, "accountAlias") for row in _list(balances)]
+            aliases = [text_or_none(row, "accountAlias") for row in listed(balances)]
         account_id = next((alias for alias in aliases if alias), self._key_digest)
         return AccountMode(self._venue, account_id, hedge, can_trade, tuple(problems))
 
@@ -296,8 +286,8 @@ class BinanceDialect:
         conditional = await caller.read("fapiPrivateGetOpenAlgoOrders", dict(params))
         resting = await caller.read("fapiPrivateGetOpenOrders", dict(params))
         with readable("open orders"):
-            orders = [self._rows.algo_order(row) for row in _list(conditional)]
-            orders += [self._rows.plain_order(row) for row in _list(resting)]
+            orders = [self._rows.algo_order(row) for row in listed(conditional)]
+            orders += [self._rows.plain_order(row) for row in listed(resting)]
         return [order for order in orders if order is not None]
 
     async def fills(self, caller: Caller, rules: Instrument, since_ms: int) -> list[Fill]:
@@ -334,7 +324,7 @@ class BinanceDialect:
         rows = await caller.read("fapiPrivateGetUserTrades", params)
         with readable(f"fills of {rules.id}"):
             known = len(found)
-            found.update({int(row["id"]): row for row in _list(rows)})
+            found.update({int(row["id"]): row for row in listed(rows)})
             if rows and "fromId" in params and len(found) == known:
                 raise ValueError("a page that repeats the one before it")
         return len(rows)
@@ -346,44 +336,15 @@ class BinanceDialect:
             params: Params = {"symbol": rules.market_id, "orderId": first, "limit": page}
             rows = await caller.read("fapiPrivateGetAllOrders", params)
             with readable(f"orders of {rules.id}"):
-                for row in _list(rows):
+                for row in listed(rows):
                     self._rows.plain_order(row)
                 if len(rows) < page:
                     return
                 first = max(first, *(int(row["orderId"]) for row in rows)) + 1
 
     async def account(self, caller: Caller) -> AccountSnapshot:
-        """Balance from account, positions with entry and mark price from positionRisk."""
-        requested_ms = caller.now_ms()
-        account, risk = await both(
-            caller.read("fapiPrivateV3GetAccount", {}), caller.read("fapiPrivateV3GetPositionRisk", {})
-        )
-        received_ms = caller.now_ms()
-        with readable("account"):
-            balance = VenueBalance(
-                venue=self._venue,
-                currency="USDT",
-                wallet=number(account, "totalWalletBalance"),
-                equity=number(account, "totalMarginBalance"),
-                available=number(account, "availableBalance"),
-                initial_margin=number(account, "totalInitialMargin"),
-                time_ms=received_ms,
-            )
-            positions = [(row, self._rows.position(row)) for row in _list(risk)]
-            unlisted = [
-                f"{row['symbol']} {row['positionAmt']}"
-                for row, position in positions
-                if position is None and number(row, "positionAmt") != 0
-            ]
-        known = tuple(position for _, position in positions if position is not None)
-        return AccountSnapshot(self._venue, balance, known, requested_ms, received_ms, tuple(unlisted))
-
-
-def _list(rows: Any) -> list[Any]:
-    """A page that is a list; an empty object in its place is no empty list."""
-    if not isinstance(rows, list):
-        raise TypeError(f"expected a list, got {type(rows).__name__}")
-    return rows
+        """See account."""
+        return await read_account(caller, self._venue, self._rows)
 
 
 def with_child(order: VenueOrder, child: VenueOrder) -> VenueOrder:
@@ -396,5 +357,3 @@ def with_child(order: VenueOrder, child: VenueOrder) -> VenueOrder:
         average_price=child.average_price,
         updated_ms=max(order.updated_ms, child.updated_ms),
     )
-
-

@@ -1,0 +1,181 @@
+"""One venue's windows, what was spent of them, and who may spend what is left."""
+
+import asyncio
+from math import inf
+
+import msgspec
+
+from tradingd.domain.errors import VenueBanned
+from tradingd.domain.ids import VenueId
+from tradingd.domain.records import BanScope
+from tradingd.ports import Priority
+
+TRAVEL_MS = 500
+"""So long (real time) a request may take from its grant to the venue's count: the write-ahead commit and the wire."""
+
+
+class Window(msgspec.Struct):
+    """One fixed clock window of a venue: `limit` units each `length_ms`, read back from `header` where there is one.
+
+    Fixed, not rolling: Binance counts by the venue's clock minute (General Info, Limits). `late` is what was let out so
+    near to its end that the venue may count it in the next one, which begins with it.
+    """
+
+    name: str
+    length_ms: int
+    limit: int
+    header: str
+    counts_orders: bool
+    started_ms: int = 0
+    used: int = 0
+    late: int = 0
+
+    def ends_ms(self, error_ms: int) -> int:
+        """When, by our clock, the venue has surely begun a new window."""
+        return self.started_ms + self.length_ms + self._doubt_ms(error_ms)
+
+    def _doubt_ms(self, error_ms: int) -> int:
+        return min(error_ms, self.length_ms // 4)  # a clock that was never set must not hold the windows for ever
+
+    def roll(self, now_ms: int, error_ms: int) -> None:
+        """Begin a new window once the venue's clock surely has.
+
+        A clock that goes back gives no new budget; one that was far ahead must not keep the window for that long.
+        """
+        sure_ms = now_ms - self._doubt_ms(error_ms)
+        start = sure_ms - sure_ms % self.length_ms
+        if start > self.started_ms:
+            self.used = self.late if start == self.started_ms + self.length_ms else 0
+            self.started_ms, self.late = start, 0
+        elif start < self.started_ms - self.length_ms:
+            self.started_ms = start
+
+    def spend(self, units: int, arrives_ms: int) -> None:
+        """Count a request that reaches the venue at `arrives_ms` at the latest."""
+        self.used += units
+        if arrives_ms >= self.started_ms + self.length_ms:
+            self.late += units
+
+
+RateWindows = tuple[tuple[str, int, int, str, bool], ...]
+"""Each with its name, length in ms, limit, header, and whether it counts orders instead of weight."""
+
+
+class RatePlan(msgspec.Struct, frozen=True):
+    """A venue's limits and the weight of each endpoint ("POST fapi/v1/order"); others cost `default_weight`.
+
+    `order_endpoints` count as one order each.
+    """
+
+    windows: RateWindows
+    weights: dict[str, int]
+    order_endpoints: frozenset[str]
+    default_weight: int = 1
+
+
+RESERVED_FRACTION = {
+    Priority.PROTECT: 0.0,
+    Priority.EXIT: 0.0,
+    Priority.CANCEL: 0.05,
+    Priority.RECONCILE: 0.15,
+    Priority.ENTRY: 0.25,
+    Priority.DATA: 0.35,
+}
+"""The share of each window that a priority must leave to those before it."""
+
+
+class Closure(msgspec.Struct, frozen=True):
+    """A ban: `until_ms` is venue time, for people; `ends_at` is monotonic, which no step of a clock moves."""
+
+    until_ms: int = 0
+    ends_at: float = -inf
+    reason: str = ""
+
+
+class Waiter(msgspec.Struct, frozen=True):
+    priority: Priority
+    turn: int
+    endpoint: str
+    future: "asyncio.Future[None]"
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return self.priority, self.turn
+
+
+class VenueBudget:
+    def __init__(self, plan: RatePlan) -> None:
+        self.plan = plan
+        self.windows = [Window(*window) for window in plan.windows]
+        self.waiting: list[Waiter] = []
+        self.closures = dict.fromkeys(BanScope, Closure())
+        self.waker: asyncio.Task[None] | None = None
+
+    def costs(self, endpoint: str) -> list[int]:
+        """What one request takes of each window."""
+        weight = self.plan.weights.get(endpoint, self.plan.default_weight)
+        orders = int(endpoint in self.plan.order_endpoints)
+        return [orders if window.counts_orders else weight for window in self.windows]
+
+    def closed(self, venue: VenueId, endpoint: str, now: float) -> VenueBanned | None:
+        """Why a request to `endpoint` may not leave now."""
+        ban, orders = self.closures[BanScope.ALL], self.closures[BanScope.ORDERS]
+        if endpoint in self.plan.order_endpoints and orders.ends_at > max(now, ban.ends_at):
+            left_s = orders.ends_at - now
+            why = f"{venue} takes no order for {left_s:.1f} s: its limit of orders is used up ({orders.reason})"
+            return VenueBanned(why, until_ms=orders.until_ms, orders_only=True)
+        return VenueBanned(f"{venue} banned us: {ban.reason}", until_ms=ban.until_ms) if ban.ends_at > now else None
+
+    def send_home(self, venue: VenueId, now: float) -> None:
+        """End the waiting of those whose request may not leave any more, and who do not wait for that."""
+        for waiter in self.waiting:
+            ban = self.closed(venue, waiter.endpoint, now)
+            if ban is not None and not waits(ban, waiter.priority) and not waiter.future.done():
+                waiter.future.set_exception(ban)
+        self.waiting = [waiter for waiter in self.waiting if not waiter.future.done()]
+
+    def check(self) -> None:
+        """A request that fits no empty window would wait for ever, and everybody behind it."""
+        least_share = 1 - max(RESERVED_FRACTION.values())
+        for endpoint in {*self.plan.weights, *self.plan.order_endpoints, "any other"}:
+            for window, cost in zip(self.windows, self.costs(endpoint), strict=True):
+                if cost > window.limit * least_share:
+                    raise ValueError(f"{endpoint} costs {cost}: too much for {window.name} of {window.limit}")
+
+    def adopt(self, windows: RateWindows) -> None:
+        """Take the venue's own numbers for its windows, and keep what was spent of those that stay."""
+        before = {(window.length_ms, window.counts_orders): window for window in self.windows}
+        adopted = VenueBudget(msgspec.structs.replace(self.plan, windows=windows))
+        adopted.check()
+        for window in adopted.windows:
+            known = before.get((window.length_ms, window.counts_orders))
+            if known is not None:
+                window.started_ms, window.used, window.late = known.started_ms, known.used, known.late
+        self.plan, self.windows = adopted.plan, adopted.windows
+
+    def roll(self, now_ms: int, error_ms: int) -> None:
+        """Begin each window anew whose time has come."""
+        for window in self.windows:
+            window.roll(now_ms, error_ms)
+
+    def take(self, waiter: Waiter, set_aside: list[float], arrives_ms: int) -> bool:
+        """Spend what a request costs if it fits beside what is set aside for those before it; else set its own aside:
+        where it is short nobody passes it, and elsewhere nobody takes its share, or it would be short there next."""
+        share = 1 - RESERVED_FRACTION[waiter.priority]
+        costs = self.costs(waiter.endpoint)
+        short = [
+            cost > 0 and window.used + aside + cost > window.limit * share
+            for window, cost, aside in zip(self.windows, costs, set_aside, strict=True)
+        ]
+        for index, cost in enumerate(costs):
+            if not any(short):
+                self.windows[index].spend(cost, arrives_ms)
+            elif cost:
+                set_aside[index] += inf if short[index] else cost
+        return not any(short)
+
+
+def waits(ban: VenueBanned, priority: Priority) -> bool:
+    """Whether a request stays in line: stops and exits do where only the limit of orders is used up, as its window is
+    short and they go first when it ends."""
+    return ban.orders_only and priority <= Priority.EXIT

@@ -1,0 +1,63 @@
+"""The daemon's jobs in virtual time: the real ones, in a daemon on the model of the venue."""
+
+import sqlite3
+from pathlib import Path
+
+from tests.simulation.worlds import scripted
+from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
+from tradingd.domain.errors import VenueUnreachable
+from tradingd.domain.events import IncidentRaised
+from tradingd.simulation.world import BINANCE
+
+
+def test_after_an_order_that_broke_a_filter_the_rules_are_read_at_once_and_not_after_each(tmp_path: Path):
+    world = scripted(tmp_path, "")
+    world.start()
+    world.run_for(30)
+    assert world.daemon is not None and world.daemon.core is not None
+    core = world.daemon.core
+    reads: list[float] = []
+    load = core.sessions[BINANCE].venue.load_instruments
+
+    async def counted():
+        reads.append(world.now_us / 1e6)
+        return await load()
+
+    core.sessions[BINANCE].venue.load_instruments = counted  # type: ignore[method-assign]
+    refused = SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.FILTER, code="-1111", message="precision")
+    for _ in range(3):
+        core.execution.router.on_trouble(BINANCE, refused)
+        world.run_for(5)
+    assert len(reads) == 1
+    world.run_for(60)
+    core.execution.router.on_trouble(BINANCE, refused)
+    world.run_for(5)
+    assert len(reads) == 2
+    assert core.execution.router.is_ready(BINANCE)
+
+
+def test_each_job_runs_and_leaves_its_row(tmp_path: Path):
+    world = scripted(tmp_path, "")
+    world.start()
+    world.run_for(200)
+    world.stop()
+    with sqlite3.connect(world.settings.journal_path) as db:
+        rows = dict(db.execute("SELECT name, ok FROM jobs"))
+    assert rows == dict.fromkeys(("tick", "health", "reconcile", "sweep", "clock probe", "candle check", "balance"), 1)
+
+
+def test_a_job_that_fails_three_times_in_a_row_is_an_incident(tmp_path: Path):
+    world = scripted(tmp_path, "", config="[execution]\nreconcile_interval_s = 3600")
+    world.start()
+    world.run_for(30)
+    assert world.daemon is not None and world.daemon.core is not None
+    core = world.daemon.core
+    told: list[IncidentRaised] = []
+    core.bus.subscribe(IncidentRaised, told.append)
+
+    async def fails(*_given: object) -> None:
+        raise VenueUnreachable("reset")
+
+    core.execution.reconciler.read = fails  # type: ignore[method-assign, assignment]
+    world.run_for(70)
+    assert [(each.kind, each.detail) for each in told] == [("job_failing", "balance failed 3 times in a row: reset")]

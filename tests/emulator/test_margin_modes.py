@@ -58,6 +58,9 @@ def test_margin_is_added_and_taken_only_where_it_is_apart(caller: Caller) -> Non
 def test_leverage_cannot_fall_below_what_is_held(caller: Caller) -> None:
     caller.order("BUY", "0.5")
     assert post(caller, "leverage", symbol="BTCUSDT", leverage=10)["leverage"] == 10
+    brackets = caller.call("GET", "/fapi/v1/leverageBracket", symbol="BTCUSDT")[0]["brackets"]
+    cap = max(row["notionalCap"] for row in brackets if row["initialLeverage"] >= 10)
+    assert caller.call("GET", "/fapi/v1/symbolConfig", symbol="BTCUSDT")[0]["maxNotionalValue"] == str(cap)
     assert post(caller, "leverage", symbol="BTCUSDT", leverage=2)["code"] == -2028
     assert caller.exchange.account.leverage["BTCUSDT"] == 10
     post(caller, "marginType", symbol="ETHUSDT", marginType="ISOLATED")

@@ -167,6 +167,7 @@ def test_batches_give_each_order_its_own_verdict(caller: Caller) -> None:
              '{"symbol":"BTCUSDT","side":"BUY","type":"MARKET","quantity":"0.0001"}]')
     answers = caller.call("POST", "/fapi/v1/batchOrders", batchOrders=batch)
     assert [answers[0]["status"], answers[1]["code"]] == ["FILLED", -1111]
+    assert caller.last is not None and caller.last.headers["X-MBX-ORDER-COUNT-10S"] == "2"
 
 
 def test_signatures_keys_and_clocks_are_checked(caller: Caller) -> None:

@@ -23,6 +23,10 @@ def _totals(desk: Desk) -> Totals:
     return held.totals(figures, desk.views.wallet)
 
 
+def _cap(desk: Desk, symbol: str) -> str:
+    return str(desk.exchange.instruments[symbol].cap_usdt(desk.exchange.account.leverage[symbol]))
+
+
 def _money(value: Decimal) -> str:
     return f"{value:.8f}"
 
@@ -42,7 +46,7 @@ def account_v2(desk: Desk, params: Params) -> Json:
         row = _account_position(desk, symbol, totals)
         held = desk.exchange.account
         row.update(leverage=str(held.leverage[symbol]), isolated=held.isolated[symbol],
-                   entryPrice=plain(desk.views.position(symbol).entry_price), maxNotional="250000",
+                   entryPrice=plain(desk.views.position(symbol).entry_price), maxNotional=_cap(desk, symbol),
                    bidNotional="0", askNotional="0")
         rows.append(row)
     return {"feeTier": 0, "feeBurn": False, "canTrade": True, "canDeposit": True, "canWithdraw": False, "updateTime": 0,
@@ -122,7 +126,7 @@ def position_risk_v2(desk: Desk, params: Params) -> list[Json]:
     totals = _totals(desk)
     held = desk.exchange.account
     return [
-        {**_risk(desk, each, totals), "leverage": str(held.leverage[each]), "maxNotionalValue": "250000",
+        {**_risk(desk, each, totals), "leverage": str(held.leverage[each]), "maxNotionalValue": _cap(desk, each),
          "marginType": "isolated" if held.isolated[each] else "cross", "isAutoAddMargin": "false", "adlQuantile": 1}
         for each in desk.exchange.feeds if symbol in (None, each)
     ]
@@ -147,7 +151,7 @@ def symbol_config(desk: Desk, params: Params) -> list[Json]:
     symbol, held = desk.symbol_filter(params), desk.exchange.account
     return [
         {"symbol": each, "marginType": "ISOLATED" if held.isolated[each] else "CROSSED", "isAutoAddMargin": False,
-         "leverage": held.leverage[each], "maxNotionalValue": "1000000"}
+         "leverage": held.leverage[each], "maxNotionalValue": _cap(desk, each)}
         for each in desk.exchange.feeds if symbol in (None, each)
     ]
 

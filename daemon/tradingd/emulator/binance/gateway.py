@@ -68,9 +68,9 @@ class Gateway:
                 check_signature(request, params, secret)
                 check_timestamp(params, desk.clock_ms, desk.lags.scale)
 
-        limits = desk.limits if is_counted else None
-        status, answer = self._judge(route, params, request.method, request.path, limits, check_access)
-        headers = {"Content-Type": "application/json", **desk.limits.headers(bool(route.orders))}
+        desk.limits.is_paused = not is_counted
+        status, answer = self._judge(route, params, request.method, request.path, desk.limits, check_access)
+        headers = {"Content-Type": "application/json", **desk.limits.headers(route.tells_orders or bool(route.orders))}
         return HttpResponse(status, msgspec.json.encode(answer), headers)
 
     def answer(self, text: str, is_counted: bool) -> str:
@@ -89,7 +89,8 @@ class Gateway:
             check_message(params, self._secret(params.text("apiKey") or ""))
             check_timestamp(params, self._desk.clock_ms, self._desk.lags.scale)
 
-        limits = self._message_limits if is_counted else None
+        limits = self._message_limits
+        limits.is_paused = self._desk.limits.is_paused = not is_counted
         status, answer = self._judge(ROUTES[place], params, "WS", message.method, limits, check_access)
         out: Json = {"id": message.id, "status": status}
         out["result" if status == 200 else "error"] = answer
@@ -104,16 +105,15 @@ class Gateway:
             raise VenueError(-2015, status=401)
         return self._keys[key]
 
-    def _judge(self, route: Route, params: Params, method: str, path: str, limits: Limits | None,
+    def _judge(self, route: Route, params: Params, method: str, path: str, limits: Limits,
                check_access: Callable[[], None]) -> tuple[int, Any]:
         desk = self._desk
         status, code, order_id = 200, None, None
         answer: Any
         try:
-            if limits is not None:
-                limits.charge(weight_of(route, params), desk.now_ms)
+            limits.charge(weight_of(route, params), desk.now_ms)
             check_access()
-            if route.orders and limits is not None:
+            if route.orders:
                 desk.limits.charge_orders(route.orders, desk.now_ms)
             if route.orders and desk.engine_delay_ms:
                 check_engine_window(params, desk.clock_ms + desk.engine_delay_ms, desk.lags.scale)

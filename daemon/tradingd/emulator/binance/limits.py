@@ -19,13 +19,16 @@ class Limits:
     def __init__(self, banned_until_ms: int = 0, bans: int = 0) -> None:
         self.banned_until_ms = banned_until_ms
         self.bans = bans
+        self.is_paused = False
         self._weight = [0, 0]
         self._ten_seconds = [0, 0]
         self._minute = [0, 0]
         self._ignored = 0
 
     def charge(self, weight: int, now_ms: int) -> None:
-        """Count a request before it is looked at."""
+        """Count a request before it is looked at; while paused nothing is counted, nor held against anybody."""
+        if self.is_paused:
+            return
         if now_ms < self.banned_until_ms:
             self._ignore(now_ms)
             raise self._banned()
@@ -53,6 +56,8 @@ class Limits:
 
     def charge_orders(self, count: int, now_ms: int) -> None:
         """Count new orders; those beyond the limit are not looked at."""
+        if self.is_paused:
+            return
         for counter, length_ms, most, words in ((self._ten_seconds, 10_000, ORDERS_PER_10S, "10 SECOND"),
                                                 (self._minute, 60_000, ORDERS_PER_MINUTE, "1 MINUTE")):
             window = now_ms // length_ms

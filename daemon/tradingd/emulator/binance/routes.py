@@ -24,6 +24,7 @@ class Route(msgspec.Struct, frozen=True):
     weight: int = 1
     weight_without_symbol: int | None = None
     orders: int = 0
+    tells_orders: bool = False
 
 
 ROUTES: dict[tuple[str, str], Route] = {
@@ -46,7 +47,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("DELETE", "/fapi/v1/allOpenOrders"): Route(order_api.cancel_all),
     ("GET", "/fapi/v1/allOrders"): Route(order_api.all_orders, weight=5),
     ("GET", "/fapi/v1/userTrades"): Route(order_api.user_trades, weight=5),
-    ("POST", "/fapi/v1/batchOrders"): Route(order_api.create_batch, weight=5),
+    ("POST", "/fapi/v1/batchOrders"): Route(order_api.create_batch, weight=5, tells_orders=True),
     ("DELETE", "/fapi/v1/batchOrders"): Route(order_api.cancel_batch),
     ("GET", "/fapi/v1/forceOrders"): Route(order_api.force_orders, SIGNED, 20, 50),
     ("POST", "/fapi/v1/algoOrder"): Route(algo_api.create, weight=0, orders=1),

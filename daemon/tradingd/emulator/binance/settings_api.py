@@ -33,10 +33,7 @@ def set_leverage(desk: Desk, params: Params) -> Json:
     at_ms = desk.now_ms
     desk.streams.publish_user(lambda event_ms: {"e": "ACCOUNT_CONFIG_UPDATE", "E": event_ms, "T": at_ms,
                                                 "ac": {"s": symbol, "l": leverage}})
-    # the highest bracket that still grants this leverage caps the position
-    cap = max((bracket.cap_usdt for bracket in instrument.brackets if bracket.leverage >= leverage),
-              default=instrument.brackets[-1].cap_usdt)
-    return {"symbol": symbol, "leverage": leverage, "maxNotionalValue": str(cap)}
+    return {"symbol": symbol, "leverage": leverage, "maxNotionalValue": str(instrument.cap_usdt(leverage))}
 
 
 def set_margin_type(desk: Desk, params: Params) -> Json:

@@ -80,6 +80,11 @@ class Instrument(msgspec.Struct, frozen=True):
                 return bracket
         return self.brackets[-1]
 
+    def cap_usdt(self, leverage: int) -> int:
+        """The largest position at that leverage: the cap of the highest bracket that still grants it."""
+        return max((bracket.cap_usdt for bracket in self.brackets if bracket.leverage >= leverage),
+                   default=self.brackets[-1].cap_usdt)
+
 
 class Filters(msgspec.Struct, frozen=True):
     """What may change about an instrument while it is listed; None leaves it as it is."""

@@ -57,7 +57,7 @@ def test_a_change_that_prices_and_sizes_do_not_have_is_refused(caller: Caller) -
         caller.venue.act("set_filters", {"symbol": "PEPE", "tick_size": "1"})
 
 
-@pytest.mark.parametrize("code", [-4400, -4401, -4087])
+@pytest.mark.parametrize("code", [-4400, -4401, -4087, -4105, -4106, -4107, -4189])
 def test_a_symbol_that_takes_only_reducing_orders_says_so_with_its_code(caller: Caller, code: int) -> None:
     caller.order("BUY", "0.02")
     change(caller, reduce_only_code=code)

@@ -117,6 +117,9 @@ def test_a_venue_that_remembers_ids_refuses_the_id_of_a_filled_order() -> None:
     caller = Caller(remembers_ids=True)
     assert caller.order("BUY", newClientOrderId="td-1")["status"] == "FILLED"
     assert code(caller.order("BUY", newClientOrderId="td-1")) == -4116
+    stop = caller.algo("SELL", "STOP_MARKET", "60000", quantity="0.01", clientAlgoId="td-2")
+    caller.call("DELETE", "/fapi/v1/algoOrder", algoId=stop["algoId"])
+    assert code(caller.order("BUY", newClientOrderId="td-2")) == -4116
 
 
 def test_look_ups_and_cancels_name_unknown_orders_differently(caller: Caller) -> None:

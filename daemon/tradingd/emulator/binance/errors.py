@@ -129,7 +129,7 @@ def from_refusal(refusal: Refused) -> VenueError:
     if reason is Reason.AMEND_NOTIONAL:
         return VenueError(-5029, f"Order's notional must be no smaller than {detail}.")
     if reason is Reason.ONLY_REDUCE:
-        return VenueError(int(detail))
+        return VenueError(int(detail), _TEXTS.get(int(detail), "Only reduceOnly orders are accepted for now."))
     return VenueError(_CODES[reason])
 
 

@@ -312,7 +312,8 @@ class Exchange:
         """Whether an open order of either kind carries that client id; any order, if the venue remembers ids."""
         if not client_order_id:
             return False
-        if self.remembers_ids and any(order.client_order_id == client_order_id for order in self.orders.values()):
+        if self.remembers_ids and (self.triggers.has_known_id(client_order_id) or any(
+                order.client_order_id == client_order_id for order in self.orders.values())):
             return True
         plain = any(order.client_order_id == client_order_id for orders in self.open_orders.values()
                     for order in orders.values())

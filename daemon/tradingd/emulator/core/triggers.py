@@ -53,6 +53,10 @@ class Triggers:
         return any(order.client_order_id == client_order_id for orders in self.waiting.values()
                    for order in orders.values())
 
+    def has_known_id(self, client_order_id: str) -> bool:
+        """Whether one that ever was carries that client id."""
+        return any(order.client_order_id == client_order_id for order in self.orders.values())
+
     def submit(self, draft: ConditionalDraft) -> Conditional:
         """Check and accept a conditional order; margin is not asked for before it fires."""
         exchange = self._exchange

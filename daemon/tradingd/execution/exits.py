@@ -76,7 +76,8 @@ class Exits:
         standing = self.goals.get(goal.instrument)
         if standing is None:
             self.goals[goal.instrument] = goal
-            self._recorder.commit((self._flag(goal, standing=True),))
+            # an intent without an outcome brings the exit back as well: then the commit of the leg behind it is enough
+            self._recorder.commit((self._flag(goal, standing=True),), durable=not goal.intents)
         else:
             standing.intents.extend(goal.intents)
             if goal.whatever and not standing.whatever:

@@ -17,6 +17,10 @@ MAX_BATCH_UNITS = 256
 MAX_QUEUED = 65_536
 """The most units that may wait; beyond it a unit is refused at once with JournalError, and entries stop (P10)."""
 
+LINGER_S = 0.005
+"""How long a unit that need not be durable waits for one that must be, to share its transaction: a decision is followed
+by its order leg within a millisecond, and a commit of its own would stand in the leg's way."""
+
 T = TypeVar("T")
 OnConnection = Callable[..., Awaitable[Any]]
 """Runs a function on the connection's thread and gives its result."""
@@ -31,6 +35,7 @@ class Writer:
         self._queue: deque[tuple[Unit | Callable[[], Any], asyncio.Future[Any]]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
+        self._lingering: asyncio.TimerHandle | None = None
         self._task = asyncio.create_task(self._run(), name="journal-writer")
 
     @property
@@ -40,28 +45,38 @@ class Writer:
 
     def submit(self, unit: Unit) -> "asyncio.Future[None]":
         """Queue one unit; the future ends after its COMMIT, or with JournalError."""
-        return cast("asyncio.Future[None]", self._put(unit))
+        return cast("asyncio.Future[None]", self._put(unit, lingers=not unit.durable))
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run `function` on the connection after everything queued before it."""
-        return cast(T, await self._put(function))
+        return cast(T, await self._put(function, lingers=False))
 
     async def close(self) -> None:
         """Let the queue drain, then end. What is submitted later is refused."""
         self._closing = True
-        self._wake.set()
+        self._begin()
         await asyncio.shield(self._task)
 
-    def _put(self, work: Unit | Callable[[], Any]) -> "asyncio.Future[Any]":
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    def _put(self, work: Unit | Callable[[], Any], *, lingers: bool) -> "asyncio.Future[Any]":
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
         if self._closing or self._task.done():
             future.set_exception(JournalError("the journal is closed: nothing can be stored any more"))
         elif len(self._queue) >= MAX_QUEUED:
             future.set_exception(JournalError(f"the journal's queue is full: {MAX_QUEUED} units wait for the disk"))
         else:
             self._queue.append((work, future))
-            self._wake.set()
+            if not lingers or len(self._queue) >= MAX_BATCH_UNITS:
+                self._begin()
+            elif self._lingering is None:
+                self._lingering = loop.call_later(LINGER_S, self._begin)
         return future
+
+    def _begin(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        self._wake.set()
 
     async def _run(self) -> None:
         try:

@@ -163,6 +163,7 @@ async def test_a_unit_that_cannot_be_stored_is_set_aside_halts_entries_and_holds
     assert bench.queue.writable
     assert bench.incidents() == ["journal_unit_refused"] * 2
     assert len(bench.halts) == 2
+    await asyncio.sleep(0.001)
     assert bench.moments() == [1, 2, 3]
     kept = [json.loads(line) for line in journal.with_name("journal.db.refused").read_text().splitlines()]
     assert [[each["record"] for each in unit["records"]] for unit in kept] == [["Fill"], ["Fill", "Position"]]

@@ -9,8 +9,9 @@ import pytest
 from tests.execution.fakes import BTC, ETH, Accept, Lose, Reject, Silence
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.account import RejectKind
+from tradingd.domain.events import OrderChanged
 from tradingd.domain.ids import Purpose
-from tradingd.domain.orders import Order, OrderStatus
+from tradingd.domain.orders import Order, OrderEvent, OrderStatus
 
 S = OrderStatus
 
@@ -44,6 +45,20 @@ async def test_the_outcome_of_an_intent_is_in_the_commit_of_its_leg(make_world):
     world.enter()
     await world.until(lambda: outcomes)
     assert outcomes[0] == [("ordered",)]
+
+
+@in_virtual_time
+async def test_an_order_has_left_before_plugins_and_log_lines_hear_that_it_was_submitted(make_world):
+    world = await make_world().boot()
+    told_before = []
+    world.venue.on_submit = lambda request: told_before.extend(
+        event for event in world.events if isinstance(event, OrderChanged) and event.order.request == request
+    )
+    world.enter()
+    await world.until(lambda: world.venue.open_now())
+    assert told_before == []
+    kinds = [event.event for event in world.events if isinstance(event, OrderChanged)]
+    assert kinds[0] is OrderEvent.SUBMIT
 
 
 @in_virtual_time

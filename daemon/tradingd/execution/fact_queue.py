@@ -18,6 +18,9 @@ MAX_UNSAVED_UNITS = 10_000
 that come then are of exits, protection and other hands."""
 SAVE_TOGETHER = 64
 """Held units written again in one commit."""
+TURNS_BEFORE_TELLING = 10
+"""Turns of the loop between a commit and the events that tell of it: who waited for the commit goes first, and an order
+has left before plugins and log lines hear that it was submitted."""
 REFUSED = "journal_unit_refused"
 
 
@@ -44,6 +47,7 @@ class FactQueue:
         self._units: deque[_Unit] = deque()
         self._holding = False
         self._is_overfull = False
+        self._turns_to_tell = 0
         self._saving: asyncio.Task[None] | None = None
         self.trouble = ""
         self.on_halt: Callable[[str], None] = lambda why: None
@@ -90,6 +94,18 @@ class FactQueue:
             return
         unit.is_settled = True
         if not self._holding:
+            self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        if self._turns_to_tell == 0:  # counted from the first commit: a stream of them puts nothing off for ever
+            self._turns_to_tell = TURNS_BEFORE_TELLING
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turns_to_tell -= 1
+        if self._turns_to_tell > 0:
+            asyncio.get_running_loop().call_soon(self._turn)
+        elif not self._holding:
             self._tell()
 
     def _tell(self) -> None:
@@ -150,7 +166,9 @@ class FactQueue:
         if self._saving is not None and not self._saving.done():
             await asyncio.wait({self._saving}, timeout=limit_s)
             self._saving.cancel()
-        if self._holding:
+        if not self._holding:
+            self._tell()
+        else:
             why = f"{len(self._units)} facts are not in the journal at the stop; the next start reads the venue"
             self._bus.publish(incident("facts_not_saved", Severity.CRITICAL, why))
 

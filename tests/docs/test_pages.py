@@ -103,7 +103,7 @@ SHIPPED = [
     if path.suffix in {".py", ".md", ".toml", ".service", ".mako"} and path != Path(__file__).resolve()
 ] + [ROOT / name for name in ("README.md", "config.toml", "pyproject.toml", "Makefile")]
 DANGLING = re.compile(
-    r"\b[Bb]ugs? \d|\b[Ff]aults? \d|\bDESIGN\b|§ ?\d|\b(?:binance|bybit|bitget|faults|seed|peers|transport-facts)\.md\b"
+    r"\b[Bb]ugs? \d|\b[Ff]aults? \d|\bDESIGN\b|§ ?\d|\b(?:binance|bybit|bitget|seed|peers|transport-facts)\.md\b"
     r"|\btransport facts\b"
 )
 

@@ -76,7 +76,7 @@ def rules(draw: st.DrawFn, *, soon: bool = False) -> Rule:
     if "nth" in when:
         when.pop("every", None)
     if "before_s" in when and when["before_s"] <= when.get("after_s", 0):
-        when["before_s"] = when.get("after_s", 0) + 1
+        when["after_s"] = when["before_s"] / 2
     since = draw(st.none() | st.integers(0, 4_000_000_000_000))
     until = draw(st.none() | st.integers(1, 1_000_000_000)) if not soon else None
     return Rule(

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks import bus_events, first_fill, journal_rows, kill, order_latency, recovery, replay_candles
+from benchmarks import bus_events, first_fill, journal_rows, kill, order_latency, recovery, replay_candles, second_order
 from benchmarks.world import BenchmarkFailed
 
 FIGURES = {
@@ -11,6 +11,7 @@ FIGURES = {
     "replay_candles": replay_candles,
     "kill": kill,
     "order_latency": order_latency,
+    "second_order": second_order,
     "journal_rows": journal_rows,
     "bus_events": bus_events,
     "recovery": recovery,

@@ -1,5 +1,6 @@
 """What the daemon is measured beside: ccxt.pro alone, watching candles and ordering on each that closes, with no
-journal, no checks and no limiter: `... ENDPOINT MARKS COUNT SPEED`.
+journal and no checks: `... ENDPOINT MARKS SPEED SYMBOLS [--throttled]`. With several symbols, all at once on each closed
+candle of the first; without `--throttled` ccxt's own limiter is off.
 """
 
 import asyncio
@@ -14,8 +15,7 @@ from benchmarks.latency.marks import Marks, mark_closing_frames
 from tradingd.emulator.venues import DEFAULT_KEY, DEFAULT_SECRET
 from tradingd.venues.transport import replace_endpoint
 
-SYMBOL = "BTC/USDT:USDT"
-QUANTITY = 0.002
+QUANTITY = 0.02
 
 
 class Client(ccxt.pro.binanceusdm):  # type: ignore[misc]
@@ -40,25 +40,26 @@ class Client(ccxt.pro.binanceusdm):  # type: ignore[misc]
         super().handle_message(client, message)
 
 
-async def trade(endpoint: str, count: int, speed: int) -> None:
-    """A market order on each closed candle: in, out, in, out."""
-    client = Client({"apiKey": DEFAULT_KEY, "secret": DEFAULT_SECRET, "enableRateLimit": False,
+async def trade(endpoint: str, speed: int, symbols: list[str], throttled: bool) -> None:
+    """A market order on each closed candle: in, out, in, out; until killed."""
+    client = Client({"apiKey": DEFAULT_KEY, "secret": DEFAULT_SECRET, "enableRateLimit": throttled,
                      "options": {"fetchMargins": False, "fetchMarkets": {"types": ["linear"]}}})
     client.urls = replace_endpoint(client.urls, endpoint)
     client.has["fetchCurrencies"] = False
     client.speed = speed
     await client.load_markets()
     await client.learn_time()
-    for number in range(count):
+    closing = False
+    while True:
         client.closed = False
         while not client.closed:
-            await client.watch_ohlcv(SYMBOL, "1m")
-        closing = number % 2
-        await client.create_order(SYMBOL, "market", "sell" if closing else "buy", QUANTITY, None,
-                                  {"reduceOnly": True} if closing else {})
-    await client.close()
+            await client.watch_ohlcv(symbols[0], "1m")
+        await asyncio.gather(*(
+            client.create_order(symbol, "market", "sell" if closing else "buy", QUANTITY, None,
+                                {"reduceOnly": True} if closing else {}) for symbol in symbols))
+        closing = not closing
 
 
 if __name__ == "__main__":
     mark_closing_frames(Marks(Path(sys.argv[2])))
-    asyncio.run(trade(sys.argv[1], int(sys.argv[3]), int(sys.argv[4])))
+    asyncio.run(trade(sys.argv[1], int(sys.argv[3]), sys.argv[4].split(","), "--throttled" in sys.argv))

@@ -1,12 +1,50 @@
-"""`tradingd` itself, with closing candle frames marked: `... MARKS ARGUMENTS`."""
+"""`tradingd` itself, with closing candle frames marked: `... MARKS ARGUMENTS`, or `... MARKS --no-commit ARGUMENTS`."""
 
+import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.latency.marks import Marks, mark_closing_frames
+from tradingd.app import main as process
 from tradingd.cli.main import main
+from tradingd.domain.records import Record
+from tradingd.journal.store import SqliteStore
+
+
+class Uncommitted:
+    """A journal that costs nothing: what is submitted counts as committed at once, and is not written. Everything else,
+    reads among it, goes to the real one. Only for measuring what the rest of the way costs."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+
+    def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
+        """Done."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_result(None)
+        return future
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def commit_nothing() -> None:
+    """From now on the daemon of this process writes no journal."""
+    open_journal = process.open_journal
+
+    async def opened(*args: Any, **options: Any) -> Any:
+        return Uncommitted(await open_journal(*args, **options))
+
+    process.open_journal = opened
+
 
 if __name__ == "__main__":
     mark_closing_frames(Marks(Path(sys.argv[1])))
-    sys.argv = ["tradingd", *sys.argv[2:]]
+    arguments = sys.argv[2:]
+    if arguments[0] == "--no-commit":
+        commit_nothing()
+        del arguments[0]
+    sys.argv = ["tradingd", *arguments]
     sys.exit(main())

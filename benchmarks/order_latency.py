@@ -30,13 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=120, metavar="N", help="orders on each side")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="the sides run so often, in turn")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the synthetic market")
-    parser.add_argument("--speed", type=int, default=60, metavar="N", help="of the venue's time; one candle takes 60/N s")
+    parser.add_argument("--speed", type=int, default=60, metavar="N", help="of the venue's time: a candle takes 60/N s")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; 1 past what is claimed."""
-    print(f"order_latency: {args.count} orders a side in {args.rounds} rounds, one-minute candles at speed {args.speed}, "
-          f"market seed {args.seed}", flush=True)
+    print(f"order_latency: {args.count} orders a side in {args.rounds} rounds, one-minute candles at speed "
+          f"{args.speed}, market seed {args.seed}", flush=True)
     found: dict[Side, list[float]] = {DAEMON: [], UNCOMMITTED: [], BARE: []}
     part = -(-args.count // args.rounds)
     for number in range(args.rounds):
@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(name: str, times: list[float]) -> Latencies:
     found = Latencies(percentile(times, 0.5), percentile(times, 0.99))
-    print(f"  {name}: p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms, least {min(times):.2f} ms, n = {len(times)}")
+    print(f"  {name}: p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms, least {min(times):.2f} ms, "
+          f"n = {len(times)}")
     return found
 
 
@@ -75,8 +76,8 @@ def _tell_disk(count: int = 200) -> None:
             os.fdatasync(file)
             times.append((time.perf_counter() - began) * 1000)
         os.close(file)
-    print(f"  the disk's own fdatasync after 4 KiB: p50 {percentile(times, 0.5):.2f} ms, p99 {percentile(times, 0.99):.2f} "
-          f"ms, n = {count}")
+    print(f"  the disk's own fdatasync after 4 KiB: p50 {percentile(times, 0.5):.2f} ms, "
+          f"p99 {percentile(times, 0.99):.2f} ms, n = {count}")
 
 
 def latencies(found: list[Mark]) -> list[float]:

@@ -1,6 +1,6 @@
 """What the daemon is measured beside: ccxt.pro alone, watching candles and ordering on each that closes, with no
-journal and no checks: `... ENDPOINT MARKS SPEED SYMBOLS [--throttled]`. With several symbols, all at once on each closed
-candle of the first; without `--throttled` ccxt's own limiter is off.
+journal and no checks: `... ENDPOINT MARKS SPEED SYMBOLS [--throttled]`. With several symbols, all at once on each
+closed candle of the first; without `--throttled` ccxt's own limiter is off.
 """
 
 import asyncio

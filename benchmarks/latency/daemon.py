@@ -32,12 +32,12 @@ class Uncommitted:
 
 def commit_nothing() -> None:
     """From now on the daemon of this process writes no journal."""
-    open_journal = process.open_journal
+    open_journal = vars(process)["open_journal"]
 
     async def opened(*args: Any, **options: Any) -> Any:
         return Uncommitted(await open_journal(*args, **options))
 
-    process.open_journal = opened
+    vars(process)["open_journal"] = opened
 
 
 if __name__ == "__main__":

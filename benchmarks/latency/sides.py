@@ -1,4 +1,4 @@
-"""The two sides of a comparison, each a process of its own against a venue process of its own, which marks what arrives."""
+"""The sides of a comparison: each a process of its own against a venue process of its own that marks what arrives."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The built-in venue on a loopback port, marking each order request as it arrives: `... PORT_FILE MARKS SYMBOLS SEED`."""
+"""The built-in venue on a loopback port, marking each order request that arrives: `... PORT_FILE MARKS SYMBOLS SEED`."""
 
 import asyncio
 import signal
@@ -31,7 +31,7 @@ async def serve(port_file: Path, marks: Marks, symbols: tuple[str, ...], seed: i
     server = VenueServer(marked(model, marks), asyncio.get_running_loop().time)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stopped.set)
     await server.start(0)
-    port_file.write_text(str(server.port))
+    port_file.write_text(str(server.port))  # noqa: ASYNC240  # before anybody is served
     await server.stopped.wait()
     await server.stop()
 

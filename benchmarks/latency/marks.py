@@ -47,4 +47,4 @@ def mark_closing_frames(marks: Marks) -> None:
             marks.put("closing")
         return message
 
-    aiohttp.ClientWebSocketResponse.receive = marked  # type: ignore[method-assign]
+    aiohttp.ClientWebSocketResponse.receive = marked  # type: ignore[assignment, method-assign]

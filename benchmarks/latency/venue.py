@@ -1,4 +1,4 @@
-"""The built-in venue on a loopback port, marking each order request that arrives: `... PORT_FILE MARKS SYMBOLS SEED`."""
+"""The built-in venue on a loopback port; marks each order request that arrives: `... PORT_FILE MARKS SYMBOLS SEED`."""
 
 import asyncio
 import signal

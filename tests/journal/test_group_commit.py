@@ -1,4 +1,4 @@
-"""What shares a transaction: an order leg waits for one commit, never for two (DESIGN: the fast path)."""
+"""What shares a transaction: an order leg waits for one commit, never for two."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

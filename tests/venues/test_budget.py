@@ -100,7 +100,8 @@ async def test_a_hundred_entries_and_one_exit_beside_another_process_exceed_noth
         await asyncio.gather(*entries)
     finally:
         await other.close()
-    rows = bench.server._model._desk.ledger._db.execute(
+    model: Any = bench.server._model
+    rows = model._desk.ledger._db.execute(
         "SELECT arrival_ms, http_status FROM requests WHERE method = 'POST' AND path = '/fapi/v1/order'"
     ).fetchall()
     assert exited_ms // 10_000 == began_ms // 10_000

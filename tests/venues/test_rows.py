@@ -11,7 +11,8 @@ from tradingd.domain.account import VenueBalance, VenueOrder, VenuePosition
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import Fill, OrderKind, OrderStatus
 from tradingd.venues.binance.calls import with_child
-from tradingd.venues.binance.rows import Rows, instruments
+from tradingd.venues.binance.rows import Rows
+from tradingd.venues.binance.rules import instruments
 from tradingd.venues.translate import Book, KeyExpired
 
 
@@ -182,7 +183,7 @@ def test_a_triggered_order_is_as_its_child_stands(rows: Rows, child: OrderStatus
 
 def test_listings_that_no_id_can_name_or_that_are_no_usdt_perpetual_are_left_out() -> None:
     def market(symbol: str, settle: str = "USDT", contract: str = "PERPETUAL") -> dict[str, Any]:
-        filters = [{"filterType": "PRICE_FILTER", "tickSize": "0.10"},
+        filters = [{"filterType": "PRICE_FILTER", "tickSize": "0.10", "minPrice": "1", "maxPrice": "0"},
                    {"filterType": "LOT_SIZE", "stepSize": "0.001", "minQty": "0.001", "maxQty": "1000"},
                    {"filterType": "MARKET_LOT_SIZE", "stepSize": "0.001", "minQty": "0.001", "maxQty": "120"},
                    {"filterType": "MIN_NOTIONAL", "notional": "50"}]  # fmt: skip

@@ -7,7 +7,7 @@ import msgspec
 
 from tradingd.domain.errors import BadInstrument
 from tradingd.domain.ids import VenueId
-from tradingd.domain.numbers import round_down, round_nearest, round_up
+from tradingd.domain.numbers import ZERO, round_down, round_nearest, round_up
 
 _FORM = re.compile(r"([A-Z0-9]{1,20})/([A-Z0-9]{1,10}):([A-Z0-9]{1,10})@([a-z]{2,12})")
 
@@ -50,7 +50,9 @@ class Instrument(msgspec.Struct, frozen=True):
     down once was out of date soon.
 
     Prices are in quote currency, quantities in contracts, `min_notional` in quote currency for entries only:
-    Binance's own text of -4164 exempts reduce-only orders.
+    Binance's own text of -4164 exempts reduce-only orders. The limit price of a buy is at most
+    `highest_buy_fraction` × mark price, that of a sell at least `lowest_sell_fraction` × mark price. `notional_caps`
+    are pairs: up to this leverage, a position of at most so much.
     """
 
     id: InstrumentId
@@ -66,6 +68,15 @@ class Instrument(msgspec.Struct, frozen=True):
     taker_fee_fraction: Decimal = Decimal("0.0005")
     maker_fee_fraction: Decimal = Decimal("0.0002")
     trading: bool = True
+    min_price: Decimal = ZERO
+    max_price: Decimal | None = None
+    highest_buy_fraction: Decimal | None = None
+    lowest_sell_fraction: Decimal | None = None
+    notional_caps: tuple[tuple[int, Decimal], ...] = ()
+
+    def max_notional(self, leverage: int) -> Decimal | None:
+        """What a position may be worth at `leverage`; None where the venue has not told."""
+        return max((cap for most, cap in self.notional_caps if most >= leverage), default=None)
 
     def floor_quantity(self, quantity: Decimal) -> Decimal:
         """`quantity` cut to the lot size: never more than was asked for."""

@@ -46,6 +46,9 @@ class RiskGuard:
         for name, price in (("limit_price", request.limit_price), ("trigger_price", request.trigger_price)):
             if price is not None and (price <= 0 or not is_multiple(price, rules.tick_size)):
                 return Denial(DenyReason.INVALID_INTENT, f"{name} {price} is not on the tick {rules.tick_size}")
+            if price is not None and not rules.min_price <= price <= (rules.max_price or price):
+                why = f"{name} {price}; the venue allows {rules.min_price} to {rules.max_price}"
+                return Denial(DenyReason.PRICE_BAND, why)
         if request.quantity is None:
             return None if request.close_position else Denial(DenyReason.INVALID_INTENT, "an order without a quantity")
         if request.quantity <= 0 or not is_multiple(request.quantity, rules.lot_size):
@@ -99,12 +102,18 @@ class RiskGuard:
         return Denial(DenyReason.BELOW_MIN_NOTIONAL, f"{notional:.2f} USDT; the venue's minimum is {least:.2f}")
 
     def _check_max_notional(self, draft: EntryDraft, view: EntryView) -> Denial | None:
-        most = self._limits.max_position_notional_usdt
+        most, cap = self._limits.max_position_notional_usdt, view.rules.max_notional(view.plan.leverage)
         notional = view.rules.notional(draft.price, draft.request.quantity or ZERO)
-        if notional <= most:
+        if notional > most:
+            return Denial(
+                DenyReason.ABOVE_MAX_NOTIONAL, f"{notional:.2f} USDT; risk.max_position_notional_usdt allows {most}"
+            )
+        room = notional * (1 + MARKET_HEADROOM_FRACTION if draft.request.limit_price is None else 1)
+        if cap is None or room <= cap:
             return None
         return Denial(
-            DenyReason.ABOVE_MAX_NOTIONAL, f"{notional:.2f} USDT; risk.max_position_notional_usdt allows {most}"
+            DenyReason.ABOVE_MAX_NOTIONAL,
+            f"{notional:.2f} USDT; at leverage {view.plan.leverage} the venue allows {cap:f}",
         )
 
     def _check_protection(self, draft: EntryDraft, view: EntryView) -> Denial | None:
@@ -130,6 +139,13 @@ class RiskGuard:
         limit = draft.request.limit_price
         if limit is None:
             return None
+        highest, lowest = view.rules.highest_buy_fraction, view.rules.lowest_sell_fraction
+        if draft.request.side is Side.BUY and highest is not None and limit > view.mark_price * highest:
+            why = f"limit_price {limit}; the venue allows at most {highest} of the mark price {view.mark_price}"
+            return Denial(DenyReason.PRICE_BAND, why)
+        if draft.request.side is Side.SELL and lowest is not None and limit < view.mark_price * lowest:
+            why = f"limit_price {limit}; the venue allows at least {lowest} of the mark price {view.mark_price}"
+            return Denial(DenyReason.PRICE_BAND, why)
         off = abs(limit - view.mark_price) / view.mark_price
         if off <= self._limits.price_band_fraction:
             return None
@@ -163,7 +179,11 @@ class RiskGuard:
         available = view.account.balance.available
         if available is None:
             return Denial(DenyReason.INSUFFICIENT_MARGIN, "the venue's available margin is not known yet")
-        need = self._need(view.rules, view.plan, draft.price, draft.request.quantity or ZERO)
+        quantity = draft.request.quantity or ZERO
+        need = self._need(view.rules, view.plan, draft.price, quantity)
+        # an entry at a worse price than the mark opens with a loss, and the venue wants it covered at once
+        worse = max(ZERO, (draft.price - view.mark_price) * draft.request.side.sign)
+        need += view.rules.notional(worse, quantity)
         promised = ZERO
         for order in self._state.entries():
             rules = self._state.instruments.get(order.instrument)

@@ -21,7 +21,8 @@ from tradingd.venues.binance.account import listed, read_account
 from tradingd.venues.binance.errors import ERRORS, KEY_GONE
 from tradingd.venues.binance.limits import rate_windows
 from tradingd.venues.binance.quirks import BINANCE
-from tradingd.venues.binance.rows import ALGO, Rows, instruments
+from tradingd.venues.binance.rows import ALGO, Rows
+from tradingd.venues.binance.rules import instruments, with_leverage
 from tradingd.venues.dialect import Caller, Params
 from tradingd.venues.error_map import read_error
 from tradingd.venues.reply import Reply, readable
@@ -101,22 +102,16 @@ class BinanceDialect:
     # rules and modes
 
     def instruments(self, markets: Iterable[Any]) -> dict[InstrumentId, Instrument]:
-        """See rows."""
+        """See rules."""
         return instruments(self._venue, markets)
 
     async def complete_rules(
         self, caller: Caller, rules: dict[InstrumentId, Instrument]
     ) -> dict[InstrumentId, Instrument]:
-        """The highest leverage of each symbol stands in its first bracket, which only a signed request shows."""
+        """Leverage brackets, which only a signed request shows."""
         rows = await caller.read("fapiPrivateGetLeverageBracket", {})
         with readable("leverage brackets"):
-            caps = {row["symbol"]: max(int(step["initialLeverage"]) for step in row["brackets"]) for row in rows}
-        return {
-            name: msgspec.structs.replace(rule, max_leverage=Decimal(caps[rule.market_id]))
-            if rule.market_id in caps
-            else rule
-            for name, rule in rules.items()
-        }
+            return with_leverage(rules, listed(rows))
 
     async def server_time_ms(self, caller: Caller) -> int:
         """The venue's clock."""

@@ -1,15 +1,14 @@
 """Binance USDT-M: REST rows and stream frames → domain types."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from tradingd.domain.account import VenueBalance, VenueOrder, VenuePosition
 from tradingd.domain.candles import Candle
-from tradingd.domain.errors import BadInstrument
 from tradingd.domain.ids import ClientOrderId, TradeId, VenueId, VenueOrderId
-from tradingd.domain.instruments import Instrument, InstrumentId
+from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Side
 from tradingd.domain.numbers import exact
 from tradingd.domain.orders import Fill, OrderKind, OrderStatus
@@ -325,30 +324,3 @@ class Rows:
                 isolated=row.get("mt") == "isolated",
                 updated_ms=time_ms,
             )
-
-
-def instruments(venue: VenueId, markets: Iterable[Any]) -> dict[InstrumentId, Instrument]:
-    """The USDT perpetuals among ccxt's markets, with the venue's own filters, read as the strings they are."""
-    found: dict[InstrumentId, Instrument] = {}
-    for market in markets:
-        info = market["info"]
-        if info.get("contractType") != "PERPETUAL" or market.get("settle") != "USDT":
-            continue
-        try:
-            name = InstrumentId.parse(f"{market['symbol']}@{venue}")
-        except BadInstrument:  # a few listings have names that no id can hold; they cannot be configured either
-            continue
-        filters = {row["filterType"]: row for row in info["filters"]}
-        lot, market_lot = filters["LOT_SIZE"], filters.get("MARKET_LOT_SIZE", filters["LOT_SIZE"])
-        found[name] = Instrument(
-            id=name,
-            market_id=info["symbol"],
-            tick_size=number(filters["PRICE_FILTER"], "tickSize"),
-            lot_size=number(lot, "stepSize"),
-            min_quantity=max(number(lot, "minQty"), number(market_lot, "minQty")),
-            max_quantity=number(lot, "maxQty"),
-            max_market_quantity=number(market_lot, "maxQty"),
-            min_notional=number(filters["MIN_NOTIONAL"], "notional"),
-            trading=info["status"] == "TRADING",
-        )
-    return found

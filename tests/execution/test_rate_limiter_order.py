@@ -372,7 +372,7 @@ async def test_the_wait_for_the_budget_of_a_stop_is_bounded(make_world, timeout_
     world.limiter.observe(BINANCE, 200, {"x-orders": "4"})
     request = world.sent(Purpose.STOP)[0]
     began = world.clock.monotonic()
-    sender = world.execution.protection._sender
+    sender = world.execution.protection.legs._sender
     denial = await sender.reserve(request, Priority.PROTECT, timeout_s)
     assert denial is not None and denial.reason is DenyReason.RATE_BUDGET
     assert world.clock.monotonic() - began == pytest.approx(waited_s)
@@ -407,5 +407,5 @@ async def test_a_budget_that_fails_denies_and_does_not_end_the_step(make_world):
         raise VenueUnreachable("the rate budget failed")
 
     world.limiter.acquire = broken
-    denial = await world.execution.protection._sender.reserve(world.sent(Purpose.STOP)[0], Priority.PROTECT)
+    denial = await world.execution.protection.legs._sender.reserve(world.sent(Purpose.STOP)[0], Priority.PROTECT)
     assert denial is not None and denial.reason is DenyReason.RATE_BUDGET

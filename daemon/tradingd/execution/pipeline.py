@@ -17,7 +17,6 @@ from tradingd.domain.intents import (
     Enter,
     Exit,
     Protect,
-    check_protect,
 )
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import IntentRecord, Record
@@ -30,6 +29,7 @@ from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.lanes import Lane
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
 from tradingd.execution.missing_fills import MissingFills
+from tradingd.execution.moves import Moves
 from tradingd.execution.protection import Protection
 from tradingd.execution.resting_entries import RestingEntries
 from tradingd.ports import Priority
@@ -52,6 +52,7 @@ class Pipeline:
         exits: Exits,
         resting: RestingEntries,
         protection: Protection,
+        moves: Moves,
         sweeper: LeftoverSweeper,
         reconciler: BalanceReconciler,
         idempotency: IdempotencyManager,
@@ -63,6 +64,7 @@ class Pipeline:
         self._exits = exits
         self._resting = resting
         self._protection = protection
+        self._moves = moves
         self._sweeper = sweeper
         self._reconciler = reconciler
         self._idempotency = idempotency
@@ -138,7 +140,7 @@ class Pipeline:
         elif isinstance(intent, Exit):
             self.exit(intent.instrument, intent.reason or "exit", StrategyId(record.strategy), record)
         elif isinstance(intent, Protect):
-            self._submit_protect(record, intent)
+            self._moves.submit(record, intent)
         elif isinstance(intent, CancelOrders):
 
             async def cancel() -> None:
@@ -164,15 +166,6 @@ class Pipeline:
             await self._exits.step(instrument)
 
         self.lane(instrument).add(Priority.EXIT, "exit", run)
-
-    def _submit_protect(self, record: IntentRecord, intent: Protect) -> None:
-        levels = check_protect(intent)
-        if self._state.is_foreign(intent.instrument):
-            quantity = self._state.position(intent.instrument).quantity
-            levels = Denial(DenyReason.FOREIGN_POSITION, f"{quantity} contracts that nobody here opened")
-        if not isinstance(levels, Denial):
-            levels = Denial(DenyReason.NOT_SUPPORTED, "replacing protection without a gap is not built yet")
-        self._entries.deny(record, intent, levels)
 
     def cancel_entries(self, instrument: InstrumentId, why: str) -> None:
         """Queue the cancelling of own resting entries."""
@@ -204,6 +197,7 @@ class Pipeline:
         flat, ended = side == 0, before != 0 and side != before
         if self._protection.review(instrument) and self._protection.retry_due(instrument):
             self._add_protect(instrument)
+        self._moves.look(instrument)
         if not flat:
             self._sweeper.forget(instrument)
         if ended:
@@ -266,6 +260,7 @@ class Pipeline:
                 self._protection.retry_due(instrument) or self._protection.overdue(instrument)
             ):
                 self._add_protect(instrument)
+            self._moves.look(instrument)
             if self._exits.retry_due(instrument):
                 self._add_exit(instrument)
             if self._sweep_missing(instrument) or self._stands_beside_foreign(instrument, now):
@@ -357,12 +352,15 @@ class Pipeline:
     # --- after a start --------------------------------------------------------------------------------------------
 
     def resume_intents(self, records: tuple[IntentRecord, ...]) -> list[Record]:
-        """Give every intent that a crash left without an outcome one: exits are honoured, the rest is denied."""
+        """Give every intent that a crash left without an outcome one: exits and moves that were begun
+        are honoured, the rest is denied."""
         changed: list[Record] = []
         for record in records:
+            if record.kind == "protect" and self._moves.resume(record):
+                continue
             order = next((each for each in self._state.orders.values() if each.intent_id == record.intent_id), None)
             now_ms = self._clock.now_ms()
-            if order is not None:
+            if order is not None and record.kind != "protect":
                 changed.append(msgspec.structs.replace(record, outcome="ordered", decided_ms=now_ms))
             elif record.kind == "exit":
                 self.exit(record.instrument, "exit resumed after restart", StrategyId(record.strategy), record)

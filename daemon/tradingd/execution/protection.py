@@ -3,47 +3,22 @@
 from collections.abc import Callable
 from decimal import Decimal
 
-import msgspec
-
 from tradingd.domain.account import RejectKind
 from tradingd.domain.errors import Severity, VenueError
 from tradingd.domain.events import ProtectionChanged, incident
-from tradingd.domain.ids import ClientOrderId, IntentId, Purpose, StrategyId
+from tradingd.domain.ids import ClientOrderId, Purpose
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import ProtectionRecord
+from tradingd.execution.cover import Cover, Covers
 from tradingd.execution.desk import Desk
-from tradingd.execution.exchange_router import within
-from tradingd.execution.idempotency_manager import IdempotencyManager
-from tradingd.execution.order_router import OrderRouter
-from tradingd.execution.risk_guard import RiskGuard
-from tradingd.execution.sender import Leg, Sender, Sent
-from tradingd.ports import Priority
+from tradingd.execution.protective_orders import ProtectiveOrders
+from tradingd.execution.sender import Sent
 
-LIVE = (OrderStatus.ACCEPTED, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)
 TAKE_PROFIT_TRIES = 5
 NOT_A_TRY = (RejectKind.BANNED, RejectKind.THROTTLED, RejectKind.NOT_SENT)
 MIN_PATIENCE_S = 0.2
-
-
-class Cover(msgspec.Struct):
-    """What an instrument's position wants, and what stands for it at the venue."""
-
-    instrument: InstrumentId
-    strategy: StrategyId | None = None
-    intent_id: IntentId | None = None
-    stop_loss: Decimal | None = None
-    take_profit: Decimal | None = None
-    stop_order: ClientOrderId | None = None
-    take_profit_order: ClientOrderId | None = None
-    unprotected_since: float | None = None
-    tries: int = 0
-    take_profit_tries: int = 0
-    retry_at: float = 0.0
-    take_profit_retry_at: float = 0.0
-    told_covered: bool = False
-    closing: bool = False
 
 
 class Protection:
@@ -52,45 +27,26 @@ class Protection:
     def __init__(
         self,
         desk: Desk,
-        *,
-        sender: Sender,
-        orders: OrderRouter,
-        risk: RiskGuard,
-        idempotency: IdempotencyManager,
+        legs: ProtectiveOrders,
         emergency_exit: Callable[[InstrumentId, str], None],
-        placed: Callable[[InstrumentId], None],
     ) -> None:
         self._state = desk.state
         self._recorder = desk.recorder
-        self._sender = sender
-        self._orders = orders
-        self._risk = risk
+        self.legs = legs
         self._router = desk.router
-        self._idempotency = idempotency
         self._retry = desk.retry
         self._bus = desk.bus
         self._clock = desk.clock
         self._limits = desk.limits
         self._emergency_exit = emergency_exit
-        self._placed = placed
-        self.covers: dict[InstrumentId, Cover] = {}
+        self.covers = Covers(desk.state)
+        self.on_end: Callable[[Cover, str], None] = lambda cover, why: None
 
     # --- what is wanted -------------------------------------------------------------------------------------------
 
     def load(self, records: tuple[ProtectionRecord, ...]) -> None:
         """Take over what the journal knows."""
-        for record in records:
-            if record.state == "ended":
-                continue  # a late fill revives what its entry wanted; an ended wish would hide that it is naked
-            self.covers[record.instrument] = Cover(
-                record.instrument,
-                record.strategy,
-                record.intent_id,
-                record.stop_loss,
-                record.take_profit,
-                record.stop_order,
-                record.take_profit_order,
-            )
+        self.covers.load(records)
 
     def want(self, entry: Order, stop_loss: Decimal | None, take_profit: Decimal | None) -> ProtectionRecord:
         """What an entry will need, to be committed with its leg."""
@@ -100,32 +56,13 @@ class Protection:
 
     def keep_ids(self, instrument: InstrumentId) -> frozenset[ClientOrderId]:
         """The protective orders that belong to the open position: a sweep leaves them."""
-        cover = self.covers.get(instrument)
-        ids = (cover.stop_order, cover.take_profit_order) if cover else ()
-        in_flight = [
-            order.client_order_id
-            for order in self._state.unknown_orders(instrument)
-            if order.request.purpose.is_protective
-        ]
-        own = (each for each in (*ids, *in_flight) if each is not None)
-        return frozenset(each for each in own if (order := self._state.orders.get(each)) and self._closes(order))
-
-    def _closes(self, order: Order) -> bool:
-        """Whether the order works against what is held: after a flip an old stop would add to the position."""
-        return order.request.side.sign * self._state.expected_quantity(order.instrument) <= 0
+        return self.covers.keep_ids(instrument)
 
     # --- what is so -----------------------------------------------------------------------------------------------
 
     def is_covered(self, instrument: InstrumentId) -> bool:
         """Whether the whole position stands behind a live stop, or wants none."""
-        cover = self.covers.get(instrument)
-        if cover is None or cover.stop_loss is None:
-            return True
-        order = self._state.orders.get(cover.stop_order) if cover.stop_order else None
-        if order is None or order.status not in LIVE or not self._closes(order):
-            return False
-        size = abs(self._state.expected_quantity(instrument))
-        return order.request.close_position or (order.request.quantity or 0) >= size
+        return self.covers.is_covered(instrument)
 
     def has_stop(self, instrument: InstrumentId) -> bool:
         """Whether a stop is wanted and stands, for the whole position."""
@@ -156,6 +93,7 @@ class Protection:
         if not exposed:
             cover.unprotected_since = None
             cover.told_covered = cover.closing = False
+            self.on_end(cover, "the position was closed meanwhile")
             return False
         if covered:
             if not cover.told_covered:
@@ -215,18 +153,19 @@ class Protection:
         if cover is None or quantity == 0 or not self.review(instrument):
             return
         if self.overdue(instrument) and not cover.closing:
-            self._emergency(cover, f"no stop for {self.unprotected_s(instrument):.1f} s")
+            self.emergency(cover, f"no stop for {self.unprotected_s(instrument):.1f} s")
         if not self.retry_due(instrument):
             return
         if not self.is_covered(instrument):
-            await self._place_stop(cover, quantity)
+            await self.place_stop(cover, quantity)
         if self.is_covered(instrument) and self._take_profit_due(cover):
             await self._place_take_profit(cover, quantity)
 
-    async def _place_stop(self, cover: Cover, quantity: Decimal) -> None:
+    async def place_stop(self, cover: Cover, quantity: Decimal) -> None:
         if cover.stop_loss is None:
             return
-        sent = await self._place(cover, Purpose.STOP, cover.stop_loss, quantity)
+        patience_s = self.patience_s(cover)
+        sent = await self.legs.place(cover, Purpose.STOP, cover.stop_loss, quantity, timeout_s=patience_s)
         if isinstance(sent, Denial):
             self._failed(cover, f"stop denied: {sent.reason} {sent.detail}")
             return
@@ -240,16 +179,17 @@ class Protection:
         why = f"the stop does not stand: {outcome.told() if outcome else 'no answer'}"
         if kind is RejectKind.WOULD_TRIGGER:
             # the stop level is breached already: what the stop would do now is close
-            self._emergency(cover, f"the price is beyond the stop {cover.stop_loss}")
+            self.emergency(cover, f"the price is beyond the stop {cover.stop_loss}")
         elif kind is RejectKind.DUPLICATE_PROTECTION:
-            await self._adopt_existing(cover, Purpose.STOP, why)
+            await self.adopt_existing(cover, Purpose.STOP, why)
         else:
             self._failed(cover, why)
 
     async def _place_take_profit(self, cover: Cover, quantity: Decimal) -> None:
         if cover.take_profit is None:
             return
-        sent = await self._place(cover, Purpose.TAKE_PROFIT, cover.take_profit, quantity)
+        patience_s = self.patience_s(cover)
+        sent = await self.legs.place(cover, Purpose.TAKE_PROFIT, cover.take_profit, quantity, timeout_s=patience_s)
         kind = sent.outcome.kind if isinstance(sent, Sent) and sent.outcome else RejectKind.OTHER
         if isinstance(sent, Denial) or kind in NOT_A_TRY:
             # the venue never judged it: an outage must not use up the tries
@@ -261,45 +201,14 @@ class Protection:
         if kind is RejectKind.WOULD_TRIGGER:
             self._emergency_exit(cover.instrument, f"take profit {cover.take_profit} reached before it could stand")
         elif kind is RejectKind.DUPLICATE_PROTECTION:
-            await self._adopt_existing(cover, Purpose.TAKE_PROFIT, "take profit refused as duplicate")
+            cover.take_profit_retry_at = self._clock.monotonic() + self._retry.delay_s(cover.take_profit_tries)
+            await self.adopt_existing(cover, Purpose.TAKE_PROFIT, "take profit refused as duplicate")
         elif cover.take_profit_tries >= TAKE_PROFIT_TRIES:
             self._raise(cover, "take_profit_not_placed", Severity.WARNING, f"given up after {TAKE_PROFIT_TRIES} tries")
         else:
             cover.take_profit_retry_at = self._clock.monotonic() + self._retry.delay_s(cover.take_profit_tries)
 
-    async def _place(self, cover: Cover, purpose: Purpose, trigger: Decimal, quantity: Decimal) -> Sent | Denial:
-        """Send one protective order as a new leg; it is remembered as the current one in the same commit."""
-        instrument = cover.instrument
-        rules = self._state.instruments[instrument]
-        request = self._sender.name(
-            self._orders.protection(
-                instrument,
-                rules,
-                quantity,
-                purpose,
-                trigger,
-                close_position=self._router.venue(instrument).limits.close_position_stops,
-            )
-        )
-        approved = self._risk.approve_reducing(request, rules)
-        if isinstance(approved, Denial):
-            return approved
-        denial = await self._sender.reserve(request, Priority.PROTECT, self._patience_s(cover))
-        if denial is not None:
-            return denial
-        self._placed(instrument)
-
-        def remember(order: Order) -> tuple[ProtectionRecord, ...]:
-            if purpose is Purpose.TAKE_PROFIT:
-                cover.take_profit_order = order.client_order_id
-            else:
-                cover.stop_order = order.client_order_id
-            return (self._record(cover, "placing"),)
-
-        leg = Leg(cover.strategy, cover.intent_id, reference_price=request.trigger_price)
-        return await self._sender.send(approved, leg, Priority.PROTECT, remember, timeout_s=self._patience_s(cover))
-
-    def _patience_s(self, cover: Cover) -> float:
+    def patience_s(self, cover: Cover) -> float:
         """How long to wait for one answer: no longer than until the position must be closed instead."""
         left_s = self._limits.unprotected_limit_s - self.unprotected_s(cover.instrument)
         if cover.closing or cover.unprotected_since is None:
@@ -308,37 +217,32 @@ class Protection:
 
     async def _settle_doubt(self, cover: Cover, order: Order) -> None:
         """The stop's answer was lost: look for it at once; the next try is a new leg, which cannot add exposure."""
-        looking = self._idempotency.settle(order, self._router.venue(order.instrument), Priority.PROTECT)
         try:
-            await within(self._patience_s(cover), looking)
+            await self.legs.settle(order, self.patience_s(cover))
         except VenueError as error:
             self._failed(cover, f"stop in doubt, look-up failed: {error}")
             return
         if not self.is_covered(cover.instrument):
             self._failed(cover, "stop in doubt and not found yet")
 
-    async def _adopt_existing(self, cover: Cover, purpose: Purpose, why: str) -> None:
+    async def adopt_existing(self, cover: Cover, purpose: Purpose, why: str) -> None:
         """The venue says that an equivalent close-position order stands: find it among our own in-doubt legs."""
-        venue = self._router.venue(cover.instrument)
         try:
-            shown = await within(self._patience_s(cover), venue.open_orders(cover.instrument, Priority.PROTECT))
+            order = await self.legs.find_own(cover.instrument, purpose, self.patience_s(cover))
         except VenueError as error:
             self._failed(cover, f"{why}; the order books could not be read: {error}")
             return
-        for each in shown:
-            order = self._recorder.apply_shown(each, "lookup")
-            if order is None or order.request.purpose is not purpose:
-                continue
-            if purpose is Purpose.STOP:
-                cover.stop_order = order.client_order_id
-            else:
-                cover.take_profit_order = order.client_order_id
-            self._recorder.commit((self._record(cover, "adopted"),))
-            self.review(cover.instrument)
-            if purpose is Purpose.STOP and not self.is_covered(cover.instrument):
-                self._failed(cover, f"{why}; {order.client_order_id} stands, but had been taken for {order.status}")
+        if order is None:
+            self._failed(cover, f"{why}; none of ours stands")
             return
-        self._failed(cover, f"{why}; none of ours stands")
+        if purpose is Purpose.STOP:
+            cover.stop_order = order.client_order_id
+        else:
+            cover.take_profit_order = order.client_order_id
+        self._recorder.commit((self._record(cover, "adopted"),))
+        self.review(cover.instrument)
+        if purpose is Purpose.STOP and not self.is_covered(cover.instrument):
+            self._failed(cover, f"{why}; {order.client_order_id} stands, but had been taken for {order.status}")
 
     # --- telling --------------------------------------------------------------------------------------------------
 
@@ -347,7 +251,7 @@ class Protection:
         cover.retry_at = self._clock.monotonic() + min(1.0, self._retry.delay_s(cover.tries))
         self._raise(cover, "stop_not_placed", Severity.CRITICAL, f"try {cover.tries}: {why}")
 
-    def _emergency(self, cover: Cover, why: str) -> None:
+    def emergency(self, cover: Cover, why: str) -> None:
         """Close, once per position; the stop goes on being tried until it stands or the position is gone, but with
         pauses: it goes before the exit in the lane, and a stop refused at once would never let the exit through."""
         cover.tries += 1
@@ -362,7 +266,7 @@ class Protection:
         """Close a naked position before its time is over: nobody will be here then."""
         cover = self.covers.get(instrument)
         if cover is not None:
-            self._emergency(cover, why)
+            self.emergency(cover, why)
 
     def _tell(self, cover: Cover, *, covered: bool) -> None:
         seconds = self.unprotected_s(cover.instrument)
@@ -370,23 +274,14 @@ class Protection:
         self._recorder.commit((self._record(cover, "covered" if covered else "naked"),), (event,))
 
     def _record(self, cover: Cover, state: str) -> ProtectionRecord:
-        return ProtectionRecord(
-            cover.instrument,
-            cover.strategy,
-            cover.intent_id,
-            cover.stop_loss,
-            cover.take_profit,
-            cover.stop_order,
-            cover.take_profit_order,
-            state,
-            self._clock.now_ms(),
-        )
+        return cover.record(state, self._clock.now_ms())
 
     def end(self, instrument: InstrumentId) -> ProtectionRecord | None:
-        """The position is flat and swept: nothing is wanted any more."""
+        """The position is flat and swept, or not ours: nothing is wanted any more."""
         cover = self.covers.pop(instrument, None)
         if cover is None:
             return None
+        self.on_end(cover, "the position has ended, or is not ours any more")
         cover.stop_loss = cover.take_profit = cover.stop_order = cover.take_profit_order = None
         return self._record(cover, "ended")
 

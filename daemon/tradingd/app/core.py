@@ -13,10 +13,10 @@ from tradingd.app.jobs import Jobs
 from tradingd.app.operator import Operator
 from tradingd.app.settling import Naked, Settling
 from tradingd.app.tasks import Tasks
+from tradingd.app.trouble import Trouble
 from tradingd.app.venue_session import SyncedClock, VenueSession
 from tradingd.bus import Bus
 from tradingd.config import Settings
-from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.candles import Candle
 from tradingd.domain.errors import JournalError, JournalRefused, Severity, VenueError
 from tradingd.domain.events import Event, IncidentRaised, IntentDenied, JournalChanged
@@ -39,8 +39,6 @@ CANDLE_CHECK_S = 1.0
 HEALTH_CHECK_S = 1.0
 BALANCE_S = 20.0
 RULES_S = 86_400.0
-RULES_AGAIN_S = 60.0
-"""A venue that refuses order after order by its filters is not asked for its rules after each of them."""
 CLOSE_GRACE_MS = 2_000
 # the stages of a stop: with settling (6 s at most) and what the process adds (1.75 s), under 10 s
 STEPS_LIMIT_S = 0.5
@@ -91,7 +89,6 @@ class Core:
         self.tasks = Tasks()
         self.bus = Bus(self._on_handler_fault)
         self.jobs = Jobs(make_timers(self.tasks.fail), clock, self._record_job, self.bus.publish)
-        self._rules_wanted_at: dict[VenueId, float] = {}
         self.limiter = limiter
         self.execution: Execution = build_execution(
             settings, venues, limiter, store, self.bus, clock, random, epoch, recovered, spool
@@ -116,6 +113,7 @@ class Core:
             settings=HostSettings(settings.execution.handler_budget_ms, settings.execution.handler_limit_ms),
         )
         self.sessions = {name: self._session(venue) for name, venue in venues.items()}
+        self.trouble = Trouble(self.execution, self.sessions, clock, lambda venue: self.jobs.soon(f"rules of {venue}"))
         self.operator = Operator(
             settings, self.execution, self.sessions, self.host, self.incidents, clock, request_stop
         )
@@ -179,7 +177,7 @@ class Core:
         """Journal the boot and bring the venues up; returns at once."""
         self.execution.recorder.submit((boot,))
         self.execution.idempotency.doubt_submitted()
-        self.execution.router.on_trouble = self._on_trouble
+        self.execution.router.on_trouble = self.trouble.on_outcome
         self.limiter.on_ban = lambda venue, until_ms, reason: self.sessions[venue].on_banned(until_ms, reason)
         self.jobs.every("tick", TICK_S, self.execution.pipeline.tick)
         self.jobs.every("health", HEALTH_CHECK_S, self._check_health)
@@ -285,21 +283,6 @@ class Core:
         for session in self.sessions.values():
             for feed in session.feeds.values():
                 feed.check(now_ms)
-
-    def _on_trouble(self, venue: VenueId, outcome: SubmitOutcome) -> None:
-        """An order without a readable answer, or one that could not leave: read the venue anew before any entry."""
-        doubtful = outcome.verdict is SubmitVerdict.AMBIGUOUS
-        if doubtful or outcome.kind in (RejectKind.NOT_SENT, RejectKind.CLOCK, RejectKind.AUTHENTICATION):
-            self.sessions[venue].ask_recovery(outcome.told())
-        if outcome.kind is RejectKind.FILTER:
-            self._want_rules(venue)
-
-    def _want_rules(self, venue: VenueId) -> None:
-        """An order broke a filter, so ours are old: the venue's are read at once."""
-        now_s = self._clock.monotonic()
-        if now_s - self._rules_wanted_at.get(venue, -RULES_AGAIN_S) >= RULES_AGAIN_S:
-            self._rules_wanted_at[venue] = now_s
-            self.jobs.soon(f"rules of {venue}")
 
     def _note_price(self, candle: Candle) -> None:
         self.execution.state.note_price(candle.instrument, candle.close, self._clock.monotonic())

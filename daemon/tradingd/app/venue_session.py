@@ -168,7 +168,7 @@ class VenueSession:
             if instrument in known:
                 continue
             if instrument not in self._execution.state.owners:
-                self._block(instrument, f"{self.id} does not list {instrument.symbol} any more")
+                self.block(instrument, f"{self.id} does not list {instrument.symbol} any more")
                 continue
             near = difflib.get_close_matches(instrument.symbol, [each.symbol for each in known], n=1)
             hint = f" (nearest: {near[0]}@{self.id})" if near else ""
@@ -176,7 +176,8 @@ class VenueSession:
         if problems:
             raise VenueRefused("; ".join(problems) + ". Correct `instruments` in the strategy's section of the config.")
 
-    def _block(self, instrument: InstrumentId, why: str) -> None:
+    def block(self, instrument: InstrumentId, why: str) -> None:
+        """No entries there until a new start."""
         self._execution.state.blocked[instrument] = why
         self._execution.recorder.incident("instrument_blocked", Severity.CRITICAL, f"{instrument}: {why}", self.id)
 
@@ -272,7 +273,7 @@ class VenueSession:
         self._execution.state.instruments.update(known)
         for instrument in self._wanted():
             if instrument not in known and instrument not in self._execution.state.blocked:
-                self._block(instrument, f"{self.id} does not list {instrument.symbol} any more")
+                self.block(instrument, f"{self.id} does not list {instrument.symbol} any more")
 
     async def _check_account(self) -> None:
         """Who the account is and how it is set; what must be changed by hand is refused with what to do."""
@@ -306,7 +307,7 @@ class VenueSession:
                 raise
             if state.position(instrument).is_flat and not list(state.open_orders(instrument)):
                 self._refused_for_good(error)
-            self._block(instrument, f"leverage or margin mode cannot be set while something is held: {error}")
+            self.block(instrument, f"leverage or margin mode cannot be set while something is held: {error}")
 
     def check_health(self) -> None:
         """Tell the operator when the venue has not been READY for long; loudly while a position is held there."""

@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import msgspec
 
-from tradingd.domain.account import SubmitVerdict
+from tradingd.domain.account import RejectKind, SubmitVerdict
 from tradingd.domain.errors import VenueError
 from tradingd.domain.events import IntentDenied
-from tradingd.domain.ids import Purpose, StrategyId
+from tradingd.domain.ids import Purpose, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import CheckedEnter, Denial, DenyReason, Enter, Intent, check_enter
 from tradingd.domain.numbers import ZERO
@@ -30,6 +30,10 @@ MAX_CLOCK_ERROR_MS = 1_000
 """No entry while venue time is known less exactly than this, at speed 1 (P10)."""
 FRESH_PRICE_S = 5.0
 """Venue seconds for which a price of the candle stream stands in for the mark price; older, the venue is asked."""
+
+READY_CHECK_S = 0.05
+SIGN_ANEW = Denial(DenyReason.VENUE_NOT_READY, "signed out of time, and then the venue did not become ready")
+"""The venue refused an entry by its clock: ours is set, and the intent gets one more leg."""
 
 
 class PendingIntent(msgspec.Struct, frozen=True):
@@ -114,10 +118,19 @@ class Entries:
     async def step(self, pending: PendingIntent) -> None:
         """Run one entry to its single outcome."""
         outcome = await self._run(pending)
+        if outcome is SIGN_ANEW:
+            await self._until_ready(pending.intent.instrument.venue)
+            outcome = await self._run(pending, is_last=True)
         if outcome is not None:
             self.deny(pending.record, pending.intent, outcome)
 
-    async def _run(self, pending: PendingIntent) -> Denial | None:
+    async def _until_ready(self, venue: VenueId) -> None:
+        """The refusal asked for a recovery, which sets the clock; what is not done soon is for the gate to deny."""
+        until_s = self._clock.monotonic() + self._limits.submit_timeout_s
+        while not self._router.is_ready(venue) and self._clock.monotonic() < until_s:
+            await self._clock.sleep(READY_CHECK_S)
+
+    async def _run(self, pending: PendingIntent, *, is_last: bool = False) -> Denial | None:
         checked = check_enter(pending.intent)
         if isinstance(checked, Denial):
             return checked
@@ -151,10 +164,10 @@ class Entries:
         approved = self._risk.approve_entry(draft, msgspec.structs.replace(view, account=newest))
         if isinstance(approved, Denial):
             return approved
-        return await self._send(pending, checked, draft, approved)
+        return await self._send(pending, checked, draft, approved, is_last=is_last)
 
     async def _send(
-        self, pending: PendingIntent, checked: CheckedEnter, draft: EntryDraft, approved: Approved
+        self, pending: PendingIntent, checked: CheckedEnter, draft: EntryDraft, approved: Approved, *, is_last: bool
     ) -> Denial | None:
         plan = self._plans[checked.instrument]
         now_ms = self._clock.now_ms()
@@ -177,6 +190,8 @@ class Entries:
             return sent
         outcome = sent.outcome
         if outcome is not None and outcome.verdict is SubmitVerdict.NOT_EXECUTED:
+            if outcome.kind is RejectKind.CLOCK and not is_last:
+                return SIGN_ANEW
             detail = f"{outcome.code or ''} {outcome.message}".strip()
             refused = msgspec.structs.replace(
                 pending.record, outcome="failed", reason=outcome.kind.value, detail=detail, decided_ms=now_ms
@@ -205,6 +220,9 @@ class Entries:
             return Denial(DenyReason.QUARANTINED, self._switches.quarantined[owner])
         if instrument in self._state.blocked:
             return Denial(DenyReason.INSTRUMENT_BLOCKED, self._state.blocked[instrument])
+        until_s, why = self._state.exits_only.get(instrument, (0.0, ""))
+        if self._clock.monotonic() < until_s:
+            return Denial(DenyReason.INSTRUMENT_BLOCKED, why)
         return None
 
     def _gate_venue(self, instrument: InstrumentId, pending: PendingIntent) -> Denial | None:

@@ -43,7 +43,7 @@ class ExchangeRouter:
         self._reachable_since = {venue: clock.monotonic() for venue in venues}
         self._answered_at = {venue: clock.monotonic() for venue in venues}
         self._late: set[asyncio.Task[None]] = set()
-        self.on_trouble: Callable[[VenueId, SubmitOutcome], None] = lambda venue, outcome: None
+        self.on_trouble: Callable[[Order, SubmitOutcome], None] = lambda order, outcome: None
 
     def venue(self, instrument: InstrumentId) -> Venue:
         """The venue of an instrument."""
@@ -145,7 +145,7 @@ class ExchangeRouter:
         if outcome.sent and outcome.verdict is not SubmitVerdict.AMBIGUOUS:
             self.note_answer(order.instrument.venue)
         if outcome.verdict is not SubmitVerdict.ACCEPTED:
-            self.on_trouble(order.instrument.venue, outcome)
+            self.on_trouble(order, outcome)
         return outcome
 
     def _take_in(self, key: ClientOrderId, outcome: SubmitOutcome) -> None:
@@ -161,9 +161,11 @@ class ExchangeRouter:
     async def cancel(self, order: Order, priority: Priority, timeout_s: float) -> CancelOutcome:
         """Ask the venue to cancel; the end of the order is told by the stream or a look-up, never by this answer."""
         try:
-            return await within(timeout_s, self.venue(order.instrument).cancel(order, priority))
+            outcome = await within(timeout_s, self.venue(order.instrument).cancel(order, priority))
         except VenueUnreachable as error:
-            return CancelOutcome(CancelVerdict.AMBIGUOUS, message=str(error))
+            outcome = CancelOutcome(CancelVerdict.AMBIGUOUS, message=str(error))
+        self._recorder.note_cancel(order.client_order_id, outcome)
+        return outcome
 
     async def close(self) -> None:
         """Stop following late replies; their orders stay in doubt in the journal."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from tradingd.bus import Bus
-from tradingd.domain.account import VenueOrder
+from tradingd.domain.account import CancelOutcome, CancelVerdict, VenueOrder
 from tradingd.domain.errors import IllegalTransition, JournalError, Severity, VenueError
 from tradingd.domain.events import Event, Filled, ForeignOrderSeen, OrderChanged, PositionChanged, incident
 from tradingd.domain.ids import ClientOrderId, ParsedClientOrderId, Purpose, TradeId, VenueId, parse_client_order_id
@@ -161,6 +161,15 @@ class Recorder:
         self.commit((changed, step), (OrderChanged(changed, order.status, event, source, now),))
         self._on_fact(order.instrument)
         return True
+
+    def note_cancel(self, client_order_id: ClientOrderId | None, outcome: CancelOutcome) -> None:
+        """A cancel without success, with the venue's raw code: a step that changes nothing."""
+        order = self._state.orders.get(client_order_id) if client_order_id else None
+        if order is None or outcome.verdict is CancelVerdict.CANCELED:
+            return
+        key, status, now = order.client_order_id, order.status, self._clock.now_ms()
+        told = storable(outcome.told())
+        self.commit((OrderEventRecord(key, OrderEvent.CANCEL, status, status, now, "reply", outcome.code, told),))
 
     def apply_shown(self, shown: VenueOrder, source: str) -> Order | None:
         """Take in what the venue shows of an order; returns our order, or None when it is not in memory."""

@@ -36,6 +36,7 @@ class TradingState:
         self.instruments: dict[InstrumentId, Instrument] = {}
         self.owners: dict[InstrumentId, StrategyId] = {}
         self.blocked: dict[InstrumentId, str] = {}
+        self.exits_only: dict[InstrumentId, tuple[float, str]] = {}
 
     def load(self, recovered: Recovered) -> None:
         """Take over what a start read from the journal."""

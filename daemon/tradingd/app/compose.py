@@ -22,9 +22,11 @@ from tradingd.execution.hold_period_guard import HoldPeriodGuard
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
 from tradingd.execution.limits import Limits, StrategyPlan, VenuePlan
+from tradingd.execution.moves import Moves
 from tradingd.execution.order_router import OrderRouter
 from tradingd.execution.pipeline import Pipeline
 from tradingd.execution.protection import Protection
+from tradingd.execution.protective_orders import ProtectiveOrders
 from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.execution.recorder import Recorder
 from tradingd.execution.resting_entries import RestingEntries
@@ -193,15 +195,15 @@ def _build_protection(
     sweeper.known_epochs.update(recovered.epochs, {epoch})
     if not recovered.epochs:
         sweeper.new_journal = NEW_JOURNAL.format(path=settings.journal_path)
-    protection = Protection(
+    legs = ProtectiveOrders(
         desk,
         sender=tools.sender,
         orders=tools.orders,
         risk=tools.risk,
         idempotency=tools.idempotency,
-        emergency_exit=emergency_exit,
         placed=sweeper.forget,
     )
+    protection = Protection(desk, legs, emergency_exit)
     protection.load(recovered.protections)
     return sweeper, protection
 
@@ -252,12 +254,20 @@ def _build_pipeline(
         switches=switches,
         exiting=lambda instrument: instrument in exits.goals,
     )
+    moves = Moves(
+        desk,
+        protection,
+        lane=lambda instrument: pipeline.lane(instrument),
+        exiting=lambda instrument: instrument in exits.goals,
+        deny=entries.deny,
+    )
     pipeline = Pipeline(
         desk,
         entries=entries,
         exits=exits,
         resting=resting,
         protection=protection,
+        moves=moves,
         sweeper=sweeper,
         reconciler=reconciler,
         idempotency=tools.idempotency,

@@ -196,3 +196,17 @@ async def test_a_leftover_that_memory_forgot_is_known_from_the_journal_and_swept
     world.execution.pipeline.sweep_all(BINANCE)
     await world.until(lambda: not world.venue.open_now(), 5)
     assert world.execution.switches.halted == ""
+
+
+@in_virtual_time
+async def test_a_cancel_without_an_answer_holds_the_lane_no_longer_than_a_create_does(make_world):
+    world = await proved(make_world())
+    await world.open_position()
+    world.venue.hanging = {"cancel"}
+    world.exit()
+    await world.until(lambda: world.venue.cancelled)
+    began = world.clock.monotonic()
+    await world.until(lambda: len(world.venue.cancelled) > 1, limit_s=5)
+    assert world.clock.monotonic() - began < 2.5
+    world.venue.hanging = set()
+    await world.until_flat(limit_s=5)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tradingd.bus import Bus
-from tradingd.domain.account import CancelOutcome, CancelVerdict, SubmitOutcome, SubmitVerdict
+from tradingd.domain.account import CancelOutcome, CancelVerdict, SubmitOutcome, SubmitVerdict, VenueOrder
 from tradingd.domain.errors import VenueUnreachable
 from tradingd.domain.events import VenueState, VenueStateChanged
 from tradingd.domain.ids import ClientOrderId, VenueId
@@ -158,7 +158,7 @@ class ExchangeRouter:
         elif outcome.verdict is SubmitVerdict.AMBIGUOUS:
             self._recorder.apply_event(key, OrderEvent.TIME_OUT, "reply", code=outcome.code, detail=outcome.message)
 
-    async def cancel(self, order: Order, priority: Priority, timeout_s: float) -> CancelOutcome:
+    async def cancel(self, order: VenueOrder | Order, priority: Priority, timeout_s: float) -> CancelOutcome:
         """Ask the venue to cancel; the end of the order is told by the stream or a look-up, never by this answer."""
         try:
             outcome = await within(timeout_s, self.venue(order.instrument).cancel(order, priority))

@@ -133,8 +133,7 @@ class LeftoverSweeper:
         key = f"{leftover.client_order_id} {leftover.venue_order_id}"
         if self._clock.monotonic() - ended_at.get(key, -CANCEL_AGAIN_S) < CANCEL_AGAIN_S:
             return
-        outcome = await self._router.venue(leftover.instrument).cancel(leftover, Priority.CANCEL)
-        self._recorder.note_cancel(leftover.client_order_id, outcome)
+        outcome = await self._router.cancel(leftover, Priority.CANCEL, self._limits.submit_timeout_s)
         if outcome.verdict in (CancelVerdict.CANCELED, CancelVerdict.GONE):
             ended_at[key] = self._clock.monotonic()
             return

@@ -3,7 +3,19 @@
 import argparse
 import sys
 
-from benchmarks import bus_events, first_fill, journal_rows, kill, order_latency, recovery, replay_candles, second_order
+from benchmarks import (
+    bus_events,
+    first_fill,
+    journal_rows,
+    kill,
+    loop_stall,
+    memory,
+    order_latency,
+    recovery,
+    replay_candles,
+    second_order,
+    start_ready,
+)
 from benchmarks.world import BenchmarkFailed
 
 FIGURES = {
@@ -12,6 +24,9 @@ FIGURES = {
     "kill": kill,
     "order_latency": order_latency,
     "second_order": second_order,
+    "loop_stall": loop_stall,
+    "start_ready": start_ready,
+    "memory": memory,
     "journal_rows": journal_rows,
     "bus_events": bus_events,
     "recovery": recovery,

@@ -1,4 +1,6 @@
-"""`tradingd` itself, with closing candle frames marked: `... MARKS ARGUMENTS`, or `... MARKS --no-commit ARGUMENTS`."""
+"""`tradingd` itself, with closing candle frames marked: `... MARKS [--no-commit] [--stalls] ARGUMENTS`. With `--stalls`
+what keeps the loop is written to MARKS.stalls.
+"""
 
 import asyncio
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.latency.marks import Marks, mark_closing_frames
+from benchmarks.latency.stalls import write_stalls
 from tradingd.app import main as process
 from tradingd.cli.main import main
 from tradingd.domain.records import Record
@@ -43,8 +46,11 @@ def commit_nothing() -> None:
 if __name__ == "__main__":
     mark_closing_frames(Marks(Path(sys.argv[1])))
     arguments = sys.argv[2:]
-    if arguments[0] == "--no-commit":
+    if "--no-commit" in arguments:
+        arguments.remove("--no-commit")
         commit_nothing()
-        del arguments[0]
+    if "--stalls" in arguments:
+        arguments.remove("--stalls")
+        write_stalls(Path(f"{sys.argv[1]}.stalls"))
     sys.argv = ["tradingd", *arguments]
     sys.exit(main())

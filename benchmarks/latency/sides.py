@@ -19,7 +19,7 @@ from benchmarks.latency.marks import Mark
 from benchmarks.world import BenchmarkFailed
 
 PLUGINS = Path(__file__).parent / "plugins"
-SYMBOLS = {"BTC/USDT:USDT": "BTCUSDT", "ETH/USDT:USDT": "ETHUSDT"}
+LISTED = ("BTC", "ETH", "SOL", "DOGE", "XRP")
 
 
 class Side(NamedTuple):
@@ -31,68 +31,112 @@ class Side(NamedTuple):
 
 
 class Run(NamedTuple):
-    """How a side is run."""
+    """How a side is run. Beyond the instruments that the built-in venue lists, more are made up."""
 
     speed: int
     seed: int
     instruments: int = 1
 
+    @property
+    def bases(self) -> list[str]:
+        """The base currency of each instrument."""
+        made_up = (f"MADEUP{number}" for number in range(self.instruments - len(LISTED)))
+        return [*LISTED, *made_up][: self.instruments]
+
+
+class Running(NamedTuple):
+    """A side that runs."""
+
+    process: "subprocess.Popen[bytes]"
+    stamps: Path
+    log: Path
+
+    def marks(self) -> list[Mark]:
+        """What was marked until now."""
+        return marks.read(self.stamps)
+
+    def wait(self, done: Callable[[], bool], limit_s: float) -> None:
+        """Until it is so, or the side has ended; BenchmarkFailed after `limit_s`."""
+        _wait(lambda: done() or self.process.poll() is not None, limit_s, self.log)
+
+
+class Venue(NamedTuple):
+    """A venue process and the directory in which it, and a daemon beside it, may write."""
+
+    directory: Path
+    endpoint: str
+
+    @property
+    def stamps(self) -> Path:
+        """Where both sides put their marks."""
+        return self.directory / "marks"
+
+
+@contextmanager
+def serving(run: Run) -> Iterator[Venue]:
+    """A venue in a directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="tradingd-latency-") as temporary:
+        directory = Path(temporary)
+        port_file = directory / "port"
+        symbols = ",".join(f"{base}USDT" for base in run.bases)
+        process = subprocess.Popen([sys.executable, "-m", "benchmarks.latency.venue", str(port_file),
+                                    str(directory / "marks"), symbols, str(run.seed)])
+        try:
+            _wait(lambda: port_file.exists() and bool(port_file.read_text()), 20, directory)
+            yield Venue(directory, f"http://127.0.0.1:{port_file.read_text()}")
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@contextmanager
+def running(side: Side, run: Run) -> Iterator[Running]:
+    """A side with a venue of its own; ended by SIGINT."""
+    with serving(run) as venue:
+        log = venue.directory / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(command(side, run, venue), stdout=output, stderr=subprocess.STDOUT,
+                                       env=dict(os.environ))
+        try:
+            yield Running(process, venue.stamps, log)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.wait(20)
+
 
 def trade(side: Side, run: Run, enough: Callable[[list[Mark]], bool], limit_s: float) -> list[Mark]:
     """Let a side trade until its marks are `enough`; raises BenchmarkFailed where they are not within `limit_s`."""
-    with tempfile.TemporaryDirectory(prefix="tradingd-latency-") as temporary:
-        directory = Path(temporary)
-        stamps, log = directory / "marks", directory / "log"
-        symbols = list(SYMBOLS)[: run.instruments]
-        with _venue(directory, stamps, [SYMBOLS[symbol] for symbol in symbols], run.seed) as endpoint:
-            command = _command(side, run, symbols, directory, endpoint)
-            with log.open("wb") as output:
-                process = subprocess.Popen([sys.executable, "-m", *command], stdout=output, stderr=subprocess.STDOUT,
-                                           env=dict(os.environ))
-            try:
-                _wait(lambda: enough(marks.read(stamps)) or process.poll() is not None, limit_s, log)
-            finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGINT)
-                    process.wait(20)
-            found = marks.read(stamps)
-            if not enough(found):
-                raise BenchmarkFailed(f"{side.name} ended too early; its log is {shutil.copy(log, '/tmp')}")
-            return found
+    with running(side, run) as trading:
+        trading.wait(lambda: enough(trading.marks()), limit_s)
+        found = trading.marks()
+        if not enough(found):
+            raise BenchmarkFailed(f"{side.name} ended too early; its log is {shutil.copy(trading.log, '/tmp')}")
+        return found
 
 
-def _command(side: Side, run: Run, symbols: list[str], directory: Path, endpoint: str) -> list[str]:
-    stamps = str(directory / "marks")
+def command(side: Side, run: Run, venue: Venue) -> list[str]:
+    """What starts a side."""
+    symbols = [f"{base}/USDT:USDT" for base in run.bases]
+    python, stamps = [sys.executable, "-m"], str(venue.stamps)
     if not side.plugin:
-        _set_speed(endpoint, run.speed)
-        return ["benchmarks.latency.bare_client", endpoint, stamps, str(run.speed), ",".join(symbols), *side.options]
-    config = directory / "config.toml"
+        _set_speed(venue.endpoint, run.speed)
+        return [*python, "benchmarks.latency.bare_client", venue.endpoint, stamps, str(run.speed), ",".join(symbols),
+                *side.options]
+    config = venue.directory / "config.toml"
     instruments = json.dumps([f"{symbol}@binance" for symbol in symbols])
     config.write_text(
-        f'[daemon]\nmode = "sim"\nstate_dir = "{directory / "var"}"\nstrategies_dir = "{PLUGINS}"\n'
-        f'speed = {run.speed}\n[venues.binance]\nendpoint = "{endpoint}"\n'
+        f'[daemon]\nmode = "sim"\nstate_dir = "{venue.directory / "var"}"\nstrategies_dir = "{PLUGINS}"\n'
+        f'speed = {run.speed}\n[log]\nformat = "json"\n[venues.binance]\nendpoint = "{venue.endpoint}"\n'
+        f'[risk]\nmax_open_positions = {run.instruments}\n'
         f'[strategies.latency]\nplugin = "{side.plugin}"\ninstruments = {instruments}\ntimeframe = "1m"\n'
         'hold_candles = 0\n')
-    return ["benchmarks.latency.daemon", stamps, *side.options, "run", "--config", str(config)]
+    return [*python, "benchmarks.latency.daemon", stamps, *side.options, "run", "--config", str(config)]
 
 
 def _set_speed(endpoint: str, speed: int) -> None:
     body = json.dumps({"speed": speed}).encode()
     urllib.request.urlopen(urllib.request.Request(f"{endpoint}/_venue/clock", body), timeout=5).close()
-
-
-@contextmanager
-def _venue(directory: Path, stamps: Path, symbols: list[str], seed: int) -> Iterator[str]:
-    """A venue process that marks what arrives; its endpoint."""
-    port_file = directory / "port"
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.latency.venue", str(port_file), str(stamps),
-                                ",".join(symbols), str(seed)])
-    try:
-        _wait(lambda: port_file.exists() and bool(port_file.read_text()), 20, directory)
-        yield f"http://127.0.0.1:{port_file.read_text()}"
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def _wait(done: Callable[[], bool], limit_s: float, where: Path) -> None:

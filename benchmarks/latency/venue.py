@@ -6,7 +6,10 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from benchmarks.latency.marks import Marks
+from tradingd.emulator.core.instruments import INSTRUMENTS
 from tradingd.emulator.server import VenueServer
 from tradingd.emulator.venues import VenueOptions, open_venue
 from tradingd.emulator.wire import HttpRequest, HttpResponse, VenueModel
@@ -25,8 +28,17 @@ def marked(model: VenueModel, marks: Marks) -> VenueModel:
     return model
 
 
+def list_made_up(symbols: tuple[str, ...]) -> None:
+    """Let this process's venue list whatever symbols are asked for: like SOL, under other names."""
+    for symbol in symbols:
+        if symbol not in INSTRUMENTS:
+            base = symbol.removesuffix("USDT")
+            INSTRUMENTS[symbol] = msgspec.structs.replace(INSTRUMENTS["SOLUSDT"], symbol=symbol, base=base)
+
+
 async def serve(port_file: Path, marks: Marks, symbols: tuple[str, ...], seed: int) -> None:
     """Until SIGTERM."""
+    list_made_up(symbols)
     model = open_venue(VenueOptions(symbols=symbols, seed=seed), round(time.time() * 1000))
     server = VenueServer(marked(model, marks), asyncio.get_running_loop().time)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stopped.set)

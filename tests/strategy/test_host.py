@@ -420,3 +420,33 @@ async def test_a_decision_that_is_not_recorded_names_whose_it_is_what_it_was_and
     assert line["reason"] == str(error)
     assert remedy in line["remedy"]
     await world.close()
+
+
+async def test_decisions_that_wait_for_the_journal_are_told_once_then_counted(plugins, journal, monkeypatch):
+    world = HostWorld(journal, load(plugins, TRADER))
+    await world.open()
+    real, full = world.store.submit, True
+
+    def submit(records, *, durable=True):
+        if not full:
+            return real(records, durable=durable)
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(JournalError("database or disk is full (SQLITE_FULL)"))
+        return future
+
+    monkeypatch.setattr(world.store, "submit", submit)
+    with structlog.testing.capture_logs() as logs:
+        for number in range(3):
+            world.give(number)
+            await asyncio.sleep(0)
+        full = False
+        world.give(3)
+        await asyncio.sleep(0.2)
+        full = True
+        world.give(4)
+        await asyncio.sleep(0)
+    told = [(each["event"], each["log_level"]) for each in logs if each["event"].startswith("decision")]
+    assert told == [("decision_not_recorded", "error"), ("decisions_held", "info"), ("decision_not_recorded", "error")]
+    (counted,) = [each for each in logs if each["event"] == "decisions_held"]
+    assert counted["count"] == 3
+    await world.close()

@@ -108,6 +108,7 @@ class StrategyHost:
         self._seen = SeenKeys(recovered.recent_decisions)
         self._runners: dict[StrategyId, _Runner] = {}
         self._owners: dict[InstrumentId, _Runner] = {}
+        self._held = 0
         for loaded in strategies:
             states = {r.instrument: r.state_json for r in recovered.states if r.strategy == loaded.id}
             self._add(_Runner(loaded, account, StateBook(states)))
@@ -350,13 +351,16 @@ class StrategyHost:
     def _submitted(self, done: "asyncio.Future[None]", records: Sequence[Record]) -> None:
         error = None if done.cancelled() else done.exception()
         if error is None:
+            if self._held > 1 and not done.cancelled():
+                log.info("decisions_held", count=self._held, what="units that waited for the journal; it takes them now")
+            self._held = 0
             return
-        refused = isinstance(error, JournalUnitRefused)
-        log.error(
-            "decision_not_recorded",
-            **unit_fields(records),
-            reason=str(error),
-            remedy="kept in *.refused beside the journal, entries halt: look at it, then `tradingd resume`"
-            if refused
-            else "written once the journal can: free its disk; lost only if the daemon ends before that",
-        )
+        if isinstance(error, JournalUnitRefused):
+            remedy = "kept in *.refused beside the journal, entries halt: look at it, then `tradingd resume`"
+            log.error("decision_not_recorded", **unit_fields(records), reason=str(error), remedy=remedy)
+            return
+        self._held += 1
+        if self._held == 1:
+            # told once, then counted: the next ones fail for the same reason, candle after candle
+            remedy = "written once the journal can: free its disk; lost only if the daemon ends before that"
+            log.error("decision_not_recorded", **unit_fields(records), reason=str(error), remedy=remedy)

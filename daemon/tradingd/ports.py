@@ -22,7 +22,7 @@ from tradingd.domain.candles import Candle
 from tradingd.domain.ids import ClientOrderId, VenueId
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.orders import Fill, Order, OrderRequest
-from tradingd.domain.records import Record, Recovered
+from tradingd.domain.records import LedgerRecord, Record, Recovered
 
 
 class Clock(Protocol):
@@ -300,6 +300,12 @@ class Venue(Protocol):
 
     async def account(self, priority: Priority) -> AccountSnapshot:
         """Balance and all positions."""
+        ...
+
+    async def bookings(self, since_ms: int, priority: Priority) -> list[LedgerRecord]:
+        """All that the venue has booked on the wallet since `since_ms`, ascending, complete or an exception. Kinds:
+        `funding`, `transfer`, `fee`, `realized_pnl`, or the venue's own word; what the settle currency is not is left
+        out. Dear: to be asked rarely."""
         ...
 
     def submit_endpoint(self, request: OrderRequest) -> str:

@@ -29,6 +29,7 @@ from tradingd.domain.ids import ClientOrderId, Purpose, TradeId, VenueId, VenueO
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import Fill, Order, OrderKind, OrderRequest, OrderStatus
+from tradingd.domain.records import LedgerRecord
 from tradingd.ports import Approved, Priority, StreamKey, VenueLimits, VenueSink
 
 BINANCE = VenueId("binance")
@@ -105,6 +106,7 @@ class FakeVenue:
         self.executions: list[Fill] = []
         self.positions: dict[InstrumentId, Decimal] = {}
         self.wallet = Decimal(10_000)
+        self.booked: list[LedgerRecord] = []
         self.margin_used = Decimal(0)
         self.unlisted: tuple[str, ...] = ()
         # what the test scripts
@@ -388,3 +390,19 @@ class FakeVenue:
         await self._io("account")
         shown = AccountSnapshot(self.id, balance, positions, requested_ms, self.clock.now_ms(), self.unlisted)
         return self.shown_account(shown)
+
+    async def bookings(self, since_ms: int, priority: Priority) -> list[LedgerRecord]:
+        """The fees of all executions, and what the test booked beside."""
+        await self._io("bookings")
+        fees = [
+            LedgerRecord(self.id, "fee", fill.trade_id, fill.instrument, -fill.fee, "USDT", fill.time_ms)
+            for fill in self.executions
+        ]
+        return sorted((row for row in fees + self.booked if row.time_ms >= since_ms), key=lambda row: row.time_ms)
+
+    def book(self, kind: str, amount: Decimal, instrument: InstrumentId | None = None) -> LedgerRecord:
+        """Move the wallet by no fill."""
+        self.wallet += amount
+        row = LedgerRecord(self.id, kind, f"b{len(self.booked)}", instrument, amount, "USDT", self.clock.now_ms())
+        self.booked.append(row)
+        return row

@@ -82,7 +82,7 @@ async def test_a_transfer_goes_to_the_ledger_and_is_no_loss(make_world):
     await world.execution.reconciler.reconcile(BINANCE)
     assert world.rows("SELECT amount, currency FROM ledger WHERE kind = 'unexplained'") == [(-4000.0, "USDT")]
     assert "balance_unexplained" in world.incidents()
-    assert world.execution.risk.check_daily_loss(BINANCE, world.clock.now_ms()) is None
+    assert world.execution.risk.losses.check_day(BINANCE, world.clock.now_ms()) is None
     await world.close_position()
     assert await world.outcome_of(world.enter()) == ("ordered", "")
 
@@ -121,7 +121,7 @@ def loss_guard(**bases: tuple[str, str, str]) -> RiskGuard:
         balance = VenueBalance(VenueId(venue), "USDT", Decimal(now), Decimal(now), Decimal(now))
         state.accounts[VenueId(venue)] = AccountSnapshot(VenueId(venue), balance, (), START_MS, START_MS)
         record = DayEquityRecord(VenueId(venue), "2026-01-01", Decimal(base), Decimal(transfers), START_MS)
-        guard.day_equities[(VenueId(venue), "2026-01-01")] = record
+        guard.losses.day_equities[(VenueId(venue), "2026-01-01")] = record
     return guard
 
 
@@ -143,7 +143,7 @@ def loss_guard(**bases: tuple[str, str, str]) -> RiskGuard:
     ],
 )
 def test_the_daily_loss_is_a_share_of_the_equity_at_midnight_per_venue_and_in_total_without_transfers(bases, denied):
-    denial = loss_guard(**bases).check_daily_loss(BINANCE, START_MS + 1)
+    denial = loss_guard(**bases).losses.check_day(BINANCE, START_MS + 1)
     assert (denial is not None) == denied
     if denial is not None:
         assert denial.reason is DenyReason.DAILY_LOSS
@@ -151,7 +151,7 @@ def test_the_daily_loss_is_a_share_of_the_equity_at_midnight_per_venue_and_in_to
 
 
 def test_yesterdays_base_says_nothing_of_today():
-    assert loss_guard(binance=("1000", "0", "1")).check_daily_loss(BINANCE, START_MS + DAY_MS) is None
+    assert loss_guard(binance=("1000", "0", "1")).losses.check_day(BINANCE, START_MS + DAY_MS) is None
 
 
 # --- margin -------------------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ def limits_of(settings: Settings) -> Limits:
         max_open_positions=risk.max_open_positions,
         max_leverage=risk.max_leverage,
         max_daily_loss_fraction=Decimal(risk.max_daily_loss_fraction),
+        max_drawdown_fraction=Decimal(risk.max_drawdown_fraction),
         price_band_fraction=Decimal(risk.price_band_fraction),
     )
 
@@ -210,7 +211,7 @@ def _build_protection(
 
 def _risk_guard(state: TradingState, limits: Limits, recovered: Recovered) -> RiskGuard:
     risk = RiskGuard(state, limits)
-    risk.day_equities.update({(each.venue, each.day): each for each in recovered.day_equities})
+    risk.losses.load(recovered.day_equities, recovered.flags)
     return risk
 
 
@@ -305,7 +306,7 @@ def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
 
     bus.subscribe(StrategyQuarantined, on_quarantined)
     sweeper.on_stranger = lambda why: halt(execution, clock, why)
-    execution.recorder.queue.on_halt = sweeper.on_stranger
+    execution.recorder.queue.on_halt = execution.risk.losses.on_drawdown = sweeper.on_stranger
 
 
 def halt(execution: Execution, clock: Clock, why: str) -> None:

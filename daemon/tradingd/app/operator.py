@@ -18,6 +18,7 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.numbers import plain_text
 from tradingd.domain.positions import Position
 from tradingd.domain.records import FlagRecord
+from tradingd.execution.loss_limits import DRAWDOWN
 from tradingd.gateway.commands import (
     DeniedLast,
     IncidentStatus,
@@ -141,6 +142,8 @@ class Operator:
         """Lift pause and halt; a halt says what the operator takes upon himself."""
         halted = self._execution.switches.halted
         self._switch("paused", "")
+        if halted.startswith(DRAWDOWN):  # or the next reading would halt again
+            self._execution.recorder.commit(self._execution.risk.losses.lift(self._clock.now_ms()))
         if halted:
             self._switch("halted", "")
         return {"paused": None, "halted": None, "was_halted": halted or None}

@@ -158,6 +158,7 @@ class RiskSettings(Section):
     max_open_positions: Annotated[int, Field(ge=1, le=1_000)] = 5
     max_leverage: Leverage = 10
     max_daily_loss_fraction: Fraction = Decimal("0.05")
+    max_drawdown_fraction: Fraction = Decimal("0.2")
     price_band_fraction: Fraction = Decimal("0.02")
     max_candle_age_s: Annotated[Seconds, Field(gt=0, le=86_400)] = 10.0
 

@@ -126,6 +126,7 @@ class DenyReason(StrEnum):
     LEVERAGE = "leverage"
     INSUFFICIENT_MARGIN = "insufficient_margin"
     DAILY_LOSS = "daily_loss"
+    DRAWDOWN = "drawdown"
     REDUCE_ONLY_MODE = "reduce_only_mode"
     NOT_PROTECTABLE = "not_protectable"
     NO_POSITION = "no_position"

@@ -18,43 +18,26 @@ from tradingd.domain.orders import Fill
 from tradingd.domain.positions import Position
 from tradingd.domain.records import (
     BalanceRecord,
-    DayEquityRecord,
     FlagRecord,
     LastCloseRecord,
-    LedgerRecord,
     Record,
 )
 from tradingd.execution.desk import Desk
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
-from tradingd.execution.risk_guard import RiskGuard, utc_day
+from tradingd.execution.risk_guard import RiskGuard
+from tradingd.execution.wallets import Wallets
 from tradingd.ports import Priority
 
 FILL_OVERLAP_MS = 600_000
 """Fills are read again this far back: a venue's history may lag its stream. Trade ids make it harmless."""
 HISTORY_FLAG = "history_start:"
-WALLET_TOLERANCE = Decimal("0.01")
-"""USDT by which the wallet may differ from the expected ledger: the venues round fees to 8 digits."""
 
 
 READ_TRIES = 2
 """One lost answer must not cost a whole recovery: each of its readings is tried so often."""
 CORRECT_AFTER_MS = 10_000
 """So long after the last own fact a reading is trusted against the journal; venue time at speed 1."""
-BALANCE_LAG_S = 1.0
-"""A balance read so long after a fill shows it; positions are seen earlier. Real time."""
-
-
-class Expected(msgspec.Struct):
-    """A venue's expected ledger since its last agreeing reading: the wallet then, and what the fills changed since."""
-
-    wallet: Decimal | None = None
-    change: Decimal = ZERO
-    fills: int = 0
-    last_fill_ms: int = 0
-    seen_at: float = float("-inf")
-    settled: bool = True
-    exact: bool = True
 
 
 class BalanceReconciler:
@@ -72,18 +55,14 @@ class BalanceReconciler:
         self._router = desk.router
         self._idempotency = idempotency
         self._sweeper = sweeper
-        self._risk = risk
+        self._wallets = Wallets(desk, risk.losses)
         self._retry = desk.retry
         self._bus = desk.bus
         self._clock = desk.clock
         self._limits = desk.limits
-        self._expected: dict[VenueId, Expected] = {}
         self._history_start_ms: dict[VenueId, int] = {}
         self._unlisted_told: dict[VenueId, tuple[str, ...]] = {}
         self.on_reconciled: Callable[[VenueId], None] = lambda venue: None
-
-    def _ledger(self, venue: VenueId) -> Expected:
-        return self._expected.setdefault(venue, Expected())
 
     def begin_history(self, venue: VenueId, flags: tuple[FlagRecord, ...]) -> None:
         """From when on the journal holds every execution of the venue: its first start there, kept for ever."""
@@ -95,6 +74,7 @@ class BalanceReconciler:
             now_ms = self._clock.now_ms()
             self._history_start_ms[venue] = now_ms
             self._recorder.commit((FlagRecord(name, str(now_ms), "first start at this venue", now_ms),))
+        self._wallets.begin(venue, self._history_start_ms[venue], flags)
 
     # --- readings -------------------------------------------------------------------------------------------------
 
@@ -131,43 +111,29 @@ class BalanceReconciler:
         records: list[Record] = [
             BalanceRecord(snapshot.venue, balance.currency, balance.wallet, balance.equity, balance.available, now_ms)
         ]
-        day = utc_day(now_ms)
-        if (snapshot.venue, day) not in self._risk.day_equities:
-            base = DayEquityRecord(snapshot.venue, day, balance.equity, ZERO, now_ms)
-            self._risk.day_equities[(snapshot.venue, day)] = base
-            records.append(base)
+        records += self._wallets.judged(snapshot)
         self._recorder.commit(records)
 
     # --- convergence (P17) ----------------------------------------------------------------------------------------
 
     def note_fill(self, fill: Fill) -> None:
         """An own account's fill: entries wait until a reading newer than it agrees."""
-        expected = self._ledger(fill.instrument.venue)
-        expected.fills += 1
-        expected.last_fill_ms = max(expected.last_fill_ms, fill.time_ms)
-        expected.seen_at = self._clock.monotonic()
-        expected.settled = False
-        if fill.realized_pnl is None or (fill.fee and fill.fee_currency != "USDT"):
-            expected.exact = False
-        expected.change += (fill.realized_pnl or ZERO) - (fill.fee if fill.fee_currency == "USDT" else ZERO)
+        self._wallets.note_fill(fill)
 
     def doubt(self, venue: VenueId) -> None:
         """The venue shows what the journal does not explain: entries wait until a reading from now on agrees."""
-        expected = self._ledger(venue)
-        expected.last_fill_ms = max(expected.last_fill_ms, self._clock.now_ms())
-        expected.seen_at = self._clock.monotonic()
-        expected.settled = False
+        self._wallets.doubt(venue)
 
     def check(self, venue: VenueId) -> Denial | None:
         """The denial while the account has not converged since the last fill."""
-        expected = self._expected.get(venue)
+        expected = self._wallets.of(venue)
         if venue not in self._state.accounts:
             return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "the account has not been read yet")
         if any(self._state.unbooked_quantity(each) for each in self._state.instruments_of(venue)):
             return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "a reported fill is not booked yet")
         if self._recorder.unowned.keys(venue):
             return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "a fill's id is ours, and whose order it is is looked up")
-        if expected is None or expected.settled:
+        if expected.settled:
             return None
         return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "no reading newer than the last fill agrees yet")
 
@@ -177,7 +143,7 @@ class BalanceReconciler:
         Past the deadline positions that differ are reconciled; a wallet alone that differs (a transfer, funding) is
         told, written to the ledger, and taken as the new base.
         """
-        expected = self._ledger(venue)
+        expected = self._wallets.of(venue)
         started, attempt = self._clock.monotonic(), 0
         while not expected.settled or self._recorder.unowned.keys(venue):
             attempt += 1
@@ -191,9 +157,12 @@ class BalanceReconciler:
             fresh = expected.fills == fills_before and snapshot.requested_ms > expected.last_fill_ms
             differing = self._differing(snapshot)
             overdue = self._clock.monotonic() - max(started, expected.seen_at) > self._limits.converge_timeout_s
-            if fresh and not differing and (self._wallet_agrees(expected, snapshot, asked_at) or overdue):
-                self._settle(expected, snapshot)
+            agrees = self._wallets.agrees(snapshot, asked_at)
+            if fresh and not differing and (agrees or overdue):
+                self._wallets.settle(snapshot)
                 return
+            if fresh and not differing and attempt > 2:
+                await self._wallets.explain(venue)
             if fresh and differing and overdue:
                 await self.reconcile(venue)
                 return
@@ -214,47 +183,16 @@ class BalanceReconciler:
         held = [position.instrument for position in snapshot.positions if position.quantity]
         return list(dict.fromkeys([*self._state.instruments_of(snapshot.venue), *held]))
 
-    def _wallet_agrees(self, expected: Expected, snapshot: AccountSnapshot, asked_at: float) -> bool:
-        """Whether the wallet is as expected; where nothing is, whether it was read late enough to show all fills."""
-        if expected.wallet is None or not expected.exact:
-            return asked_at - expected.seen_at >= BALANCE_LAG_S
-        return abs(snapshot.balance.wallet - expected.wallet - expected.change) <= WALLET_TOLERANCE
-
-    def _settle_if_shown(self, expected: Expected, snapshot: AccountSnapshot, asked_at: float) -> None:
+    async def _settle_if_shown(self, snapshot: AccountSnapshot, asked_at: float) -> None:
         """Positions agree; while fills are awaited, a wallet that does not is left to `converge` up to its deadline."""
+        venue = snapshot.venue
+        expected = self._wallets.of(venue)
+        agrees = self._wallets.agrees(snapshot, asked_at)
+        if expected.settled and not agrees:
+            await self._wallets.explain(venue)
         overdue = asked_at - expected.seen_at > self._limits.converge_timeout_s
-        if expected.settled or overdue or self._wallet_agrees(expected, snapshot, asked_at):
-            self._settle(expected, snapshot)
-
-    def _settle(self, expected: Expected, snapshot: AccountSnapshot) -> None:
-        if expected.wallet is not None and expected.exact:
-            amount = snapshot.balance.wallet - expected.wallet - expected.change
-            if abs(amount) > WALLET_TOLERANCE:
-                self._unexplained(snapshot, amount)
-        expected.wallet, expected.change = snapshot.balance.wallet, ZERO
-        expected.settled = expected.exact = True
-
-    def _unexplained(self, snapshot: AccountSnapshot, amount: Decimal) -> None:
-        """Money that no fill explains: a transfer or funding; it is left out of the daily loss."""
-        key = (snapshot.venue, utc_day(snapshot.received_ms))
-        records: list[Record] = [
-            LedgerRecord(
-                snapshot.venue,
-                "unexplained",
-                str(snapshot.received_ms),
-                None,
-                amount,
-                snapshot.balance.currency,
-                snapshot.received_ms,
-            )
-        ]
-        base = self._risk.day_equities.get(key)
-        if base is not None:
-            base = msgspec.structs.replace(base, transfers=base.transfers + amount)
-            self._risk.day_equities[key] = base
-            records.append(base)
-        self._recorder.commit(records)
-        self._raise("balance_unexplained", Severity.WARNING, f"the wallet moved by {amount} USDT", snapshot.venue)
+        if expected.settled or overdue or agrees:
+            self._wallets.settle(snapshot)
 
     # --- reconcile ------------------------------------------------------------------------------------------------
 
@@ -280,6 +218,7 @@ class BalanceReconciler:
             raise failure
         await self._agree(venue, list(by_instrument))
         self.on_reconciled(venue)
+        await self._wallets.book_if_due(venue)
 
     async def _learn(self, instrument: InstrumentId, shown: list[VenueOrder]) -> None:
         """What the venue shows of one instrument: open orders first, then those that it no longer shows, then fills."""
@@ -311,19 +250,19 @@ class BalanceReconciler:
             for instrument in instruments if attempt > 1 else ():
                 await self._retry.run(partial(self.book_missing, instrument), attempts=READ_TRIES)
             await self._sweeper.look_up_owners(venue)
-            fills_before, asked_at = self._ledger(venue).fills, self._clock.monotonic()
+            fills_before, asked_at = self._wallets.of(venue).fills, self._clock.monotonic()
             snapshot = await self._retry.run(lambda: self.read(venue, Priority.RECONCILE), attempts=READ_TRIES)
             differing = self._differing(snapshot)
             if not differing:
-                self._settle_if_shown(self._ledger(venue), snapshot, asked_at)
+                await self._settle_if_shown(snapshot, asked_at)
                 return
             instruments = list(dict.fromkeys([*instruments, *differing]))
             shown = {each: snapshot.position(each).quantity for each in differing}
-            same = shown == last and attempt >= 3 and self._ledger(venue).fills == fills_before
+            same = shown == last and attempt >= 3 and self._wallets.of(venue).fills == fills_before
             if same and all(self._is_quiet(instrument, snapshot) for instrument in differing):
                 for instrument in differing:
                     self._correct(snapshot.position(instrument))
-                self._settle(self._ledger(venue), snapshot)
+                self._wallets.settle(snapshot)
                 return
             last = shown
             await self._clock.sleep(min(1.0, self._retry.delay_s(attempt)))

@@ -20,6 +20,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_open_positions: int = 5
     max_leverage: int = 10
     max_daily_loss_fraction: Decimal = Decimal("0.05")
+    max_drawdown_fraction: Decimal = Decimal("0.2")
     price_band_fraction: Decimal = Decimal("0.05")
     budget_wait_s: float = 1.0
     visibility_margin_ms: int = 2_000

@@ -1,18 +1,16 @@
 """Deterministic checks that mirror the venue's rules and the user's limits, before anything leaves (P6)."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
 
 from tradingd.domain.account import AccountSnapshot
-from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import Instrument
 from tradingd.domain.intents import Denial, DenyReason, Side
 from tradingd.domain.numbers import ZERO, is_multiple
 from tradingd.domain.orders import OrderKind, OrderRequest
-from tradingd.domain.records import DayEquityRecord
 from tradingd.execution.limits import Limits, VenuePlan
+from tradingd.execution.loss_limits import LossLimits
 from tradingd.execution.order_router import EntryDraft
 from tradingd.execution.state import TradingState
 from tradingd.ports import Approved
@@ -31,12 +29,12 @@ class EntryView(msgspec.Struct, frozen=True):
 
 
 class RiskGuard:
-    """Lets an order pass as `Approved`, or denies it with the rule and the numbers. Owns the daily-loss base."""
+    """Lets an order pass as `Approved`, or denies it with the rule and the numbers. `losses` outlive a run."""
 
     def __init__(self, state: TradingState, limits: Limits) -> None:
         self._state = state
         self._limits = limits
-        self.day_equities: dict[tuple[VenueId, str], DayEquityRecord] = {}
+        self.losses = LossLimits(state, limits)
 
     # --- every order ----------------------------------------------------------------------------------------------
 
@@ -80,7 +78,8 @@ class RiskGuard:
             ("price_band", self._check_price_band(draft, view)),
             ("open_positions", self._check_open_positions(draft)),
             ("leverage", self._check_leverage(view)),
-            ("daily_loss", self.check_daily_loss(draft.request.instrument.venue, view.account.received_ms)),
+            ("daily_loss", self.losses.check_day(draft.request.instrument.venue, view.account.received_ms)),
+            ("drawdown", self.losses.check_drawdown(draft.request.instrument.venue)),
             ("margin", self._check_margin(draft, view)),
         )
         for _, denial in checks:
@@ -203,36 +202,3 @@ class RiskGuard:
     def _need(rules: Instrument, plan: VenuePlan, price: Decimal, quantity: Decimal) -> Decimal:
         notional = rules.notional(price, quantity)
         return notional / plan.leverage + notional * rules.taker_fee_fraction * 2
-
-    # --- daily loss -----------------------------------------------------------------------------------------------
-
-    def check_daily_loss(self, venue: VenueId, now_ms: int) -> Denial | None:
-        """(equity at 00:00 UTC − equity now) ÷ equity at 00:00, transfers left out, per venue and in total."""
-        most = self._limits.max_daily_loss_fraction
-        base_total = started_total = equity_total = ZERO
-        for each, account in self._state.accounts.items():
-            base = self.day_equities.get((each, utc_day(now_ms)))
-            equity = account.balance.equity
-            if base is None or equity is None or base.equity <= 0:
-                continue
-            started = base.equity + base.transfers
-            base_total += base.equity
-            started_total += started
-            equity_total += equity
-            if each == venue and (started - equity) / base.equity > most:
-                return self._loss(f"on {venue}", started, equity)
-        if base_total > 0 and (started_total - equity_total) / base_total > most:
-            return self._loss("in total", started_total, equity_total)
-        return None
-
-    def _loss(self, where: str, started: Decimal, equity: Decimal) -> Denial:
-        return Denial(
-            DenyReason.DAILY_LOSS,
-            f"equity {where} went from {started:.2f} to {equity:.2f} USDT today; "
-            f"risk.max_daily_loss_fraction is {self._limits.max_daily_loss_fraction}; entries resume at 00:00 UTC",
-        )
-
-
-def utc_day(now_ms: int) -> str:
-    """The UTC day of a time in ms, YYYY-MM-DD."""
-    return datetime.fromtimestamp(now_ms / 1000, tz=UTC).date().isoformat()

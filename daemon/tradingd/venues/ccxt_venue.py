@@ -24,6 +24,7 @@ from tradingd.domain.errors import TradingdError, VenueBanned, VenueError, Venue
 from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.orders import Fill, Order, OrderRequest
+from tradingd.domain.records import LedgerRecord
 from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.ports import (
     Approved,
@@ -327,6 +328,10 @@ class CcxtVenue:
     async def account(self, priority: Priority) -> AccountSnapshot:
         """Balance and all positions."""
         return await self._at(priority, self._dialect.account(self._calls))
+
+    async def bookings(self, since_ms: int, priority: Priority) -> list[LedgerRecord]:
+        """All bookings on the wallet since `since_ms`, ascending."""
+        return await self._at(priority, self._dialect.bookings(self._calls, since_ms))
 
     # what the client's hooks call
 

@@ -8,6 +8,7 @@ from tradingd.domain.account import AccountMode, AccountSnapshot, VenueOrder
 from tradingd.domain.candles import Candle
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.orders import Fill, Order, OrderRequest
+from tradingd.domain.records import LedgerRecord
 from tradingd.execution.rate_budget import RateWindows
 from tradingd.ports import StreamKey
 from tradingd.venues.error_map import ErrorTable
@@ -131,6 +132,10 @@ class Dialect(Protocol):
 
     async def fills(self, caller: Caller, rules: Instrument, since_ms: int) -> list[Fill]:
         """Executions from `since_ms` on, each with its owner where known; raises VenueError."""
+        ...
+
+    async def bookings(self, caller: Caller, since_ms: int) -> list[LedgerRecord]:
+        """All bookings on the wallet since then, ascending."""
         ...
 
     async def account(self, caller: Caller) -> AccountSnapshot:

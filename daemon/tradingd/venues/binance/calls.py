@@ -16,8 +16,9 @@ from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.intents import TimeInForce
 from tradingd.domain.numbers import exact
 from tradingd.domain.orders import Fill, Order, OrderKind, OrderRequest, OrderStatus
+from tradingd.domain.records import LedgerRecord
 from tradingd.ports import StreamKey
-from tradingd.venues.binance.account import listed, read_account
+from tradingd.venues.binance.account import listed, read_account, read_bookings
 from tradingd.venues.binance.errors import ERRORS, KEY_GONE
 from tradingd.venues.binance.limits import rate_windows
 from tradingd.venues.binance.quirks import BINANCE
@@ -336,6 +337,10 @@ class BinanceDialect:
                 if len(rows) < page:
                     return
                 first = max(first, *(int(row["orderId"]) for row in rows)) + 1
+
+    async def bookings(self, caller: Caller, since_ms: int) -> list[LedgerRecord]:
+        """See account."""
+        return await read_bookings(caller, self._venue, self._book, since_ms)
 
     async def account(self, caller: Caller) -> AccountSnapshot:
         """See account."""

@@ -16,6 +16,7 @@ _WEIGHTS = {
     "GET fapi/v1/allOrders": 5,
     "GET fapi/v1/accountConfig": 5,
     "GET fapi/v1/positionSide/dual": 30,
+    "GET fapi/v1/income": 30,
     "GET fapi/v1/klines": 1,
     "GET fapi/v1/klines?100": 2,
     "GET fapi/v1/klines?500": 5,

@@ -1,0 +1,248 @@
+"""What each venue's wallet should hold: the last reading that was explained, the fills since, and the venue's bookings.
+
+Funding, transfers and rebates are told by no fill. They are read from the venue's own bookings: rarely, for that is
+dear, and whenever a wallet differs from what is expected.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from tradingd.domain.account import AccountSnapshot
+from tradingd.domain.errors import Severity, VenueError
+from tradingd.domain.events import incident
+from tradingd.domain.ids import VenueId
+from tradingd.domain.numbers import ZERO, plain_text
+from tradingd.domain.orders import Fill
+from tradingd.domain.records import DayEquityRecord, FlagRecord, LedgerRecord, Record
+from tradingd.execution.desk import Desk
+from tradingd.execution.loss_limits import LossLimits, midnight_ms, utc_day
+from tradingd.ports import Priority
+
+WALLET_TOLERANCE = Decimal("0.01")
+"""USDT by which the wallet may differ from what is expected: the venues round fees to 8 digits."""
+BALANCE_LAG_S = 1.0
+"""A balance read so long after a fill shows it; positions are seen earlier. Real time."""
+BOOKED_FLAG = "bookings:"
+BY_FILLS = frozenset({"realized_pnl", "fee"})
+"""Bookings that the fills tell, each by itself."""
+TRANSFER = "transfer"
+BOOKINGS_LAG_MS = 300_000
+"""Bookings are read again this far back, venue time: they may show up late."""
+FIRST_BOOKING_S, BOOKING_EVERY_S, ASK_AGAIN_S = 5.0, 600.0, 5.0
+"""The first reading leaves a start alone; the next ones are rare; a difference asks anew no faster than this."""
+LATE_BASE_MS = 60_000
+"""A day's base that was read later than this after midnight is worked out from the bookings since, at speed 1."""
+
+
+class Expected(msgspec.Struct):
+    """A venue's expected wallet since its last agreeing reading: the wallet then, and what changed it since.
+
+    `began_ms` is the first reading of this run, `read_ms` the last one that was taken as the base; `unexplained` is
+    what this run found no reason for.
+    """
+
+    wallet: Decimal | None = None
+    change: Decimal = ZERO
+    fills: int = 0
+    last_fill_ms: int = 0
+    seen_at: float = float("-inf")
+    settled: bool = True
+    exact: bool = True
+    began_ms: int = 0
+    read_ms: int = 0
+    unexplained: Decimal = ZERO
+
+
+class _Booked(msgspec.Struct):
+    """Up to when bookings are in the ledger, and which later ones are; persisted, so that none counts twice."""
+
+    until_ms: int
+    keys: list[str] = []
+
+
+class Wallets:
+    """Explains each venue's wallet, and tells the loss limits of what they must know."""
+
+    def __init__(self, desk: Desk, losses: LossLimits) -> None:
+        self._state = desk.state
+        self._recorder = desk.recorder
+        self._router = desk.router
+        self._bus = desk.bus
+        self._clock = desk.clock
+        self._losses = losses
+        self._expected: dict[VenueId, Expected] = {}
+        self._booked: dict[VenueId, _Booked] = {}
+        self._read: set[VenueId] = set()
+        self._due_at: dict[VenueId, float] = {}
+        self._failed: set[VenueId] = set()
+
+    def of(self, venue: VenueId) -> Expected:
+        """What is expected of a venue."""
+        return self._expected.setdefault(venue, Expected())
+
+    def begin(self, venue: VenueId, history_start_ms: int, flags: Iterable[FlagRecord]) -> None:
+        """Go on where an earlier run left the bookings, or at the first start at this venue."""
+        known = next((flag.value for flag in flags if flag.name == f"{BOOKED_FLAG}{venue}"), None)
+        self._booked[venue] = _Booked(history_start_ms) if known is None else msgspec.json.decode(known, type=_Booked)
+        self._due_at[venue] = self._clock.monotonic() + FIRST_BOOKING_S
+
+    # --- what changes it ------------------------------------------------------------------------------------------
+
+    def note_fill(self, fill: Fill) -> None:
+        """An own account's fill: its profit and its fee are expected in the wallet."""
+        expected = self.of(fill.instrument.venue)
+        expected.fills += 1
+        expected.last_fill_ms = max(expected.last_fill_ms, fill.time_ms)
+        expected.seen_at = self._clock.monotonic()
+        expected.settled = False
+        if fill.realized_pnl is None or (fill.fee and fill.fee_currency != "USDT"):
+            expected.exact = False
+        expected.change += (fill.realized_pnl or ZERO) - (fill.fee if fill.fee_currency == "USDT" else ZERO)
+
+    def doubt(self, venue: VenueId) -> None:
+        """What the venue shows is not explained: only a reading from now on proves anything."""
+        expected = self.of(venue)
+        expected.last_fill_ms = max(expected.last_fill_ms, self._clock.now_ms())
+        expected.seen_at = self._clock.monotonic()
+        expected.settled = False
+
+    # --- readings -------------------------------------------------------------------------------------------------
+
+    def _difference(self, snapshot: AccountSnapshot) -> Decimal:
+        expected = self.of(snapshot.venue)
+        if expected.wallet is None or not expected.exact:
+            return ZERO
+        return snapshot.balance.wallet - expected.wallet - expected.change
+
+    def agrees(self, snapshot: AccountSnapshot, asked_at: float) -> bool:
+        """Whether the wallet is as expected; where nothing is, whether it was read late enough to show all fills."""
+        expected = self.of(snapshot.venue)
+        if expected.wallet is None or not expected.exact:
+            return asked_at - expected.seen_at >= BALANCE_LAG_S
+        return abs(self._difference(snapshot)) <= WALLET_TOLERANCE
+
+    def judged(self, snapshot: AccountSnapshot) -> list[Record]:
+        """What a reading tells the loss limits, to be committed: the day's base, and once the wallet is explained by
+        the venue's bookings, peak and limits. Before, a withdrawal would look like a loss."""
+        records = self._losses.begin_day(snapshot)
+        explained = self.of(snapshot.venue).settled and abs(self._difference(snapshot)) <= WALLET_TOLERANCE
+        return records + self._losses.judge(snapshot) if explained and snapshot.venue in self._read else records
+
+    def settle(self, snapshot: AccountSnapshot) -> None:
+        """Take a reading as the new base; what nothing explains is told."""
+        expected = self.of(snapshot.venue)
+        amount = self._difference(snapshot)
+        records = self._unexplained(snapshot, amount) if abs(amount) > WALLET_TOLERANCE else []
+        if expected.wallet is None:
+            expected.began_ms = snapshot.requested_ms
+        expected.wallet, expected.change, expected.read_ms = snapshot.balance.wallet, ZERO, snapshot.requested_ms
+        expected.settled = expected.exact = True
+        records += self.judged(snapshot)
+        if records:
+            self._recorder.commit(records)
+
+    def _unexplained(self, snapshot: AccountSnapshot, amount: Decimal) -> list[Record]:
+        """Money that neither fill nor booking explains; it is taken for a transfer, which is no loss."""
+        venue, now_ms = snapshot.venue, snapshot.received_ms
+        self.of(venue).unexplained += amount
+        currency = snapshot.balance.currency
+        why = f"the wallet moved by {amount} {currency}, and neither a fill nor a booking of the venue says why"
+        self._bus.publish(incident("balance_unexplained", Severity.WARNING, why, venue))
+        row = LedgerRecord(venue, "unexplained", str(now_ms), None, amount, currency, now_ms)
+        return [row, *self._losses.transferred(venue, amount, now_ms)]
+
+    # --- bookings -------------------------------------------------------------------------------------------------
+
+    async def book_if_due(self, venue: VenueId) -> None:
+        """Read the venue's bookings now and then."""
+        if self._clock.monotonic() >= self._due_at.get(venue, 0.0):
+            await self.explain(venue)
+
+    async def explain(self, venue: VenueId) -> None:
+        """Read the venue's bookings, unless that was done a moment ago; a venue that does not answer is told once."""
+        now = self._clock.monotonic()
+        every_s = max(60.0, BOOKING_EVERY_S / self._clock.speed)
+        if now < self._due_at.get(venue, 0.0) - every_s + ASK_AGAIN_S and venue in self._read:
+            return
+        self._due_at[venue] = now + every_s
+        try:
+            await self._book(venue)
+        except VenueError as error:
+            self._due_at[venue] = now + 60.0
+            if venue not in self._failed:
+                why = f"funding and transfers cannot be read, and are missing in the journal until they can: {error}"
+                self._bus.publish(incident("bookings_unread", Severity.WARNING, why, venue))
+            self._failed.add(venue)
+        else:
+            self._failed.discard(venue)
+
+    async def _book(self, venue: VenueId) -> None:
+        """Write down what is new since the last time, each once."""
+        booked, now_ms = self._booked[venue], self._clock.now_ms()
+        late = self._base_is_late(venue, now_ms)
+        since_ms = min(booked.until_ms, midnight_ms(now_ms)) if late else booked.until_ms
+        rows = await self._router.venues[venue].bookings(since_ms, Priority.RECONCILE)
+        told = [row for row in rows if row.kind not in BY_FILLS and row.time_ms >= booked.until_ms]
+        records: list[Record] = []
+        for row in told:
+            if _key(row) not in booked.keys:
+                records += [row, *self._apply(row)]
+        until_ms = max(booked.until_ms, now_ms - BOOKINGS_LAG_MS)
+        after = _Booked(until_ms, sorted(_key(row) for row in told if row.time_ms >= until_ms))
+        self._booked[venue] = after
+        records.append(FlagRecord(f"{BOOKED_FLAG}{venue}", msgspec.json.encode(after).decode(), "", now_ms))
+        records += self._work_out_base(venue, rows, now_ms) if late else []
+        self._read.add(venue)
+        if (account := self._state.accounts.get(venue)) is not None:
+            records += self.judged(account)
+        self._recorder.commit(records)
+
+    def _apply(self, row: LedgerRecord) -> list[Record]:
+        """What a new booking changes: it explains the wallet from now on, or what was found unexplained before."""
+        expected = self.of(row.venue)
+        records = self._losses.transferred(row.venue, row.amount, row.time_ms) if row.kind == TRANSFER else []
+        if expected.wallet is None or row.time_ms <= expected.began_ms:
+            return records
+        if row.time_ms > expected.read_ms:
+            expected.change += row.amount
+        elif abs(expected.unexplained) > WALLET_TOLERANCE:
+            expected.unexplained -= row.amount
+            reference = f"{row.kind}:{row.reference}"
+            back = LedgerRecord(row.venue, "unexplained", reference, None, -row.amount, row.currency, row.time_ms)
+            records += [back, *self._losses.transferred(row.venue, -row.amount, row.time_ms)]
+        return records
+
+    # --- the base of the day --------------------------------------------------------------------------------------
+
+    def _base_is_late(self, venue: VenueId, now_ms: int) -> bool:
+        base = self._losses.day_equities.get((venue, utc_day(now_ms)))
+        return base is not None and base.time_ms - midnight_ms(now_ms) > LATE_BASE_MS * self._clock.speed
+
+    def _work_out_base(self, venue: VenueId, rows: list[LedgerRecord], now_ms: int) -> list[Record]:
+        """Equity at 00:00 UTC of a day whose first reading came late: equity now, less all that was booked since, less
+        the unrealised profit of positions opened since. What a position held at midnight was worth then, nobody tells:
+        it is taken at its value now. Nothing while the last reading may lack a booking: the next time will do."""
+        account, expected, start_ms = self._state.accounts[venue], self.of(venue), midnight_ms(now_ms)
+        today = [row for row in rows if row.time_ms >= start_ms]
+        newest_ms = max((row.time_ms for row in today), default=start_ms)
+        newest_ms = max(newest_ms + round(BALANCE_LAG_S * 1000 * self._clock.speed), expected.last_fill_ms)
+        if account.balance.equity is None or not expected.settled or account.requested_ms <= newest_ms:
+            return []
+        won = sum((row.amount for row in today), ZERO) + expected.unexplained
+        moved = sum((row.amount for row in today if row.kind == TRANSFER), ZERO) + expected.unexplained
+        fresh = sum(
+            (
+                position.unrealized_pnl
+                for position in account.positions
+                if (self._state.position(position.instrument).opened_ms or 0) >= start_ms
+            ),
+            ZERO,
+        )
+        equity = account.balance.equity - won - fresh
+        return [self._losses.keep_day(DayEquityRecord(venue, utc_day(now_ms), equity, moved, start_ms))]
+
+
+def _key(row: LedgerRecord) -> str:
+    return f"{row.kind}:{row.reference}:{plain_text(row.amount)}"

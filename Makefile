@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check simulate bench lock clean
+.PHONY: help run test check simulate bench faults lock clean
 
 help:
 	@echo "make run     trade on the built-in venue (TRADINGD_ARGS=... are handed on)"
 	@echo "make test    run the tests (PYTEST_ARGS=...)"
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make bench   measure what docs and README claim (BENCH_ARGS='kill --count 5' for one figure)"
+	@echo "make faults  which faults are played by which tests, and why the others are not"
 	@echo "make simulate  the daemon in virtual time under seeded faults (SIM_ARGS='--crashes 4' kills it at boundaries)"
 	@echo "make lock    resolve requirements.lock and requirements-dev.lock anew"
 	@echo "make clean   remove .venv, caches and build products; journals in var/ stay"
@@ -36,6 +37,9 @@ simulate: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+faults: $(VENV)/.dev
+	@$(BIN)/python -m tests.faults.table
 
 # One resolution that holds for every supported Python; the dev lock may only add to the runtime lock.
 LOCK = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade --quiet \

@@ -52,6 +52,7 @@ def cancels_after_the_end(world: World) -> list[str]:
     return [f"{name}: {times} cancels" for name, times, accepted in rows if accepted and times > 2]
 
 
+@pytest.mark.fault(84, 87)
 def test_five_kills_lose_and_double_nothing(make_world: MakeWorld) -> None:
     world = make_world(200, TRADINGD__STRATEGIES__TREND__STOP="0.002", TRADINGD__STRATEGIES__TREND__TAKE_PROFIT="0.003")
     world.start(fresh=True)

@@ -21,6 +21,7 @@ def wait_for_fill(world: World, fills: int = 1) -> None:
     world.wait_until(lambda: world.events["fill_booked"] >= fills, 60, f"fill {fills}")
 
 
+@pytest.mark.fault(77)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_within_ten_seconds_and_all_is_written(make_world: MakeWorld, number: signal.Signals) -> None:
     world = make_world(300)

@@ -73,6 +73,7 @@ def test_a_thread_that_a_plugin_left_running_does_not_keep_the_process(tmp_path:
         world.close()
 
 
+@pytest.mark.fault(90)
 def test_a_handler_that_never_lets_go_ends_the_process_and_is_quarantined_at_the_next_start(tmp_path: Path) -> None:
     world = world_with(tmp_path, STUBBORN)
     told = []

@@ -66,6 +66,7 @@ def test_a_whole_life_as_systemd_hears_it(make_world: MakeWorld, manager: Manage
     assert manager.lines("STOPPING") == ["1"] and "SIGTERM" in manager.lines("STATUS")[-1]
 
 
+@pytest.mark.fault(86)
 def test_a_loop_that_hangs_feeds_no_watchdog(manager: Manager, tmp_path: Path):
     (tmp_path / "stuck.py").write_text(STUCK)
     (tmp_path / "config.toml").write_text(

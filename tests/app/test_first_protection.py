@@ -76,6 +76,7 @@ async def test_no_second_stop_is_placed_while_the_first_one_was_not_read(make_wo
     assert len([each for each in world.venue.open_now() if each.close_position]) == 1
 
 
+@pytest.mark.fault(53)
 @in_virtual_time
 async def test_leverage_that_the_venue_refuses_for_good_ends_the_start(make_world):
     world = await make_world().boot(ready=False)

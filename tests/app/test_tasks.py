@@ -2,10 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.app.tasks import Tasks
 
 
+@pytest.mark.fault(88)
 @in_virtual_time
 async def test_the_first_fault_of_ours_is_what_ends_the_daemon():
     tasks = Tasks()

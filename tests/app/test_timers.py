@@ -144,6 +144,7 @@ async def test_stopping_ends_runs_that_are_under_way_and_begins_none(make: Make)
     await timers.stop()
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("jump", [-datetime.timedelta(days=1), datetime.timedelta(days=400)], ids=["back", "forth"])
 @in_virtual_time
 async def test_a_host_clock_that_jumps_moves_no_job_and_stalls_nothing(monkeypatch: pytest.MonkeyPatch, jump: Any):

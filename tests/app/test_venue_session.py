@@ -119,6 +119,7 @@ async def test_only_instruments_of_our_strategies_are_set_up_not_what_somebody_e
     assert sorted(world.venue.prepared) == [BTC, ETH]
 
 
+@pytest.mark.fault(11)
 @in_virtual_time
 async def test_a_venue_that_cannot_be_reached_at_start_is_waited_for(begin):
     session = await begin()
@@ -130,6 +131,7 @@ async def test_a_venue_that_cannot_be_reached_at_start_is_waited_for(begin):
     await session.ready()
 
 
+@pytest.mark.fault(15, 64)
 @pytest.mark.parametrize("kind", ["account", "candles"])
 @in_virtual_time
 async def test_a_broken_stream_denies_entries_until_the_venue_was_read_anew(begin, kind):
@@ -146,6 +148,7 @@ async def test_a_broken_stream_denies_entries_until_the_venue_was_read_anew(begi
     assert len(session.first) == 1
 
 
+@pytest.mark.fault(52)
 @in_virtual_time
 async def test_a_venue_that_is_gone_is_down_within_seconds_and_asked_again_until_it_answers(begin):
     session = await begin()
@@ -212,6 +215,7 @@ async def test_a_ban_is_waited_out_and_the_venue_is_read_anew_behind_it(begin):
     assert await session.ready() < 18
 
 
+@pytest.mark.fault(54, 69)
 @pytest.mark.parametrize(
     ("mode", "says"),
     [
@@ -234,6 +238,7 @@ async def test_an_account_that_does_not_fit_ends_the_session_with_what_to_change
     assert session.world.venue.prepared == []
 
 
+@pytest.mark.fault(69)
 @in_virtual_time
 async def test_a_key_that_is_refused_ends_the_start_with_what_to_check(begin):
     session = await begin()
@@ -280,6 +285,7 @@ async def test_a_venue_that_was_never_read_is_not_up_however_long_it_takes(begin
     assert not session.session.up.is_set()
 
 
+@pytest.mark.fault(47, 51)
 @in_virtual_time
 async def test_rules_that_are_read_anew_are_used_from_the_next_order_on_and_what_is_gone_is_blocked(begin):
     session = await begin()

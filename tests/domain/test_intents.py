@@ -71,6 +71,7 @@ JUNK = [
 FIELDS = ["quantity", "notional", "risk", "limit_price", "stop_loss", "take_profit"]
 
 
+@pytest.mark.fault(92)
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("value", JUNK, ids=lambda value: type(value).__name__)
 def test_junk_in_any_number_of_an_entry_is_denied_and_the_field_is_named(field, value):

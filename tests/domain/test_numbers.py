@@ -47,6 +47,7 @@ def test_a_size_rounded_up_is_a_multiple_of_the_step_and_never_less_than_asked_f
     assert Fraction(0) <= Fraction(rounded) - Fraction(value) < Fraction(step)
 
 
+@pytest.mark.fault(95)
 @given(VALUES | LONG, STEPS)
 def test_a_price_rounded_to_the_tick_is_a_tick_and_at_most_half_a_tick_away(value, step):
     rounded = round_nearest(value, step)
@@ -60,6 +61,7 @@ def test_less_than_one_step_becomes_nothing_and_not_one_step(value):
     assert round_down(value, Decimal("0.001")) == 0
 
 
+@pytest.mark.fault(95)
 @given(VALUES, STEPS)
 def test_a_multiple_is_recognised_exactly(value, step):
     assert is_multiple(round_down(value, step), step)
@@ -71,6 +73,7 @@ class _Shouts:
         raise RuntimeError("no text for you")
 
 
+@pytest.mark.fault(62)
 @pytest.mark.parametrize(
     "value",
     [
@@ -111,6 +114,7 @@ def test_what_no_price_can_be_is_a_bad_number_that_names_the_field(value):
         exact(value, "limit_price")
 
 
+@pytest.mark.fault(95)
 @pytest.mark.parametrize(
     ("value", "number"),
     [

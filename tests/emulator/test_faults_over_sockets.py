@@ -69,6 +69,7 @@ def rule(text: str) -> str:
     return "\n[[rule]]\n" + text.replace("; ", "\n")
 
 
+@pytest.mark.fault(1, 2)
 @pytest.mark.parametrize(("text", "error", "orders"), [
     ('do = "lose_request"; on = "create"', "RequestTimeout", 0),
     ('do = "reset_before"; on = "create"', "NetworkError", 0),
@@ -112,6 +113,7 @@ async def _whatever(work: Any) -> None:
         return
 
 
+@pytest.mark.fault(4)
 async def test_an_order_that_arrives_beyond_its_receive_window_is_refused() -> None:
     import ccxt
 
@@ -129,6 +131,7 @@ async def test_reads_of_the_past_disagree_with_those_of_the_present() -> None:
         assert [row["positionAmt"] for row in rows["positions"]] == ["0.01"]
 
 
+@pytest.mark.fault(32)
 async def test_an_accepted_order_ends_without_a_fill() -> None:
     async with world(rule('do = "end_order"; delay_ms = 100; on = "create"')) as venue:
         stream = await venue.listen()
@@ -255,6 +258,7 @@ async def test_what_venue_and_humans_do_is_pushed_and_booked() -> None:
         assert next(f["notional"] for f in filters if f["filterType"] == "MIN_NOTIONAL") == "5000"
 
 
+@pytest.mark.fault(44, 48)
 async def test_stops_expire_and_positions_are_liquidated() -> None:
     script = rule('do = "expire_conditionals"; on = "time"; nth = 2') + rule(
         'do = "liquidate"; symbol = "BTCUSDT"; on = "time"; nth = 3')

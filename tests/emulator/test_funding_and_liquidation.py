@@ -35,6 +35,7 @@ def income(caller: Caller, kind: str) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.fault(49)
 def test_a_position_pays_the_funding_that_was_announced_and_only_the_balance_is_told() -> None:
     caller = Caller()
     caller.order("BUY", "0.1")

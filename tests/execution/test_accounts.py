@@ -27,6 +27,7 @@ async def flat_again(world) -> None:
     await world.until(lambda: world.held() == 0 and not world.execution.exits.goals and not world.venue.open_now())
 
 
+@pytest.mark.fault(35)
 @in_virtual_time
 async def test_no_entry_while_the_position_that_the_venue_shows_lags_behind_our_fill(make_world):
     world = await make_world().boot()
@@ -43,6 +44,7 @@ async def test_no_entry_while_the_position_that_the_venue_shows_lags_behind_our_
     assert "position_corrected" not in world.incidents()
 
 
+@pytest.mark.fault(34)
 @in_virtual_time
 async def test_no_entry_while_the_wallet_lags_behind_our_fill(make_world):
     world = await make_world().boot()
@@ -63,6 +65,7 @@ async def test_no_entry_while_the_wallet_lags_behind_our_fill(make_world):
     assert world.rows("SELECT * FROM ledger WHERE kind = 'unexplained'") == []
 
 
+@pytest.mark.fault(25)
 @in_virtual_time
 async def test_a_reading_asked_for_before_the_fill_proves_nothing(make_world):
     world = await make_world().boot()
@@ -157,6 +160,7 @@ def test_yesterdays_base_says_nothing_of_today():
 # --- margin -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(63)
 @in_virtual_time
 async def test_margin_is_what_is_available_and_not_the_wallet(make_world):
     world = await make_world().boot()
@@ -188,6 +192,7 @@ async def test_no_entry_unless_the_venue_is_ready(make_world, state):
     assert await world.outcome_of(world.enter()) == ("denied", "venue_not_ready")
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
@@ -229,6 +234,7 @@ def test_a_take_profit_on_the_wrong_side_is_denied_without_a_stop_too():
     assert denial.reason is DenyReason.TAKE_PROFIT_WRONG_SIDE
 
 
+@pytest.mark.fault(91)
 @in_virtual_time
 async def test_a_late_or_old_cause_and_every_switch_deny(make_world):
     world = await make_world().boot()

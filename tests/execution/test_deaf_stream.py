@@ -2,11 +2,14 @@
 
 from decimal import Decimal
 
+import pytest
+
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.ids import Purpose
 from tradingd.domain.orders import OrderStatus
 
 
+@pytest.mark.fault(18, 64)
 @in_virtual_time
 async def test_a_resting_entry_that_fills_while_the_stream_is_deaf_gets_its_stop_within_seconds(make_world):
     world = await make_world().boot()
@@ -18,6 +21,7 @@ async def test_a_resting_entry_that_fills_while_the_stream_is_deaf_gets_its_stop
     assert seconds <= 4.0
 
 
+@pytest.mark.fault(18)
 @in_virtual_time
 async def test_a_stop_whose_end_the_stream_never_told_is_ended_by_the_sweep_that_finds_it_gone(make_world):
     world = await make_world().boot()

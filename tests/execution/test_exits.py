@@ -77,6 +77,7 @@ async def test_an_exit_whose_answer_is_lost_but_that_was_taken_never_turns_the_p
     assert all(request.reduce_only for request in world.sent(Purpose.EXIT))
 
 
+@pytest.mark.fault(42)
 @in_virtual_time
 async def test_an_exit_refused_because_the_position_is_gone_reads_the_venue_and_is_done_when_it_is_flat(make_world):
     world = await make_world().boot()
@@ -138,6 +139,7 @@ async def test_an_exit_goes_on_after_a_restart(make_world):
     assert world.execution.exits.goals == {}
 
 
+@pytest.mark.fault(37)
 @in_virtual_time
 async def test_an_exit_cancels_a_resting_entry_and_closes_what_it_filled(make_world):
     world = await make_world().boot()
@@ -186,6 +188,7 @@ async def test_exits_asked_for_twice_are_one_exit_and_each_intent_has_its_outcom
     assert {world.outcome(intent)[0] for intent in intents} <= {"ordered", "done"}
 
 
+@pytest.mark.fault(36)
 @in_virtual_time
 async def test_a_resting_entry_ends_after_its_candles_and_its_lot_that_filled_stays_protected(make_world):
     world = await make_world().boot()
@@ -200,6 +203,7 @@ async def test_a_resting_entry_ends_after_its_candles_and_its_lot_that_filled_st
     assert world.rows("SELECT cancel_requested_ms IS NOT NULL FROM orders WHERE purpose = 'entry'") == [(1,)]
 
 
+@pytest.mark.fault(38)
 @in_virtual_time
 async def test_a_cancel_that_the_venue_does_not_take_is_asked_for_again(make_world):
     world = await make_world().boot()
@@ -267,6 +271,7 @@ async def test_an_orderly_stop_ends_within_its_limit_though_the_venue_hangs(make
     assert world.clock.monotonic() - began < 2.5
 
 
+@pytest.mark.fault(77)
 @in_virtual_time
 async def test_a_stop_between_commit_and_send_leaves_no_false_alarm_about_the_journal(make_world):
     world = await make_world().boot()
@@ -291,6 +296,7 @@ async def test_a_position_that_cannot_be_read_is_closed_as_expected(make_world):
     await world.until_flat()
 
 
+@pytest.mark.fault(39, 66)
 @in_virtual_time
 async def test_a_close_by_hand_is_booked_and_its_leftovers_are_swept(make_world):
     world = await make_world().boot()

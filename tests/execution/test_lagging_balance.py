@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import msgspec
+import pytest
 
 from tests.execution.fakes import BINANCE
 from tests.execution.virtual_time import in_virtual_time
@@ -47,6 +48,7 @@ async def test_a_fill_during_recovery_whose_fee_the_balance_does_not_show_yet_is
     assert world.incidents() == []
 
 
+@pytest.mark.fault(34)
 @in_virtual_time
 async def test_a_reconcile_right_after_a_fill_waits_for_the_balance_as_every_reading_does(make_world):
     world = await make_world().boot()

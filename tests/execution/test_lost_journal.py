@@ -8,6 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from tests.execution.fakes import BTC
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.app.incidents import Incidents
@@ -83,6 +85,7 @@ async def test_status_says_first_that_the_journal_cannot_be_written_and_the_inci
     assert stored == [(record.detail,)]
 
 
+@pytest.mark.fault(82)
 @in_virtual_time
 async def test_our_orders_found_with_a_new_journal_say_to_restore_the_old_one(make_world):
     world = make_world()

@@ -3,6 +3,8 @@
 import asyncio
 from decimal import Decimal
 
+import pytest
+
 from tests.execution.fakes import BINANCE, BTC, rules_of
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.account import VenuePosition
@@ -122,6 +124,7 @@ async def test_a_position_on_what_the_venue_does_not_list_for_us_is_told_once_an
     assert await world.outcome_of(world.enter()) == ("ordered", "")
 
 
+@pytest.mark.fault(50)
 @in_virtual_time
 async def test_an_exit_of_what_the_venue_does_not_list_any_more_is_told_and_fails_no_step(make_world):
     world = make_world()
@@ -181,6 +184,7 @@ async def test_a_flatten_of_a_foreign_position_goes_on_after_a_restart(make_worl
     assert world.venue.positions[BTC] == 0
 
 
+@pytest.mark.fault(66)
 @in_virtual_time
 async def test_a_position_that_another_hand_enlarged_is_still_its_strategys_to_exit(make_world):
     world = await make_world().boot()
@@ -202,6 +206,7 @@ async def test_protect_on_a_foreign_position_is_denied_as_that(make_world):
 # --- flips -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(41, 66)
 @in_virtual_time
 async def test_a_flip_by_another_hand_counts_as_a_close_and_takes_our_protection_away(make_world):
     world = await make_world(hold=5).boot()
@@ -265,6 +270,7 @@ async def test_an_exit_under_way_ends_when_another_hand_turns_the_position(make_
 # --- what a push shows and no fill told ------------------------------------------------------------------------
 
 
+@pytest.mark.fault(66)
 @in_virtual_time
 async def test_a_pushed_position_that_no_fill_explains_is_read_at_once(make_world):
     world = await make_world().boot()

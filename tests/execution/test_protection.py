@@ -50,6 +50,7 @@ async def test_where_the_venue_has_no_close_position_stops_the_stop_is_reduce_on
     assert world.sent(Purpose.STOP)[-1].quantity == Decimal("0.1")
 
 
+@pytest.mark.fault(45)
 @in_virtual_time
 async def test_a_stop_that_is_refused_for_more_than_five_seconds_closes_the_position(make_world):
     world = await make_world().boot()
@@ -64,6 +65,7 @@ async def test_a_stop_that_is_refused_for_more_than_five_seconds_closes_the_posi
     assert len(world.sent(Purpose.STOP)) < 25
 
 
+@pytest.mark.fault(45)
 @pytest.mark.parametrize("answer", [Silence(), Lose(), Lose(taken=False, delay_s=1.9)])
 @in_virtual_time
 async def test_a_stop_that_is_never_answered_closes_the_position_within_six_seconds(make_world, answer):
@@ -129,6 +131,7 @@ async def test_a_second_stop_may_be_tried_while_the_first_is_in_doubt(make_world
     assert world.order(second.client_order_id).status is S.ACCEPTED
 
 
+@pytest.mark.fault(57)
 @in_virtual_time
 async def test_a_stop_refused_as_duplicate_is_found_among_ours_and_adopted(make_world):
     world = await make_world().boot()
@@ -157,6 +160,7 @@ async def test_a_duplicate_that_is_not_ours_is_no_protection_of_ours(make_world)
     assert world.venue.cancelled == []
 
 
+@pytest.mark.fault(43)
 @in_virtual_time
 async def test_a_stop_that_would_trigger_at_once_closes_at_market_at_once(make_world):
     world = await make_world().boot()
@@ -190,6 +194,7 @@ async def test_a_take_profit_that_is_refused_is_given_up_and_the_stop_stays(make
     assert world.sent(Purpose.EXIT) == []
 
 
+@pytest.mark.fault(44, 67)
 @pytest.mark.parametrize("status", [S.CANCELED, S.EXPIRED, S.REJECTED])
 @in_virtual_time
 async def test_a_stop_that_somebody_took_away_is_placed_anew(make_world, status):
@@ -201,6 +206,7 @@ async def test_a_stop_that_somebody_took_away_is_placed_anew(make_world, status)
     assert len(world.sent(Purpose.STOP)) == 2
 
 
+@pytest.mark.fault(52)
 @pytest.mark.parametrize("state", [VenueState.DOWN, VenueState.BANNED])
 @in_virtual_time
 async def test_time_without_a_venue_is_not_time_without_a_stop(make_world, state):

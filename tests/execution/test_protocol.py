@@ -61,6 +61,7 @@ async def test_an_order_has_left_before_plugins_and_log_lines_hear_that_it_was_s
     assert kinds[0] is OrderEvent.SUBMIT
 
 
+@pytest.mark.fault(56)
 @in_virtual_time
 async def test_no_id_is_used_twice_not_even_after_a_refusal(make_world):
     world = await make_world().boot()
@@ -102,6 +103,7 @@ async def test_an_entry_whose_own_commit_fails_is_denied_and_never_looks_sent(ma
     assert world.denials() == ["journal_not_writable"]
 
 
+@pytest.mark.fault(79, 81)
 @in_virtual_time
 async def test_a_stop_and_an_exit_go_out_without_the_journal_their_ids_on_disk_first(make_world):
     world = await make_world().boot()
@@ -184,6 +186,7 @@ async def test_a_lost_answer_leaves_the_leg_in_doubt_denies_entries_there_and_al
     assert len(world.sent(Purpose.ENTRY)) == 2  # one per instrument: never sent anew
 
 
+@pytest.mark.fault(2)
 @in_virtual_time
 async def test_a_lost_answer_of_an_order_that_was_taken_is_adopted_and_its_position_gets_its_stop(make_world):
     world = await make_world().boot()
@@ -195,6 +198,7 @@ async def test_a_lost_answer_of_an_order_that_was_taken_is_adopted_and_its_posit
     assert world.execution.protection.unprotected_s(BTC) == 0
 
 
+@pytest.mark.fault(3, 33)
 @in_virtual_time
 async def test_nothing_found_before_the_fence_is_no_verdict_and_past_it_takes_both_look_ups(make_world):
     world = await make_world().boot()
@@ -244,6 +248,7 @@ async def test_an_exception_in_any_look_up_never_counts_as_not_found(make_world,
     assert world.last(Purpose.ENTRY).status is S.IN_DOUBT
 
 
+@pytest.mark.fault(24)
 @in_virtual_time
 async def test_an_answer_that_comes_after_the_timeout_is_still_taken_in(make_world):
     world = await make_world().boot()
@@ -269,6 +274,7 @@ async def test_a_late_refusal_ends_the_doubt(make_world):
     assert world.last(Purpose.ENTRY).reject_code == "-2019"
 
 
+@pytest.mark.fault(3)
 @in_virtual_time
 async def test_an_acceptance_after_the_verdict_not_found_is_adopted_with_an_incident_and_protected(make_world):
     world = await make_world().boot()
@@ -287,6 +293,7 @@ async def test_an_acceptance_after_the_verdict_not_found_is_adopted_with_an_inci
     assert world.sent(Purpose.STOP)[0].trigger_price == Decimal(49_000)
 
 
+@pytest.mark.fault(21)
 @in_virtual_time
 async def test_evidence_on_the_stream_ends_the_wait_for_the_answer(make_world):
     world = await make_world().boot()
@@ -296,6 +303,7 @@ async def test_evidence_on_the_stream_ends_the_wait_for_the_answer(make_world):
     assert took_s < 0.5
 
 
+@pytest.mark.fault(63)
 @in_virtual_time
 async def test_a_refused_entry_is_not_tried_again_and_its_intent_failed_with_the_venues_code(make_world):
     world = await make_world().boot()

@@ -269,6 +269,7 @@ async def test_a_longer_ban_replaces_a_shorter_one_and_an_earlier_runs_ban_is_ob
 # --- what the venue counts ---
 
 
+@pytest.mark.fault(65)
 @in_virtual_time
 async def test_the_venues_own_count_counts_where_it_is_higher_and_never_where_it_is_lower():
     bench = Bench()

@@ -238,6 +238,7 @@ async def test_an_earlier_runs_ban_does_not_shorten_the_one_that_stands():
     assert made.banned_until_ms(BINANCE) == now_ms + 2 * MINUTE
 
 
+@pytest.mark.fault(12)
 @in_virtual_time
 async def test_too_many_orders_close_only_what_places_orders_and_stops_and_exits_wait_in_line():
     saved: list[BanRecord] = []
@@ -312,6 +313,7 @@ def ban_of_two_minutes(uptime_ms: int | None = 470_000, scope: BanScope = BanSco
     return BanRecord(BINANCE, now_ms + 90_000, "HTTP 418", now_ms - 30_000, scope, uptime_ms)
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("wall_step_ms", [0, HOUR_MS, -HOUR_MS])
 @in_virtual_time
 async def test_an_earlier_runs_ban_ends_in_time_whatever_the_hosts_clock_says(wall_step_ms):

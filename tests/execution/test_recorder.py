@@ -203,6 +203,7 @@ def tell(bench: Bench, fact: str) -> None:
         bench.show(S.FILLED if fact == "filled" else S.PARTIALLY_FILLED, WHOLE if fact == "filled" else PARTS[0])
 
 
+@pytest.mark.fault(19, 20)
 @settings(max_examples=100, deadline=None)
 @given(st.permutations(FACTS), st.lists(st.sampled_from(FACTS), max_size=6))
 @in_virtual_time
@@ -220,6 +221,7 @@ async def test_any_order_of_the_same_facts_with_any_repetition_ends_the_same(fac
     assert bench.incidents() == []
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("facts", [("accepted",), ("part", "fill 0"), ("filled", "fill 0", "fill 1", "fill 2")])
 @in_virtual_time
 async def test_a_fact_told_again_changes_nothing_and_tells_nobody(facts):
@@ -235,6 +237,7 @@ async def test_a_fact_told_again_changes_nothing_and_tells_nobody(facts):
     assert bench.seen[seen:] == []
 
 
+@pytest.mark.fault(25)
 @pytest.mark.parametrize("end", [S.CANCELED, S.EXPIRED])
 @in_virtual_time
 async def test_an_old_picture_of_an_order_that_has_ended_is_no_late_fill(end):

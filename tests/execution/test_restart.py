@@ -33,6 +33,7 @@ async def test_a_leg_without_an_answer_at_the_kill_is_settled_by_the_next_run(ma
     assert len(world.sent(Purpose.ENTRY)) == 1
 
 
+@pytest.mark.fault(1)
 @in_virtual_time
 async def test_a_leg_that_never_left_is_given_up_past_the_fence_and_not_sent_again(make_world):
     world = await make_world().boot()
@@ -115,6 +116,7 @@ async def test_a_position_changed_by_hand_while_nobody_ran_is_booked_with_its_cl
     assert world.rows("SELECT cause FROM last_closes") == [("foreign",)]
 
 
+@pytest.mark.fault(59)
 @in_virtual_time
 async def test_what_the_history_does_not_show_is_corrected_the_venue_wins_and_the_hold_begins(make_world):
     world = await make_world(hold=3).boot()
@@ -201,6 +203,7 @@ async def test_an_order_under_our_prefix_that_the_journal_lacks_halts_entries(ma
     assert world.venue.cancelled == []
 
 
+@pytest.mark.fault(85)
 @in_virtual_time
 async def test_a_stranger_under_our_prefix_on_the_stream_halts_entries_at_once(make_world):
     world = await make_world().boot()
@@ -226,6 +229,7 @@ async def test_no_entry_within_the_hold_period_counted_from_the_fill_that_made_t
     assert await world.outcome_of(world.enter()) == ("ordered", "")
 
 
+@pytest.mark.fault(28)
 @in_virtual_time
 async def test_the_hold_period_outlives_a_restart_and_every_step_of_the_clock(make_world):
     world = await make_world(hold=3).boot()
@@ -275,6 +279,7 @@ async def test_a_close_by_anyone_begins_the_hold(make_world, by):
 # --- bans ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(13)
 @in_virtual_time
 async def test_a_ban_is_obeyed_by_the_next_run_and_lets_nothing_out_until_it_ends(make_world):
     world = await make_world().boot()

@@ -69,6 +69,7 @@ async def test_what_voids_a_proof_while_the_books_are_being_read_voids_that_read
     assert not world.execution.sweeper.has_proof(BTC)
 
 
+@pytest.mark.fault(68)
 @in_virtual_time
 async def test_a_foreign_conditional_order_denies_entries_is_told_and_never_cancelled(make_world):
     world = await proved(make_world())
@@ -113,6 +114,7 @@ async def test_a_foreign_resting_order_without_a_trigger_denies_nothing(make_wor
     assert await world.outcome_of(world.enter()) == ("ordered", "")
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize("verdict", [CancelVerdict.FAILED, CancelVerdict.AMBIGUOUS])
 @in_virtual_time
 async def test_a_leftover_that_cannot_be_cancelled_denies_the_entry(make_world, verdict):
@@ -198,6 +200,7 @@ async def test_a_leftover_that_memory_forgot_is_known_from_the_journal_and_swept
     assert world.execution.switches.halted == ""
 
 
+@pytest.mark.fault(38)
 @in_virtual_time
 async def test_a_cancel_without_an_answer_holds_the_lane_no_longer_than_a_create_does(make_world):
     world = await proved(make_world())

@@ -145,6 +145,7 @@ async def test_both_kinds_lost_at_once_are_both_back_before_it_is_whole(world):
     assert sorted(world.venue.watched[2:]) == [ACCOUNT, BTC]
 
 
+@pytest.mark.fault(16)
 async def test_a_silent_kind_is_reset_and_subscribed_again_the_other_left_alone(world):
     await world.quiet(STALE_S + 4, "account")
     assert world.venue.resets == ["candles"]
@@ -160,6 +161,7 @@ async def test_signs_of_life_keep_streams_and_their_ages(world):
     assert world.supervisor.ages_s() == {"binance/candles": 3.0, "binance/account": 3.0}
 
 
+@pytest.mark.fault(23)
 async def test_what_cannot_be_subscribed_is_tried_again_with_growing_pauses():
     world = World()
     world.venue.failures.extend([VenueUnreachable("refused"), VenueError("busy"), VenueUnreachable("reset")])
@@ -190,6 +192,7 @@ async def test_a_subscription_whose_connection_broke_before_it_returned_is_not_t
     await world.supervisor.stop()
 
 
+@pytest.mark.fault(88)
 async def test_a_fault_of_ours_in_a_subscription_is_told_and_does_not_end_the_watch():
     world = World()
     world.venue.failures.append(KeyError("surprise"))

@@ -44,6 +44,7 @@ def test_a_new_journal_is_readable_by_the_group_whatever_the_umask(tmp_path: Pat
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o750
 
 
+@pytest.mark.fault(85)
 def test_a_second_daemon_is_refused_with_the_first_ones_process_id(path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from tradingd.journal.opening import open_inline;"
@@ -58,6 +59,7 @@ def test_a_second_daemon_is_refused_with_the_first_ones_process_id(path: Path) -
     inline(path).close_now()
 
 
+@pytest.mark.fault(72)
 def test_a_journal_of_another_mode_endpoint_or_account_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     pins = {"endpoint.binance": "http://localhost:1", "account.binance": "a1"}
@@ -71,6 +73,7 @@ def test_a_journal_of_another_mode_endpoint_or_account_is_refused(tmp_path: Path
     inline(path, "testnet", **pins).close_now()
 
 
+@pytest.mark.fault(83)
 def test_a_newer_schema_is_refused_and_left_as_it_is(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
@@ -97,6 +100,7 @@ def test_another_programs_database_is_refused_and_left_as_it_is(tmp_path: Path) 
     assert path.read_bytes() == before
 
 
+@pytest.mark.fault(82)
 @pytest.mark.parametrize("damage", ["flipped page", "cut in half"])
 def test_a_corrupt_journal_is_refused_with_the_way_out(path: Path, damage: str) -> None:
     connection = sqlite3.connect(path)
@@ -126,6 +130,7 @@ def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
     assert "cannot be made" in refusal(tmp_path / "file" / "journal.sqlite")
 
 
+@pytest.mark.fault(81)
 @pytest.mark.parametrize(("what", "file_mode", "directory_mode"), [("file", 0o444, 0o755), ("directory", 0o644, 0o555)])
 def test_a_read_only_journal_is_refused(shared: Path, what: str, file_mode: int, directory_mode: int) -> None:
     give_to_reader(shared, file_mode, directory_mode)
@@ -144,6 +149,7 @@ async def test_a_refused_journal_is_not_left_locked(path: Path) -> None:
     await store.close()
 
 
+@pytest.mark.fault(78)
 def test_a_torn_wal_loses_only_what_was_torn(path: Path, tmp_path: Path) -> None:
     """A crash in the middle of a write: every whole commit before the tear is there at the next start."""
     store = inline(path)

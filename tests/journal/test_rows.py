@@ -124,6 +124,7 @@ def test_times_have_an_iso_column_to_the_millisecond(path: Path) -> None:
     connection.close()
 
 
+@pytest.mark.fault(49)
 def test_the_same_ledger_movement_seen_twice_is_kept_once(path: Path) -> None:
     connection = sqlite3.connect(path)
     for amount in ("-0.01", "-0.02"):

@@ -170,6 +170,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.fault(79)
 def test_on_a_disk_that_is_full_the_lines_of_sixty_orders_still_fit(tmp_path):
     mount = 'mount -t tmpfs -o size=512k tradingd-test "$0" && exec "$1" -c "$2" "$0"'
     done = subprocess.run(

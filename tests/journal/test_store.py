@@ -159,6 +159,7 @@ async def test_a_read_sees_everything_submitted_before_it(store: Store) -> None:
     await asyncio.gather(*futures)
 
 
+@pytest.mark.fault(89)
 async def test_a_cancelled_caller_still_commits(threaded: SqliteStore, path: Path) -> None:
     shuffle = random.Random(7)
 
@@ -214,6 +215,7 @@ def test_a_loop_torn_down_without_close_leaves_no_caller_and_no_thread_behind(pa
     assert count(path, "fills") >= 1
 
 
+@pytest.mark.fault(79)
 async def test_a_full_disk_fails_the_callers_and_heals_by_itself(threaded: SqliteStore, path: Path) -> None:
     await threaded.submit([make_fill(1)])
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -249,6 +251,7 @@ async def test_a_database_that_may_not_grow_fails_with_journal_error_until_it_ma
     await store.close()
 
 
+@pytest.mark.fault(80)
 async def test_a_writer_that_holds_the_lock_too_long_fails_the_callers_and_heals(
     threaded: SqliteStore, path: Path
 ) -> None:
@@ -262,6 +265,7 @@ async def test_a_writer_that_holds_the_lock_too_long_fails_the_callers_and_heals
     await threaded.submit([make_fill(1)])
 
 
+@pytest.mark.fault(80)
 async def test_a_reader_in_a_long_transaction_holds_up_neither_writer_nor_checkpoint(
     threaded: SqliteStore, path: Path
 ) -> None:
@@ -350,6 +354,7 @@ async def test_recovery_reads_no_more_of_a_long_journal_than_of_a_short_one(path
     await store.close()
 
 
+@pytest.mark.fault(78)
 def test_what_was_told_as_committed_survives_a_sigkill(path: Path) -> None:
     script = f"""
 import asyncio

@@ -195,6 +195,7 @@ def test_trades_equal_those_of_plain_python(
             assert row["pnl"] == near(float(trip.gross - trip.fees + funding))
 
 
+@pytest.mark.fault(60)
 def test_ten_thousand_small_fills_still_end_at_exactly_zero(journal: sqlite3.Connection) -> None:
     """Float sums of 0.1 drift away from zero; a trade would then never close."""
     buys = [make_fill(n, quantity=D("0.1"), time_ms=NOON + n) for n in range(1, 10_001)]
@@ -337,6 +338,7 @@ def test_an_exit_gives_the_strategys_reason(journal: sqlite3.Connection) -> None
     assert trade == {"exit_by": "exit", "exit_reason": "fast below slow"}
 
 
+@pytest.mark.fault(60)
 def test_fees_in_another_coin_are_counted_and_not_added(journal: sqlite3.Connection) -> None:
     write(journal, make_fill(1, fee_currency="BNB"), make_fill(2, Side.SELL, fee=D("0.25")))
     (trade,) = rows(journal, "SELECT fees, fees_in_other_currency FROM v_trades")

@@ -20,6 +20,7 @@ def test_the_canonical_scenario_has_every_kind_of_boundary(names: list[str]) -> 
     assert len(names) > 200
 
 
+@pytest.mark.fault(75)
 @pytest.mark.parametrize("part", range(14))
 def test_a_daemon_killed_at_any_boundary_is_whole_again_after_its_restart(
     tmp_path: Path, names: list[str], part: int
@@ -30,6 +31,7 @@ def test_a_daemon_killed_at_any_boundary_is_whole_again_after_its_restart(
     assert [str(violation) for violation in killed.violations] == []
 
 
+@pytest.mark.fault(76)
 @pytest.mark.parametrize("second", [5, 40, 90])
 def test_a_daemon_killed_again_while_it_recovers_is_whole_in_the_end(tmp_path: Path, second: int) -> None:
     killed = killed_at(tmp_path, 60, second)

@@ -255,6 +255,7 @@ async def test_what_is_not_an_intent_is_an_error_with_its_value(plugins, journal
     await world.close()
 
 
+@pytest.mark.fault(92)
 async def test_numbers_of_libraries_and_nan_reach_the_pipeline_as_plain_values(plugins, journal):
     body = """
     import numpy as np
@@ -372,6 +373,7 @@ async def test_on_stop_may_still_exit_and_nothing_is_asked_after_it(plugins, jou
     await world.close()
 
 
+@pytest.mark.fault(96)
 async def test_one_instrument_belongs_to_one_strategy(plugins, journal):
     one, two = load(plugins, TRADER), load(plugins, TRADER, strategy="other")
     world = HostWorld(journal, one, two)

@@ -78,6 +78,7 @@ def bad(code: str) -> str:
     """
 
 
+@pytest.mark.fault(90)
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_handler_is_quarantined_and_the_other_strategy_goes_on(plugins, journal, name):
     world = HostWorld(
@@ -173,6 +174,7 @@ async def test_on_start_that_fails_or_wants_to_trade_is_a_quarantine(plugins, jo
     await world.close()
 
 
+@pytest.mark.fault(91)
 async def test_a_slow_handler_within_the_hard_budget_keeps_its_intents(plugins, journal):
     body = """
     import time

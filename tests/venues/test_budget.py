@@ -64,6 +64,7 @@ def resting(number: int, prices: dict[InstrumentId, Decimal], venue: CcxtVenue) 
     )
 
 
+@pytest.mark.fault(65)
 async def test_a_hundred_entries_and_one_exit_beside_another_process_exceed_nothing_and_the_exit_leaves_first(
     limited: tuple[Bench, CcxtVenue, RateLimiter],
 ) -> None:

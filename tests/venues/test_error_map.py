@@ -80,6 +80,7 @@ def coded(code: int, status: int = 400) -> Reply:
     return refusal(status, f'{{"code":{code},"msg":"as the venue says"}}')
 
 
+@pytest.mark.fault(7, 8, 57)
 @pytest.mark.parametrize(("code", "status", "kind"), MEANINGS)
 def test_a_code_means_to_a_submit(code: int, status: int, kind: RejectKind | None) -> None:
     outcome = classify_submit(ERRORS, coded(code, status), None)
@@ -158,6 +159,7 @@ def test_a_failed_read_says_whether_a_new_try_may_help(reply: Reply, kind: type[
     assert type(error) is kind and error.transient is transient
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize(
     ("status", "headers", "body", "until_ms"),
     [

@@ -72,6 +72,7 @@ async def test_an_order_is_looked_up_again_and_a_refusal_is_an_answer(bench: Ben
     assert bench.proxy.names().count(ORDER) == 3
 
 
+@pytest.mark.fault(24)
 async def test_a_venue_that_answers_no_read_is_given_up_within_seconds(bench: Bench) -> None:
     venue = await bench.open()
     bench.proxy.faults[ORDERS] = executed_then_mute

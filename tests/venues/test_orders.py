@@ -171,6 +171,7 @@ SPOILED: dict[str, Fault] = {
 }
 
 
+@pytest.mark.fault(2, 5, 6)
 @pytest.mark.parametrize("spoiled", SPOILED)
 async def test_an_executed_order_without_a_readable_answer_is_ambiguous(bench: Bench, spoiled: str) -> None:
     venue = await bench.open(request_timeout_s=0.3)
@@ -183,6 +184,7 @@ async def test_an_executed_order_without_a_readable_answer_is_ambiguous(bench: B
     assert found.client_order_id == request().client_order_id and found.venue_order_id
 
 
+@pytest.mark.fault(1)
 async def test_an_order_lost_before_the_venue_is_ambiguous_too(bench: Bench) -> None:
     venue = await bench.open()
     bench.proxy.faults[ORDER] = gone
@@ -191,6 +193,7 @@ async def test_an_order_lost_before_the_venue_is_ambiguous_too(bench: Bench) -> 
     assert await venue.find_order(request(), Priority.RECONCILE) is None
 
 
+@pytest.mark.fault(11)
 async def test_an_order_that_found_no_connection_was_not_sent(bench: Bench) -> None:
     venue = await bench.open()
     await bench.proxy.stop()
@@ -206,6 +209,7 @@ async def test_an_order_on_a_closed_venue_was_not_sent(bench: Bench) -> None:
     assert (outcome.verdict, outcome.kind, outcome.sent) == (SubmitVerdict.NOT_EXECUTED, RejectKind.NOT_SENT, False)
 
 
+@pytest.mark.fault(57)
 async def test_the_same_client_order_id_twice_is_ambiguous_since_an_order_has_it(bench: Bench) -> None:
     venue = await bench.open()
     order = request(kind=OrderKind.LIMIT, limit_price=await mark(venue, "0.97"))

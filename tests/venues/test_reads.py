@@ -60,6 +60,7 @@ async def test_the_rules_are_the_venues_own_filters(bench: Bench) -> None:
     assert venue.instruments[BTC].max_leverage == 125
 
 
+@pytest.mark.fault(54, 69)
 async def test_preflight_names_the_account_and_what_is_wrong_with_it(bench: Bench) -> None:
     venue = await bench.open()
     mode = await venue.preflight()
@@ -73,6 +74,7 @@ async def test_preflight_names_the_account_and_what_is_wrong_with_it(bench: Benc
     assert len(mode.account_id) == 16 and CREDENTIALS.api_key.reveal() not in mode.account_id
 
 
+@pytest.mark.fault(53)
 async def test_preparing_twice_is_success_and_a_refusal_is_an_error(bench: Bench) -> None:
     venue = await bench.open()
     for _ in range(2):
@@ -120,6 +122,7 @@ async def test_what_is_held_on_a_market_that_is_not_ours_is_named_and_breaks_not
     assert shown.positions == ()
 
 
+@pytest.mark.fault(94)
 async def test_only_candles_that_ended_by_the_venues_clock_are_closed(bench: Bench) -> None:
     venue = await bench.open()
     bench.clock.offset_ms += 10 * MINUTE_MS  # a clock of ours that is wrong must close nothing
@@ -205,6 +208,7 @@ def serve_trades(caller: Scripted, trades: list[dict[str, Any]]) -> None:
     caller.answers |= {"fapiPrivateGetUserTrades": user_trades, "fapiPrivateGetAllOrders": all_orders}
 
 
+@pytest.mark.fault(59)
 async def test_fills_are_read_over_every_window_and_page() -> None:
     caller = Scripted()
     start_ms = caller.now_ms() - 30 * DAY_MS
@@ -222,6 +226,7 @@ async def test_fills_before_the_wanted_time_are_left_out() -> None:
     assert [fill.trade_id for fill in await dialect().fills(caller, rules(), start_ms)] == ["2", "3"]
 
 
+@pytest.mark.fault(59)
 async def test_fills_older_than_the_venue_keeps_are_not_asked_for() -> None:
     caller = Scripted()
     serve_trades(caller, [trade(7, caller.now_ms() - DAY_MS)])

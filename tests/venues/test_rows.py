@@ -70,6 +70,7 @@ def test_a_trade_is_a_fill_and_then_an_order_update(rows: Rows) -> None:
     assert isinstance(order, VenueOrder) and order.filled_quantity == Decimal("0.004")
 
 
+@pytest.mark.fault(48)
 @pytest.mark.parametrize(
     ("client_order_id", "execution", "reason"),
     [
@@ -147,6 +148,7 @@ def test_an_expired_listen_key_is_told_and_other_events_tell_nothing(rows: Rows)
         assert list(rows.pushes(frame)) == []
 
 
+@pytest.mark.fault(62)
 @pytest.mark.parametrize("frame", ["text", 5, None, [], order_frame(X="SOMETHING_NEW"), order_frame(q="NaN")])
 def test_what_cannot_be_understood_raises(rows: Rows, frame: Any) -> None:
     with pytest.raises((ValueError, KeyError)):
@@ -181,6 +183,7 @@ def test_a_triggered_order_is_as_its_child_stands(rows: Rows, child: OrderStatus
     assert (both.book, both.status, both.filled_quantity) == ("algo", seen, Decimal("0.003"))
 
 
+@pytest.mark.fault(61)
 def test_listings_that_no_id_can_name_or_that_are_no_usdt_perpetual_are_left_out() -> None:
     def market(symbol: str, settle: str = "USDT", contract: str = "PERPETUAL") -> dict[str, Any]:
         filters = [{"filterType": "PRICE_FILTER", "tickSize": "0.10", "minPrice": "1", "maxPrice": "0"},

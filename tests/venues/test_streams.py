@@ -125,6 +125,7 @@ class TestTriggered:
         assert venue.limits.receive_window_ms == 180_000
 
 
+@pytest.mark.fault(15)
 async def test_a_broken_connection_is_told_once_and_can_be_watched_again(bench: Bench) -> None:
     venue = await bench.open()
     await venue.watch(CANDLES)
@@ -207,6 +208,7 @@ async def test_a_frame_that_is_no_json_ends_in_a_reconnect_not_in_silence(bench:
     await bench.sink.wait_for("candle")
 
 
+@pytest.mark.fault(17)
 async def test_a_mute_connection_is_given_up_after_two_pings(bench: Bench) -> None:
     venue = await bench.open(ping_interval_ms=100)
     await venue.watch(CANDLES)
@@ -236,6 +238,7 @@ async def test_pings_run_in_real_time_when_venue_time_runs_faster(bench: Bench, 
     assert bench.sink.all("disconnect") == []
 
 
+@pytest.mark.fault(22)
 async def test_an_expired_listen_key_is_replaced(bench: Bench) -> None:
     venue = await bench.open()
     await venue.watch(ACCOUNT)
@@ -266,6 +269,7 @@ async def test_the_listen_key_is_renewed_again_and_again(bench: Bench) -> None:
     assert bench.sink.all("disconnect") == []
 
 
+@pytest.mark.fault(22)
 async def test_a_listen_key_that_is_gone_ends_the_account_stream_and_a_failed_renewal_does_not(bench: Bench) -> None:
     bench.clock.longest_sleep_s = 0.01
     venue = await bench.open()

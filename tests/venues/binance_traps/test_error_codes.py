@@ -65,6 +65,7 @@ def entries() -> Told:
     return play(lines, rules, len(ENTRIES) + 1)
 
 
+@pytest.mark.fault(7, 8)
 @params(ENTRIES)
 def test_an_entry_that_is_refused_or_in_doubt_has_the_venues_code_in_the_journal(number: int, row: Row) -> None:
     told = once("entries", entries)
@@ -86,6 +87,7 @@ def test_an_entry_that_is_refused_or_in_doubt_has_the_venues_code_in_the_journal
     assert not told.fills
 
 
+@pytest.mark.fault(47)
 @params([row for row in ENTRIES if row.act is Act.RULES])
 def test_a_broken_filter_has_the_filters_read_anew(number: int, row: Row) -> None:
     told = once(f"rules {row.name}", lambda: play(f"1 {ENTER}", [answering(row, "create", 1)], 2))
@@ -128,6 +130,7 @@ def test_an_exit_goes_on_until_flat_whatever_the_venue_answers(number: int, row:
     assert event["time_ms"] <= fills[0]["time_ms"] and fills[-1]["time_ms"] < event["time_ms"] + 5_000
 
 
+@pytest.mark.fault(38)
 @params(STOPS)
 def test_a_cancel_that_fails_is_in_the_journal_and_the_order_goes_all_the_same(number: int, row: Row) -> None:
     told = once("rounds", rounds)
@@ -142,6 +145,7 @@ def test_a_cancel_that_fails_is_in_the_journal_and_the_order_goes_all_the_same(n
 # --- what lasts --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(43)
 @of_act(Act.CLOSE)
 def test_a_stop_whose_level_is_passed_closes_the_position(row: Row) -> None:
     told = once(f"close {row.name}", lambda: play(f"1 {ENTER}", [answering(row, "create_conditional", 1)], 1.5))
@@ -150,6 +154,7 @@ def test_a_stop_whose_level_is_passed_closes_the_position(row: Row) -> None:
     assert "emergency_close" in {i["kind"] for i in told.incidents}
 
 
+@pytest.mark.fault(27)
 @of_act(Act.RESIGN)
 def test_a_signature_out_of_time_has_the_clock_set_and_is_signed_anew_once(row: Row) -> None:
     told = once(f"resign {row.name}", lambda: play(f"1 {ENTER}", [answering(row, "create", 1)], 1.5))
@@ -164,6 +169,7 @@ def test_a_signature_out_of_time_has_the_clock_set_and_is_signed_anew_once(row: 
     assert (one(told.intents)["outcome"], one(told.intents)["reason"]) == ("failed", "clock")
 
 
+@pytest.mark.fault(71)
 @of_act(Act.HALT)
 def test_a_refused_key_stops_all_entries_until_an_operator_has_looked(row: Row) -> None:
     told = once(f"halt {row.name}", lambda: play(f"1 {ENTER}; 3 {ENTER}", [answering(row, "create", 1)], 3.5))
@@ -173,6 +179,7 @@ def test_a_refused_key_stops_all_entries_until_an_operator_has_looked(row: Row) 
     assert not told.fills
 
 
+@pytest.mark.fault(54)
 @of_act(Act.ALARM, Act.BLOCK)
 def test_a_mistake_of_configuration_blocks_the_instrument_and_is_told(row: Row) -> None:
     told = once(f"block {row.name}", lambda: play(f"1 {ENTER}; 3 {ENTER}", [answering(row, "create", 1)], 3.5))
@@ -184,6 +191,7 @@ def test_a_mistake_of_configuration_blocks_the_instrument_and_is_told(row: Row) 
     assert any(i["severity"] == "critical" and str(row.code) in i["detail"] for i in told.incidents)
 
 
+@pytest.mark.fault(45)
 @of_act(Act.ALARM, Act.BLOCK)
 def test_a_stop_that_no_try_can_place_is_an_alarm_and_the_position_is_closed(row: Row) -> None:
     rule = answering(row, "create_conditional", 1, times=None)
@@ -195,6 +203,7 @@ def test_a_stop_that_no_try_can_place_is_an_alarm_and_the_position_is_closed(row
     assert alarm["raised_ms"] - bought_ms < 1_000 and told.fills[-1]["time_ms"] - bought_ms < 7_000
 
 
+@pytest.mark.fault(50)
 @of_act(Act.EXITS_ONLY)
 def test_reduce_only_says_the_venue_and_the_instrument_takes_exits_only_for_a_while(row: Row) -> None:
     lines = f"1 {ENTER}; 2 {EXIT}; 3 {ENTER}; 5 {ENTER}; 17 {ENTER}"
@@ -213,6 +222,7 @@ def test_reduce_only_says_the_venue_and_the_instrument_takes_exits_only_for_a_wh
     assert is_flat(told), "exits go on"
 
 
+@pytest.mark.fault(13)
 @of_act(Act.BAN)
 def test_while_a_ban_lasts_nothing_leaves(row: Row) -> None:
     told = once(f"ban {row.name} {row.status}", lambda: play(f"1 {ENTER}", [answering(row, "create", 1)], 4))
@@ -230,6 +240,7 @@ def test_while_a_ban_lasts_nothing_leaves(row: Row) -> None:
     assert told.ready
 
 
+@pytest.mark.fault(12)
 @of_act(Act.ORDERS_OVER)
 def test_too_many_orders_hold_orders_back_and_nothing_else(row: Row) -> None:
     told = once("orders over", lambda: play(f"1 {ENTER}; 2 {ENTER}", [answering(row, "create", 1)], 2.5))

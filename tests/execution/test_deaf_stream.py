@@ -1,5 +1,6 @@
 """A stream that is connected and says nothing: what rests is looked at all the same."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -30,3 +31,54 @@ async def test_a_stop_whose_end_the_stream_never_told_is_ended_by_the_sweep_that
     world.exit()
     await world.until(lambda: world.last(Purpose.STOP).status is OrderStatus.CANCELED, limit_s=20)
     assert not world.venue.open_now()
+
+
+@in_virtual_time
+async def test_a_stop_that_ended_unheard_is_replaced_within_five_seconds(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    world.venue.mute = True
+    world.venue.end(world.last(Purpose.STOP).client_order_id, OrderStatus.EXPIRED)
+    seconds = await world.until(lambda: len(world.sent(Purpose.STOP)) == 2, limit_s=10)
+    assert seconds <= 4.0
+    await world.until(world.is_covered)
+
+
+@in_virtual_time
+async def test_a_look_at_a_stop_that_brings_no_answer_is_repeated_at_once(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    world.venue.mute = True
+    world.venue.end(world.last(Purpose.STOP).client_order_id, OrderStatus.EXPIRED)
+    world.venue.hanging = {"find_order"}
+    await world.until(lambda: "find_order" in world.venue.calls, limit_s=5)
+    world.venue.hanging = set()
+    seconds = await world.until(lambda: len(world.sent(Purpose.STOP)) == 2, limit_s=10)
+    assert seconds <= 2.8
+
+
+@in_virtual_time
+async def test_a_stop_costs_one_small_request_every_three_seconds_and_none_once_flat(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    await asyncio.sleep(5)
+    world.venue.calls.clear()
+    await asyncio.sleep(30)
+    assert 9 <= world.venue.calls.count("find_order") <= 11
+    assert "fills" not in world.venue.calls
+    await world.close_position()
+    await asyncio.sleep(5)
+    world.venue.calls.clear()
+    await asyncio.sleep(30)
+    assert "find_order" not in world.venue.calls
+
+
+@in_virtual_time
+async def test_a_stop_that_fired_unheard_is_booked_within_seconds(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    world.venue.mute = True
+    world.venue.trigger(world.last(Purpose.STOP).client_order_id)
+    await world.until(lambda: not world.held(), limit_s=5)
+    await world.until_flat(limit_s=10)
+    assert world.rows("SELECT count(*) FROM fills") == [(2,)]

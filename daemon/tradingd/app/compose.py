@@ -22,6 +22,7 @@ from tradingd.execution.hold_period_guard import HoldPeriodGuard
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
 from tradingd.execution.limits import Limits, StrategyPlan, VenuePlan
+from tradingd.execution.lookout import Lookout
 from tradingd.execution.moves import Moves
 from tradingd.execution.order_router import OrderRouter
 from tradingd.execution.pipeline import Pipeline
@@ -71,6 +72,7 @@ def limits_of(settings: Settings) -> Limits:
         order_prefix=settings.daemon.order_prefix,
         submit_timeout_s=execution.submit_timeout_s,
         unprotected_limit_s=execution.unprotected_limit_s,
+        look_every_s=execution.look_every_s,
         converge_timeout_s=execution.converge_timeout_s,
         sweep_always=execution.sweep_before_entry == "always",
         deny_on_foreign_orders=execution.foreign_orders == "deny",
@@ -229,7 +231,8 @@ def _build_pipeline(
     switches = Switches()
     _restore_switches(switches, recovered)
     hold = HoldPeriodGuard(desk.state, plans)
-    resting = RestingEntries(desk, tools.idempotency, reconciler.book_missing)
+    lookout = Lookout(desk, tools.idempotency, reconciler.book_missing)
+    resting = RestingEntries(desk, lookout)
     exits = Exits(
         desk,
         sender=tools.sender,
@@ -267,6 +270,7 @@ def _build_pipeline(
         entries=entries,
         exits=exits,
         resting=resting,
+        lookout=lookout,
         protection=protection,
         moves=moves,
         sweeper=sweeper,

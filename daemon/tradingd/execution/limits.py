@@ -11,6 +11,7 @@ class Limits(msgspec.Struct, frozen=True):
     order_prefix: str = "td"
     submit_timeout_s: float = 2.0
     unprotected_limit_s: float = 5.0
+    look_every_s: float = 3.0
     converge_timeout_s: float = 10.0
     sweep_always: bool = False
     deny_on_foreign_orders: bool = True

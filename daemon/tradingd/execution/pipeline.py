@@ -28,6 +28,7 @@ from tradingd.execution.exits import ExitGoal, Exits
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.lanes import Lane
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
+from tradingd.execution.lookout import Lookout
 from tradingd.execution.missing_fills import MissingFills
 from tradingd.execution.moves import Moves
 from tradingd.execution.protection import Protection
@@ -51,6 +52,7 @@ class Pipeline:
         entries: Entries,
         exits: Exits,
         resting: RestingEntries,
+        lookout: Lookout,
         protection: Protection,
         moves: Moves,
         sweeper: LeftoverSweeper,
@@ -63,6 +65,7 @@ class Pipeline:
         self._entries = entries
         self._exits = exits
         self._resting = resting
+        self._lookout = lookout
         self._protection = protection
         self._moves = moves
         self._sweeper = sweeper
@@ -273,8 +276,8 @@ class Pipeline:
                     self._settle_later(order)
             elif order.expire_ms is not None and self._clock.now_ms() >= order.expire_ms:
                 self._expire(order)
-            elif self._resting.look_due(order, now):
-                self._look_at_resting(order)
+            elif self._lookout.due(order, now):
+                self._look_up(order)
 
     def _add_book_missing(self, instrument: InstrumentId) -> None:
         async def book() -> None:
@@ -301,9 +304,9 @@ class Pipeline:
             self.cancel_entries(instrument, why)
         return resting
 
-    def _look_at_resting(self, order: Order) -> None:
+    def _look_up(self, order: Order) -> None:
         async def look() -> None:
-            await self._resting.look_up(order.client_order_id)
+            await self._lookout.look_up(order.client_order_id)
 
         self.lane(order.instrument).add(Priority.RECONCILE, f"look at {order.client_order_id}", look, yields=True)
 

@@ -352,7 +352,7 @@ class StrategyHost:
         error = None if done.cancelled() else done.exception()
         if error is None:
             if self._held > 1 and not done.cancelled():
-                log.info("decisions_held", count=self._held, what="units that waited for the journal; it takes them now")
+                log.info("decisions_held", count=self._held, what="units that waited; the journal takes them now")
             self._held = 0
             return
         if isinstance(error, JournalUnitRefused):

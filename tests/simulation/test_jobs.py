@@ -1,13 +1,20 @@
 """The daemon's jobs in virtual time: the real ones, in a daemon on the model of the venue."""
 
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 
 from tests.simulation.worlds import scripted
 from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.errors import VenueUnreachable
 from tradingd.domain.events import IncidentRaised
+from tradingd.domain.ids import ClientOrderId, Purpose
+from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.intents import Side
+from tradingd.domain.orders import Order, OrderKind, OrderRequest
 from tradingd.simulation.world import BINANCE
+
+BTC = InstrumentId.parse("BTC/USDT:USDT@binance")
 
 
 def test_after_an_order_that_broke_a_filter_the_rules_are_read_at_once_and_not_after_each(tmp_path: Path):
@@ -25,12 +32,14 @@ def test_after_an_order_that_broke_a_filter_the_rules_are_read_at_once_and_not_a
 
     core.sessions[BINANCE].venue.load_instruments = counted  # type: ignore[method-assign]
     refused = SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.FILTER, code="-1111", message="precision")
+    request = OrderRequest(ClientOrderId("td-x-1e"), BTC, Purpose.ENTRY, Side.BUY, OrderKind.MARKET, Decimal(1))
+    order = Order(request=request, strategy=None, intent_id=None)
     for _ in range(3):
-        core.execution.router.on_trouble(BINANCE, refused)
+        core.execution.router.on_trouble(order, refused)
         world.run_for(5)
     assert len(reads) == 1
     world.run_for(60)
-    core.execution.router.on_trouble(BINANCE, refused)
+    core.execution.router.on_trouble(order, refused)
     world.run_for(5)
     assert len(reads) == 2
     assert core.execution.router.is_ready(BINANCE)

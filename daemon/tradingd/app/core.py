@@ -37,7 +37,8 @@ log = structlog.get_logger(__name__)
 TICK_S = 0.1
 CANDLE_CHECK_S = 1.0
 HEALTH_CHECK_S = 1.0
-BALANCE_S = 20.0
+BALANCE_S = 10.0
+"""Also how soon it is seen what another hand did while the account stream was mute."""
 RULES_S = 86_400.0
 CLOSE_GRACE_MS = 2_000
 # the stages of a stop: with settling (6 s at most) and what the process adds (1.75 s), under 10 s
@@ -257,7 +258,14 @@ class Core:
             raise
 
     async def _read_balances(self) -> None:
-        await self._each_ready(lambda session: self.execution.reconciler.read(session.id, Priority.DATA))
+        await self._each_ready(self._read_balance)
+
+    async def _read_balance(self, session: VenueSession) -> None:
+        """A stream that is mute answers pings: what is held is compared as if it had been pushed."""
+        snapshot = await self.execution.reconciler.read(session.id, Priority.DATA)
+        held = [position.instrument for position in self.execution.state.open_positions(session.id)]
+        for instrument in dict.fromkeys((*held, *(position.instrument for position in snapshot.positions))):
+            self.execution.pipeline.on_position(snapshot.position(instrument))
 
     async def read_anew(self) -> None:
         """The venues' rules, and then journal and venues compared: what an operator's reload asks for."""

@@ -171,6 +171,6 @@ class Supervisor:
             return
         now = self._clock.monotonic()
         for kind, at in list(self._alive_at.items()):
-            if now - at > self._stale_after_s:
+            if now - at > self._stale_after_s - CHECK_INTERVAL_S:  # the next look would be too late
                 self.on_disconnect(kind, f"silent for {now - at:.0f} s")
                 await self._venue.reset_stream(kind, "stale")

@@ -1,6 +1,5 @@
 """The Venue port over ccxt.pro, once for all venues; what differs stands in a dialect and its quirks."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -38,6 +37,7 @@ from tradingd.ports import (
     VenueSink,
     call_context,
 )
+from tradingd.venues.account_keeper import AccountKeeper
 from tradingd.venues.binance import BinanceDialect
 from tradingd.venues.calling import Calls
 from tradingd.venues.client import ClientSetup, build_client
@@ -57,8 +57,6 @@ DIALECTS: dict[str, Callable[[VenueId, Book, Credentials], Dialect]] = {"binance
 
 READ_AGAIN_S = 0.1
 """Real seconds until a read that failed is sent again; doubled each time."""
-KEY_CHECK_S = 0.5
-"""Real seconds between two looks at whether the account key is due: venue time may run faster than real time."""
 
 
 class ClientSettings(msgspec.Struct, frozen=True):
@@ -117,8 +115,7 @@ class CcxtVenue:
         self._exchange: Any = None
         self._session: aiohttp.ClientSession | None = None
         self._streams: Streams | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._key_due_ms = 0
+        self._keeper: AccountKeeper | None = None
         self._account_known = False
 
     def __repr__(self) -> str:
@@ -140,6 +137,8 @@ class CcxtVenue:
         secure = self._endpoint is None or self._endpoint.startswith("https")
         self._session = self._open_session(secure=secure, keepalive_s=quirks.http_keepalive_s.value)
         self._streams = Streams(self.id, self._dialect, sink, self._credentials.secrets())
+        interval_ms = quirks.account_key_interval_ms.value
+        self._keeper = AccountKeeper(self.id, self._clock, self._streams, self._renew_account_key, interval_ms)
         setup = ClientSetup(
             ccxt_id=quirks.ccxt_id,
             credentials=self._credentials,
@@ -167,8 +166,7 @@ class CcxtVenue:
     async def close(self) -> None:
         """End all connections, tasks and timers."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+            await self._keeper.stop()
             self._keeper = None
         if self._streams is not None:
             await self._streams.close()
@@ -247,30 +245,15 @@ class CcxtVenue:
             await self._budget.acquire(self.id, f"DIAL {stream.kind}", self._priority(Priority.RECONCILE))
         work = streams.stand(stream.kind, name, subscribe, self._settings.subscribe_timeout_s)
         await self._at(self._priority(Priority.RECONCILE), work)
-        if stream.kind == ACCOUNT and self._keeper is None:
-            self._key_due_ms = self._clock.now_ms() + self._dialect.quirks.account_key_interval_ms.value
-            self._keeper = asyncio.create_task(self._keep_account_key(), name=f"{self.id} account key")
+        if stream.kind == ACCOUNT and self._keeper is not None:
+            self._keeper.start()
 
     async def reset_stream(self, kind: str, reason: str) -> None:
         """Drop the connections of a kind of stream."""
         self._open_streams().reset(kind, reason)
 
-    async def _keep_account_key(self) -> None:
-        """Prolong the key while the account stream stands; ccxt does so once only."""
-        interval_ms = self._dialect.quirks.account_key_interval_ms.value
-        streams = self._open_streams()
-        while True:
-            await self._clock.sleep(KEY_CHECK_S)
-            if self._clock.now_ms() < self._key_due_ms or not streams.stands(ACCOUNT, ACCOUNT):
-                continue
-            try:
-                known = await self._at(Priority.RECONCILE, self._dialect.keep_account_stream(self._calls))
-            except VenueError:  # tried again long before the key dies
-                self._key_due_ms = self._clock.now_ms() + interval_ms // 10
-                continue
-            self._key_due_ms = self._clock.now_ms() + interval_ms
-            if not known:
-                streams.reset(ACCOUNT, "the account key is gone")
+    async def _renew_account_key(self) -> bool:
+        return await self._at(Priority.RECONCILE, self._dialect.keep_account_stream(self._calls))
 
     # market data
 
@@ -290,6 +273,15 @@ class CcxtVenue:
 
     async def submit(self, approved: Approved, signed_ms: int, priority: Priority) -> SubmitOutcome:
         """Send one order, once; the outcome comes from our own table."""
+        key, keeper = approved.request.client_order_id, self._keeper
+        if keeper is not None:
+            keeper.expect(key)
+        outcome = await self._submit(approved, signed_ms, priority)
+        if keeper is not None and outcome.verdict is not SubmitVerdict.ACCEPTED:
+            keeper.heard(key)
+        return outcome
+
+    async def _submit(self, approved: Approved, signed_ms: int, priority: Priority) -> SubmitOutcome:
         request = approved.request
         context = CallContext(priority, prepaid=True, signed_ms=signed_ms)
         try:
@@ -303,6 +295,15 @@ class CcxtVenue:
 
     async def cancel(self, order: VenueOrder | Order, priority: Priority) -> CancelOutcome:
         """Cancel one order in its own book."""
+        keeper = self._keeper
+        if keeper is not None:
+            keeper.expect(order.client_order_id)
+        outcome = await self._cancel(order, priority)
+        if keeper is not None and outcome.verdict is not CancelVerdict.CANCELED:
+            keeper.heard(order.client_order_id)
+        return outcome
+
+    async def _cancel(self, order: VenueOrder | Order, priority: Priority) -> CancelOutcome:
         try:
             endpoint, params = self._dialect.cancel_call(order, self._book.rules(order.instrument))
             reply = await self._at(priority, self._calls.call(endpoint, params))

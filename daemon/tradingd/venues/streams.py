@@ -41,6 +41,8 @@ class Streams:
         self._waiting: dict[tuple[str, str], asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self.on_told: Callable[[str | None], None] = lambda client_order_id: None
+        self.on_ended: Callable[[], None] = lambda: None
 
     async def stand(self, kind: str, name: str, subscribe: Callable[[], Any], timeout_s: float) -> None:
         """Start a ccxt watch call and wait until its subscription stands: the venue's ack, or the open connection.
@@ -114,6 +116,7 @@ class Streams:
         reason = self._clean(reason)
         if connection.kind == ACCOUNT and not self._closing:
             self._dialect.forget_account_key(self._exchange)
+            self.on_ended()
         self._fail(connection.kind, reason)
         if not self._closing:
             self._sink.on_disconnect(self._venue, connection.kind, reason)
@@ -149,6 +152,7 @@ class Streams:
             case Fill():
                 self._sink.on_fill(push)
             case VenueOrder():
+                self.on_told(push.client_order_id)
                 self._sink.on_order(push)
             case VenuePosition():
                 self._sink.on_position(push)

@@ -189,9 +189,9 @@ async def test_a_daemon_first_started_in_the_afternoon_knows_what_the_morning_co
     world.venue.book("transfer", Decimal(1_000))
     world.clock.step_ms += 6 * HOUR_MS
     await world.boot()
-    assert base(world) == (10_500, 0)
+    assert base(world) == (Decimal(10_500), Decimal(0))
     await later(world)
-    assert base(world) == (10_000, 1_000)
+    assert base(world) == (Decimal(10_000), Decimal(1_000))
     ((day_ms,),) = world.rows("SELECT time_ms % 86400000 FROM day_equity")
     assert day_ms == 0
     assert await world.outcome_of(world.enter()) == ("ordered", "")  # 500 of 10,000 are lost: 5 % and no more

@@ -10,7 +10,9 @@ from tests.execution.fakes import BINANCE
 from tests.execution.test_rate_limiter_order import PLAN, WINDOWS, limiter
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueBanned
+from tradingd.domain.records import BanRecord, BanScope
 from tradingd.execution.rate_budget import RESERVED_FRACTION, TRAVEL_MS
+from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.ports import Priority
 
 ENDPOINTS = ["GET light", "GET heavy", "POST order"]
@@ -22,6 +24,7 @@ STEP = st.one_of(
     st.tuples(st.just("give up"), st.integers(0, 50)),
     st.tuples(st.just("too many orders"), st.sampled_from([500, 10_000])),
     st.tuples(st.just("ban"), st.sampled_from([500, 5_000, 70_000])),
+    st.tuples(st.just("restart"), st.sampled_from([0.0, 2.0, 60.0])),
 )
 
 
@@ -30,12 +33,31 @@ class Model:
 
     def __init__(self) -> None:
         self.limiter, self.clock = limiter()
+        self.bans: dict[BanScope, BanRecord] = {}
+        self.limiter.save_ban = self.save
         self.waiting: list[tuple[Priority, int, str]] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.used: dict[tuple[str, int], int] = {}
         self.banned_until_ms = 0
         self.closed_until_ms = 0
         self.turn = 0
+
+    def save(self, ban: BanRecord) -> None:
+        """As the journal does: the newest of each scope."""
+        self.bans[ban.scope] = ban
+
+    async def restart(self, down_s: float) -> None:
+        """A crash, and a new run on the same journal. What the venue counts is told by its next answers."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.limiter.close()
+        await asyncio.sleep(down_s)
+        self.limiter = RateLimiter(self.clock, self.save)
+        self.limiter.add_venue(BINANCE, PLAN)
+        for ban in self.bans.values():
+            self.limiter.restore(ban)
+        self.used.clear()
 
     def windows(self, endpoint: str) -> list[tuple[tuple[str, int], int, int]]:
         """Each window that a request needs: its key, its limit, the cost."""
@@ -108,6 +130,8 @@ class Model:
         elif what == "ban":
             self.banned_until_ms = max(self.banned_until_ms, self.clock.now_ms() + how[0])
             self.limiter.ban(BINANCE, self.clock.now_ms() + how[0], "HTTP 418")
+        elif what == "restart":
+            await self.restart(*how)
         await asyncio.sleep(0.01)
         self.check_nobody_waits_in_vain()
 

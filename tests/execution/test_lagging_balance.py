@@ -1,9 +1,9 @@
 """The venue's balance is seen later than its positions: no reading that lags may become the expected wallet."""
 
+import asyncio
 from decimal import Decimal
 
 import msgspec
-import pytest
 
 from tests.execution.fakes import BINANCE
 from tests.execution.virtual_time import in_virtual_time
@@ -48,7 +48,6 @@ async def test_a_fill_during_recovery_whose_fee_the_balance_does_not_show_yet_is
     assert world.incidents() == []
 
 
-@pytest.mark.fault(34)
 @in_virtual_time
 async def test_a_reconcile_right_after_a_fill_waits_for_the_balance_as_every_reading_does(make_world):
     world = await make_world().boot()
@@ -70,5 +69,31 @@ async def test_money_that_no_fill_explains_is_told_by_the_next_reconcile(make_wo
     await world.open_position()
     world.venue.wallet -= 40
     await world.execution.reconciler.reconcile(BINANCE)
+    assert unexplained(world) == [(-40.0,)]
+    assert world.incidents() == ["balance_unexplained"]
+
+
+@in_virtual_time
+async def test_a_reading_that_is_older_than_the_last_agreeing_one_is_no_transfer(make_world):
+    world = await make_world().boot()
+    before = world.venue.wallet
+    await world.open_position()
+    assert world.venue.wallet != before
+    show_wallet_late(world, before, 1.5)
+    await world.execution.reconciler.reconcile(BINANCE)
+    await world.execution.reconciler.reconcile(BINANCE)
+    assert unexplained(world) == []
+    assert world.incidents() == []
+
+
+@in_virtual_time
+async def test_a_fill_while_an_odd_reading_is_checked_leaves_the_verdict_to_the_readings_behind_it(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    world.venue.wallet -= 40
+    checking = asyncio.create_task(world.execution.reconciler.reconcile(BINANCE))
+    await asyncio.sleep(0.5)
+    await world.close_position()
+    await checking
     assert unexplained(world) == [(-40.0,)]
     assert world.incidents() == ["balance_unexplained"]

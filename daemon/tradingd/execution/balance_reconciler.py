@@ -36,6 +36,8 @@ HISTORY_FLAG = "history_start:"
 
 READ_TRIES = 2
 """One lost answer must not cost a whole recovery: each of its readings is tried so often."""
+ODD_AGAIN_S = 1.0
+"""Between two readings of a wallet that nothing explains; real time."""
 CORRECT_AFTER_MS = 10_000
 """So long after the last own fact a reading is trusted against the journal; venue time at speed 1."""
 
@@ -184,15 +186,25 @@ class BalanceReconciler:
         return list(dict.fromkeys([*self._state.instruments_of(snapshot.venue), *held]))
 
     async def _settle_if_shown(self, snapshot: AccountSnapshot, asked_at: float) -> None:
-        """Positions agree; while fills are awaited, a wallet that does not is left to `converge` up to its deadline."""
+        """Positions agree. While fills are awaited, a wallet that does not is left to `converge` up to its deadline;
+        else it is read anew until it has differed for longer than readings lag."""
         venue = snapshot.venue
         expected = self._wallets.of(venue)
-        agrees = self._wallets.agrees(snapshot, asked_at)
-        if expected.settled and not agrees:
-            await self._wallets.explain(venue)
-        overdue = asked_at - expected.seen_at > self._limits.converge_timeout_s
-        if expected.settled or overdue or agrees:
-            self._wallets.settle(snapshot)
+        while True:
+            if expected.settled and not self._wallets.agrees(snapshot, asked_at):
+                await self._wallets.explain(venue)
+            agrees = self._wallets.agrees(snapshot, asked_at)
+            if not expected.settled:
+                overdue = asked_at - expected.seen_at > self._limits.converge_timeout_s
+                if agrees or overdue:
+                    self._wallets.settle(snapshot)
+                return
+            if agrees or self._wallets.persists(snapshot, asked_at):
+                self._wallets.settle(snapshot)
+                return
+            await self._clock.sleep(ODD_AGAIN_S)
+            asked_at = self._clock.monotonic()
+            snapshot = await self._retry.run(lambda: self.read(venue, Priority.RECONCILE), attempts=READ_TRIES)
 
     # --- reconcile ------------------------------------------------------------------------------------------------
 

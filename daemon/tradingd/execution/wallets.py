@@ -22,7 +22,7 @@ from tradingd.ports import Priority
 
 WALLET_TOLERANCE = Decimal("0.01")
 """USDT by which the wallet may differ from what is expected: the venues round fees to 8 digits."""
-BALANCE_LAG_S = 1.0
+BALANCE_LAG_S = 2.0
 """A balance read so long after a fill shows it; positions are seen earlier. Real time."""
 BOOKED_FLAG = "bookings:"
 BY_FILLS = frozenset({"realized_pnl", "fee"})
@@ -40,7 +40,7 @@ class Expected(msgspec.Struct):
     """A venue's expected wallet since its last agreeing reading: the wallet then, and what changed it since.
 
     `began_ms` is the first reading of this run, `read_ms` the last one that was taken as the base; `unexplained` is
-    what this run found no reason for.
+    what this run found no reason for. `odd`: by how much a reading differed, and when it was asked for (monotonic).
     """
 
     wallet: Decimal | None = None
@@ -53,6 +53,7 @@ class Expected(msgspec.Struct):
     began_ms: int = 0
     read_ms: int = 0
     unexplained: Decimal = ZERO
+    odd: tuple[Decimal, float] | None = None
 
 
 class _Booked(msgspec.Struct):
@@ -123,6 +124,14 @@ class Wallets:
             return asked_at - expected.seen_at >= BALANCE_LAG_S
         return abs(self._difference(snapshot)) <= WALLET_TOLERANCE
 
+    def persists(self, snapshot: AccountSnapshot, asked_at: float) -> bool:
+        """Whether readings have shown the same difference for longer than they lag: one alone may be older than the
+        last that agreed."""
+        expected, amount = self.of(snapshot.venue), self._difference(snapshot)
+        if expected.odd is None or expected.odd[0] != amount:
+            expected.odd = (amount, asked_at)
+        return asked_at - expected.odd[1] >= BALANCE_LAG_S
+
     def judged(self, snapshot: AccountSnapshot) -> list[Record]:
         """What a reading tells the loss limits, to be committed: the day's base, and once the wallet is explained by
         the venue's bookings, peak and limits. Before, a withdrawal would look like a loss."""
@@ -139,6 +148,7 @@ class Wallets:
             expected.began_ms = snapshot.requested_ms
         expected.wallet, expected.change, expected.read_ms = snapshot.balance.wallet, ZERO, snapshot.requested_ms
         expected.settled = expected.exact = True
+        expected.odd = None
         records += self.judged(snapshot)
         if records:
             self._recorder.commit(records)

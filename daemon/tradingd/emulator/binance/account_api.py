@@ -158,8 +158,9 @@ def symbol_config(desk: Desk, params: Params) -> list[Json]:
 
 def account_config(desk: Desk, params: Params) -> Json:
     """GET /fapi/v1/accountConfig."""
-    return {"feeTier": 0, "canTrade": True, "canDeposit": True, "canWithdraw": False, "dualSidePosition": False,
-            "updateTime": 0, "multiAssetsMargin": False, "tradeGroupId": -1}
+    return {"feeTier": 0, "canTrade": True, "canDeposit": True, "canWithdraw": False,
+            "dualSidePosition": desk.exchange.account.is_hedged, "updateTime": 0, "multiAssetsMargin": False,
+            "tradeGroupId": -1}
 
 
 def commission_rate(desk: Desk, params: Params) -> Json:

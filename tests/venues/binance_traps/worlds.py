@@ -11,6 +11,7 @@ from tests.simulation.worlds import SCRIPT
 from tests.venues.binance_traps.codes import Row
 from tradingd.emulator.faults.language import Rule, Script
 from tradingd.simulation.clock import START_MS
+from tradingd.simulation.run import evidence_of
 from tradingd.simulation.world import World, WorldOptions
 
 MINUTE_MS = 60_000
@@ -53,6 +54,7 @@ class Told:
             self.positions = [dict(row) for row in db.execute("SELECT * FROM positions")]
             self.ledger = [dict(row) for row in db.execute("SELECT * FROM ledger")]
             self.bans = [dict(row) for row in db.execute("SELECT * FROM bans")]
+        self.evidence = evidence_of(world)
         self.requests = list(world.network.log.requests)
         self.played = list(world.network.faults.played)
         self.ready = world.is_ready

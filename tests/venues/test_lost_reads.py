@@ -16,6 +16,7 @@ from tradingd.ports import Priority
 POSITIONS = "GET /fapi/v3/positionRisk"
 ORDERS = "GET /fapi/v1/openAlgoOrders"
 ORDER = "GET /fapi/v1/order"
+RULES = "GET /fapi/v1/exchangeInfo"
 TIMEOUT = answer(503, '{"code":-1007,"msg":"Timeout waiting for response from backend server."}')
 
 
@@ -97,3 +98,27 @@ async def test_a_create_is_never_sent_twice_however_late_its_answer(bench: Bench
     bench.proxy.faults["POST /fapi/v1/order"] = executed_then_mute
     await send(bench, venue, request())
     assert bench.proxy.names().count("POST /fapi/v1/order") == 1
+
+
+async def test_the_rules_at_a_start_are_asked_for_again_as_soon_as_any_read(bench: Bench) -> None:
+    await (await bench.open()).close()  # what takes the first one long is importing ccxt
+    bench.proxy.faults[RULES] = first(2, executed_then_mute)
+    venue = bench.build()
+    assert await seconds(lambda: venue.open(bench.sink)) < 5
+    assert bench.proxy.names().count(RULES) == 3
+
+
+async def test_rules_that_arrive_slowly_are_waited_for_without_a_second_copy(bench: Bench) -> None:
+    async def dribble(exchange: Exchange) -> None:
+        whole = await exchange.forward()
+        third = len(whole) // 3
+        for part in (whole[:third], whole[third : 2 * third], whole[2 * third :]):
+            exchange.writer.write(part)
+            await exchange.writer.drain()
+            await asyncio.sleep(1.6)
+
+    bench.proxy.faults[RULES] = dribble
+    venue = bench.build()
+    await venue.open(bench.sink)
+    assert bench.proxy.names().count(RULES) == 1
+    assert BTC in venue.instruments

@@ -1,6 +1,7 @@
 """How a dialect's requests leave: once, or for reads as often and as soon as a stop that waits for them needs."""
 
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -57,19 +58,30 @@ class Calls:
         """A request that changes nothing, until the venue has answered it, a refusal included; raises VenueError.
 
         A lost answer would keep a position without its stop for as long as the timeout of a request: a second copy
-        leaves long before that, and the first good answer counts. A copy that still waits for its budget gets no
-        company. Market data stands between no position and its stop: its callers have all the time they want.
+        leaves long before that, and the first good answer counts. A copy that still waits for its budget, or whose
+        answer has begun to arrive, gets no company. Market data stands between no position and its stop: its callers
+        have all the time they want.
         """
+        return await self._asked(partial(getattr(self.open_client(), endpoint), params), endpoint, self._limit_s)
+
+    async def ask_long(self, call: Callable[[], Awaitable[Any]], what: str) -> Reply:
+        """As `ask`, for a call of ccxt's whose answer is long: on a slow line it may take as long as any request."""
+        return await self._asked(call, what, None)
+
+    async def _asked(self, call: Callable[[], Awaitable[Any]], what: str, limit_s: float | None) -> Reply:
         context = call_context.get()
         if context is None or context.priority is Priority.DATA:
-            return await self._judged(Reply(), endpoint, params)
+            return await self._judged(Reply(), call, what)
         latest = [Reply()]
 
         def copy() -> Awaitable[Reply]:
-            latest[0] = Reply(limit_s=self._limit_s)
-            return self._judged(latest[0], endpoint, params)
+            latest[0] = Reply(limit_s=limit_s)
+            return self._judged(latest[0], call, what)
 
-        return await self._retry.hedge(copy, attempts=READ_TRIES, after_s=self._hedge_s, is_out=lambda: latest[0].wrote)
+        def is_out() -> bool:
+            return latest[0].wrote and not latest[0].began
+
+        return await self._retry.hedge(copy, attempts=READ_TRIES, after_s=self._hedge_s, is_out=is_out)
 
     async def read(self, endpoint: str, params: Params) -> Any:
         """The body of one request that must succeed."""
@@ -78,11 +90,11 @@ class Calls:
             raise read_error(self._errors, reply, f"{self._venue} {endpoint}", self.now_ms())
         return reply.value
 
-    async def _judged(self, reply: Reply, endpoint: str, params: Params) -> Reply:
+    async def _judged(self, reply: Reply, call: Callable[[], Awaitable[Any]], what: str) -> Reply:
         """One copy of a read: what another copy may mend is raised, what the venue has decided is returned."""
-        await self.note(reply, getattr(self.open_client(), endpoint), params)
+        await self.note(reply, call)
         if not reply.ok or reply.code is not None:
-            error = read_error(self._errors, reply, f"{self._venue} {endpoint}", self.now_ms())
+            error = read_error(self._errors, reply, f"{self._venue} {what}", self.now_ms())
             if error.transient:
                 raise error
         return reply

@@ -45,7 +45,7 @@ from tradingd.venues.clock import ccxt_clock
 from tradingd.venues.dialect import Dialect
 from tradingd.venues.error_map import ban_until_ms, bans_orders_only, classify_cancel, classify_submit, read_error
 from tradingd.venues.quirks import Quirks
-from tradingd.venues.reply import Reply, lists_something
+from tradingd.venues.reply import lists_something
 from tradingd.venues.streams import ACCOUNT, CANDLES, Streams
 from tradingd.venues.translate import Book
 from tradingd.venues.transport import check_endpoint, open_session
@@ -186,11 +186,13 @@ class CcxtVenue:
 
     async def load_instruments(self) -> dict[InstrumentId, Instrument]:
         """Read the venue's rules anew."""
-        reply = await self._calls.note(Reply(), self._calls.open_client().load_markets, True)
+        client = self._calls.open_client()
+        # not load_markets: it lets a second copy wait for the first
+        reply = await self._calls.ask_long(client.fetch_markets, "instruments")
         if reply.failure:
             raise read_error(self._dialect.errors, reply, "instruments", self._clock.now_ms())
         try:
-            rules = self._dialect.instruments(reply.value.values())
+            rules = self._dialect.instruments(client.set_markets(reply.value).values())
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise VenueUnreachable(f"{self.id}: instruments cannot be read ({type(error).__name__})") from None
         if not rules:

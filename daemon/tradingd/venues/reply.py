@@ -31,12 +31,14 @@ _WORDS = {
 class Reply(msgspec.Struct):
     """One request and its answer. `wrote`: the request may have reached the wire. `failure`: why no value was read.
 
+    `began`: the answer's head has come, and only its body is waited for.
     `limit_s`: given up when the venue has not answered so long after it left; None: when the client gives up.
     `value` is the decoded body of a success; `code` the venue's own number in a body of a refusal.
     """
 
     limit_s: float | None = None
     wrote: bool = False
+    began: bool = False
     status: int | None = None
     headers: dict[str, str] = {}
     body: str = ""

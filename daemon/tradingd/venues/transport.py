@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from tradingd.venues.reply import current_reply
+
 CONNECTIONS = 100
 """Connections at most to one venue; ccxt's own figure."""
 
@@ -19,9 +21,20 @@ def open_session(*, secure: bool, keepalive_s: float) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         limit=CONNECTIONS, keepalive_timeout=keepalive_s, ssl=_ssl_context() if secure else False
     )
-    session = aiohttp.ClientSession(connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
+    heads = aiohttp.TraceConfig()
+    heads.on_request_end.append(_head_came)
+    session = aiohttp.ClientSession(
+        connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[heads]
+    )
     session._retry_connection = False
     return session
+
+
+async def _head_came(*_: object) -> None:
+    """Note that an answer is on its way: a body may take its time on a slow line, and a second copy would slow it."""
+    reply = current_reply.get()
+    if reply is not None:
+        reply.began = True
 
 
 def _ssl_context() -> ssl.SSLContext:

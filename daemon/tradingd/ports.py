@@ -213,7 +213,8 @@ class VenueLimits(msgspec.Struct, frozen=True):
     """What the fence and the protocol need of a venue; each constant's source stands in its Quirks.
 
     `order_books`: the first holds plain orders and what a conditional one becomes, and names the order of a fill; the
-    last holds conditional orders. A venue may count its ids anew in each.
+    last holds conditional orders. A venue may count its ids anew in each. `conditional_orders`: so many may wait at a
+    time on the whole account.
     """
 
     receive_window_ms: int
@@ -221,6 +222,7 @@ class VenueLimits(msgspec.Struct, frozen=True):
     order_books: tuple[str, ...]
     ack_is_acceptance: bool
     close_position_stops: bool
+    conditional_orders: int = 200
 
 
 class Venue(Protocol):

@@ -267,3 +267,14 @@ async def test_a_position_that_nobody_here_opened_denies_entries_and_is_told(mak
     assert await world.outcome_of(world.enter()) == ("denied", "foreign_position")
     assert "foreign_position" in world.incidents()
     assert world.venue.submitted == []
+
+
+@in_virtual_time
+async def test_an_entry_for_whose_stop_the_venue_has_no_room_is_denied(make_world):
+    world = await make_world().boot()
+    world.venue.limits = msgspec.structs.replace(world.venue.limits, conditional_orders=5)
+    await world.open_position()
+    await world.until(lambda: world.execution.reconciler.check(BINANCE) is None)
+    assert await world.outcome_of(world.enter(instrument=ETH)) == ("denied", "not_protectable")
+    world.venue.limits = msgspec.structs.replace(world.venue.limits, conditional_orders=6)
+    assert await world.outcome_of(world.enter(instrument=ETH)) == ("ordered", "")

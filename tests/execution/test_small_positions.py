@@ -232,3 +232,19 @@ def test_the_denial_names_the_venues_rule_and_its_numbers():
     assert told[0] == "the venue allows at most 1.05 of t"
     assert told[1] == "at leverage 125 the venue allows 3"
     assert told[2].startswith("the venue allows 0.1 to")
+
+
+def test_a_position_from_before_the_steps_became_larger_is_protected_and_closed():
+    trader = Trader()
+    usual = {"tick_size": "0.1", "lot_size": "0.001", "max_quantity": "1000", "max_market_quantity": "120"}
+    usual |= {"min_notional_usdt": "50", "price_band_fraction": "0.05", "status": "TRADING"}
+    trader.learn(usual, 20)
+    how = {"side": Side.BUY, "sizing": "quantity", "size": Decimal("0.00035"), "limit": None, "take_profit": None}
+    draft = trader.draft({**how, "time_in_force": TimeInForce.GTC, "stop": Decimal("0.02")})
+    assert isinstance(draft, EntryDraft)
+    trader.send(draft.request)
+    assert trader.held() == Decimal("0.014")
+    trader.learn({**usual, "lot_size": "0.005"}, 20)
+    trader.protect(draft)
+    trader.close_down_to(Decimal(0))
+    assert trader.held() == 0

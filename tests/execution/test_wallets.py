@@ -127,6 +127,7 @@ async def test_a_drawdown_halts_entries_across_restarts_until_resume_counts_from
     await world.restart()
     await later(world)
     assert await world.outcome_of(world.enter()) == ("denied", "halted")
+    assert world.rows("SELECT count(*) FROM flags WHERE name = 'halted' AND value = '1'") == [(1,)]
     told = world.execution.switches.halted
     assert told.startswith(f"{DRAWDOWN}11.00% on binance: equity 8900.00 USDT, 10000.00 at its peak")
     assert "`tradingd resume` lifts it" in told
@@ -155,8 +156,10 @@ async def test_a_drawdown_never_stops_an_exit_or_a_stop(make_world):
     await world.open_position()
     await later(world)
     lose(world, Decimal(1_100))
-    await later(world)
+    for _ in range(3):
+        await later(world)
     assert world.execution.switches.halted and world.is_covered()
+    assert world.incidents().count("drawdown") == 1, "told once"
     await world.close_position()
     assert world.held() == 0
 

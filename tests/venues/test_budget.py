@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.emulator.helpers import Caller
 from tests.venues.conftest import Bench
 from tests.venues.doubles import BINANCE_ID, BTC, Budget
 from tests.venues.test_orders import request
@@ -18,6 +19,7 @@ from tradingd.domain.intents import Side, TimeInForce
 from tradingd.domain.orders import OrderKind, OrderRequest
 from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.ports import Approved, Priority
+from tradingd.venues.binance import BINANCE
 from tradingd.venues.binance.limits import rate_windows
 from tradingd.venues.ccxt_venue import CcxtVenue
 
@@ -158,3 +160,12 @@ async def test_a_venue_whose_limits_let_one_of_our_requests_never_leave_is_not_o
     bench.budget.adopt = refuse  # type: ignore[assignment]
     with pytest.raises(VenueUnreachable, match="costs 40"):
         await bench.build().open(bench.sink)
+
+
+def test_the_venue_holds_as_many_conditional_orders_as_we_count_on_and_no_more() -> None:
+    caller = Caller()
+    codes = [
+        caller.algo("BUY", "STOP_MARKET", f"{70_000 + each}", quantity="0.01", workingType="MARK_PRICE").get("code")
+        for each in range(BINANCE.conditional_orders.value + 1)
+    ]
+    assert set(codes[:-1]) <= {None, "200"} and codes[-1] == -4045

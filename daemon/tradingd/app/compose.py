@@ -8,9 +8,11 @@ import msgspec
 from tradingd.bus import Bus
 from tradingd.config import Settings
 from tradingd.domain.candles import timeframe_ms
-from tradingd.domain.events import ForeignOrderSeen, PositionSeen, StrategyQuarantined
+from tradingd.domain.errors import Severity
+from tradingd.domain.events import ForeignOrderSeen, PositionSeen, StrategyQuarantined, incident
 from tradingd.domain.ids import Epoch, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.intents import DenyReason
 from tradingd.domain.orders import Fill
 from tradingd.domain.records import FlagRecord, Record, Recovered
 from tradingd.execution.balance_reconciler import BalanceReconciler
@@ -310,7 +312,14 @@ def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
 
     bus.subscribe(StrategyQuarantined, on_quarantined)
     sweeper.on_stranger = lambda why: halt(execution, clock, why)
-    execution.recorder.queue.on_halt = execution.risk.losses.on_drawdown = sweeper.on_stranger
+    execution.recorder.queue.on_halt = sweeper.on_stranger
+
+    def on_loss(venue: VenueId, which: DenyReason, why: str) -> None:
+        bus.publish(incident(which.value, Severity.CRITICAL, why, venue))
+        if which is DenyReason.DRAWDOWN:
+            halt(execution, clock, why)
+
+    execution.risk.losses.on_reached = on_loss
 
 
 def halt(execution: Execution, clock: Clock, why: str) -> None:

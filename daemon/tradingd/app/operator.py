@@ -142,8 +142,9 @@ class Operator:
         """Lift pause and halt; a halt says what the operator takes upon himself."""
         halted = self._execution.switches.halted
         self._switch("paused", "")
-        if halted.startswith(DRAWDOWN):  # or the next reading would halt again
-            self._execution.recorder.commit(self._execution.risk.losses.lift(self._clock.now_ms()))
+        losses = self._execution.risk.losses
+        if halted.startswith(DRAWDOWN) or any(losses.check_drawdown(venue) for venue in self._sessions):
+            self._execution.recorder.commit(losses.lift(self._clock.now_ms()))  # or entries would be denied by it again
         if halted:
             self._switch("halted", "")
         return {"paused": None, "halted": None, "was_halted": halted or None}

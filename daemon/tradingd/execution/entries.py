@@ -276,7 +276,8 @@ class Entries:
                 mark = await self._router.venue(instrument).mark_price(instrument)
             except VenueError as error:
                 return Denial(DenyReason.NO_PRICE, f"the mark price could not be read: {error}")
-        return EntryView(rules, mark, account, self._venue_plans[instrument.venue])
+        limits = self._router.venue(instrument).limits
+        return EntryView(rules, mark, account, self._venue_plans[instrument.venue], limits.conditional_orders)
 
     def _check_way_out(self, draft: EntryDraft, view: EntryView) -> Denial | None:
         """An entry whose exit or protection could not be placed is refused: the way out is built before the way in."""

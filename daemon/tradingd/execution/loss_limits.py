@@ -34,7 +34,8 @@ class LossLimits:
         self.day_equities: dict[tuple[VenueId, str], DayEquityRecord] = {}
         self.peaks: dict[VenueId, Decimal] = {}
         self._beyond: dict[str, tuple[str, str]] = {}
-        self.on_drawdown: Callable[[str], None] = lambda why: None
+        self._told: set[VenueId] = set()
+        self.on_reached: Callable[[VenueId, DenyReason, str], None] = lambda venue, which, why: None
 
     def load(self, days: tuple[DayEquityRecord, ...], flags: tuple[FlagRecord, ...]) -> None:
         """Take over what earlier runs have seen. A day's limit that was reached counts while the limit is the same:
@@ -73,7 +74,7 @@ class LossLimits:
         return records
 
     def judge(self, snapshot: AccountSnapshot) -> list[Record]:
-        """Learn from a reading whose wallet is explained: a new peak, or a limit that is reached."""
+        """Learn from a reading whose wallet is explained: a new peak, or a limit that is reached, which is told once."""
         venue, equity, now_ms = snapshot.venue, snapshot.balance.equity, snapshot.received_ms
         if equity is None:
             return []
@@ -81,12 +82,16 @@ class LossLimits:
         if equity > self.peaks.get(venue, ZERO):
             records.append(self._peak(venue, equity, now_ms))
         drawdown = self.check_drawdown(venue)
-        if drawdown is not None:
-            self.on_drawdown(drawdown.detail)
+        if drawdown is None:
+            self._told.discard(venue)
+        elif venue not in self._told:
+            self._told.add(venue)
+            self.on_reached(venue, drawdown.reason, drawdown.detail)
         day = utc_day(now_ms)
         for name, denial in self._day_losses(venue, day):
             if self._beyond.get(name, ("",))[0] != day:
                 self._beyond[name] = (day, denial.detail)
+                self.on_reached(venue, denial.reason, denial.detail)
                 most = plain_text(self._limits.max_daily_loss_fraction)
                 records.append(FlagRecord(f"{DAY_FLAG}{name}", f"{day} {most}", denial.detail, now_ms))
         return records
@@ -97,6 +102,7 @@ class LossLimits:
 
     def lift(self, now_ms: int) -> list[Record]:
         """The operator goes on after a drawdown: every peak is the equity as it is now."""
+        self._told.clear()
         return [
             self._peak(venue, account.balance.equity, now_ms)
             for venue, account in self._state.accounts.items()

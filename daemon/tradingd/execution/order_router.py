@@ -74,9 +74,13 @@ class OrderRouter:
         return equity * intent.risk / (loss * rules.contract_size)
 
     def exits(self, instrument: InstrumentId, rules: Instrument, quantity: Decimal) -> list[OrderRequest]:
-        """Reduce-only market orders that close `quantity` (signed, as held), each within the venue's largest size."""
+        """Reduce-only market orders that close `quantity` (signed, as held), each within the venue's largest size.
+
+        Raised to the lot size: a position from before the venue made its steps larger is no multiple of them, and the
+        venue cuts a reduce-only order down to what is held.
+        """
         side = Side.SELL if quantity > 0 else Side.BUY
-        rest = abs(quantity)
+        rest = rules.ceil_quantity(abs(quantity))
         largest = rules.floor_quantity(rules.max_market_quantity)
         requests: list[OrderRequest] = []
         while rest > 0:
@@ -114,7 +118,7 @@ class OrderRouter:
             purpose=purpose,
             side=Side.SELL if quantity > 0 else Side.BUY,
             kind=OrderKind.STOP_MARKET if stop else OrderKind.TAKE_PROFIT_MARKET,
-            quantity=None if close_position else abs(quantity),
+            quantity=None if close_position else rules.ceil_quantity(abs(quantity)),
             trigger_price=rules.round_price(trigger_price),
             reduce_only=not close_position,
             close_position=close_position,

@@ -17,6 +17,8 @@ from tradingd.ports import Approved
 
 MARKET_HEADROOM_FRACTION = Decimal("0.01")
 """A market entry may be valued by the venue at a mark price that moved since: leave 1 % to its minimum notional."""
+CONDITIONAL_ORDERS_EACH = 3
+"""A position may have a stop, a take profit, and while a stop is replaced a bridge."""
 
 
 class EntryView(msgspec.Struct, frozen=True):
@@ -26,6 +28,7 @@ class EntryView(msgspec.Struct, frozen=True):
     mark_price: Decimal
     account: AccountSnapshot
     plan: VenuePlan
+    conditional_orders: int = 200
 
 
 class RiskGuard:
@@ -77,6 +80,7 @@ class RiskGuard:
             ("protection", self._check_protection(draft, view)),
             ("price_band", self._check_price_band(draft, view)),
             ("open_positions", self._check_open_positions(draft)),
+            ("conditional_orders", self._check_conditional_orders(draft, view)),
             ("leverage", self._check_leverage(view)),
             ("daily_loss", self.losses.check_day(draft.request.instrument.venue, view.account.received_ms)),
             ("drawdown", self.losses.check_drawdown(draft.request.instrument.venue)),
@@ -164,6 +168,20 @@ class RiskGuard:
         if len(busy) < most:
             return None
         return Denial(DenyReason.TOO_MANY_POSITIONS, f"{len(busy)} open; risk.max_open_positions allows {most}")
+
+    def _check_conditional_orders(self, draft: EntryDraft, view: EntryView) -> Denial | None:
+        """The venue has room for the stop, the take profit and the bridge between two stops of every position."""
+        venue, mine = draft.request.instrument.venue, draft.request.instrument
+        held = {position.instrument for position in self._state.open_positions(venue)}
+        held |= {order.instrument for order in self._state.entries() if order.instrument.venue == venue}
+        wanted = CONDITIONAL_ORDERS_EACH * (len(held - {mine}) + 1)
+        if wanted <= view.conditional_orders:
+            return None
+        return Denial(
+            DenyReason.NOT_PROTECTABLE,
+            f"{wanted} conditional orders for {len(held - {mine}) + 1} positions; the venue allows "
+            f"{view.conditional_orders} on the account",
+        )
 
     def _check_leverage(self, view: EntryView) -> Denial | None:
         allowed = Decimal(self._limits.max_leverage)

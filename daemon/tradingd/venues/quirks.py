@@ -30,6 +30,7 @@ class Quirks(msgspec.Struct, frozen=True):
     order_books: Quirk[tuple[str, ...]]
     ack_is_acceptance: Quirk[bool]
     close_position_stops: Quirk[bool]
+    conditional_orders: Quirk[int]
     http_keepalive_s: Quirk[float]
     read_hedge_s: Quirk[float]
     read_limit_s: Quirk[float]
@@ -53,6 +54,7 @@ class Quirks(msgspec.Struct, frozen=True):
             order_books=self.order_books.value,
             ack_is_acceptance=self.ack_is_acceptance.value,
             close_position_stops=self.close_position_stops.value,
+            conditional_orders=self.conditional_orders.value,
         )
 
     def rate_plan(self) -> RatePlan:

@@ -74,6 +74,12 @@ BINANCE = Quirks(
         source="Binance USDⓈ-M: New Algo Order (closePosition); Error Codes (-4164)",
         test="test_a_close_position_stop_has_no_quantity_and_no_reduce_only",
     ),
+    conditional_orders=Quirk(
+        200,
+        why="so many conditional orders may wait at a time on the whole account, and a stop beyond them is refused",
+        source="Binance USDⓈ-M: Error Codes (-4045); Change Log 2025-12-29: the filter of each symbol is gone",
+        test="test_the_venue_holds_as_many_conditional_orders_as_we_count_on_and_no_more",
+    ),
     http_keepalive_s=Quirk(
         15.0,
         why="a POST on a connection that the venue closes at that moment is in doubt; ours must end first",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from random import Random
 
-from tradingd.strategy import Candle, Context, Enter, Exit, Intent, Note, Side, Strategy, TimeInForce
+from tradingd.strategy import Candle, Context, Enter, Exit, Intent, Note, Protect, Side, Strategy, TimeInForce
 
 
 class Churn(Strategy):
@@ -15,6 +15,7 @@ class Churn(Strategy):
     last_entry_ms: int = 0  # no entry on candles that close later, and what is open is closed; 0: never
     entry_rate: float = 0.7
     exit_rate: float = 0.35
+    protect_rate: float = 0.5
 
     def on_candle(self, candle: Candle, ctx: Context) -> Iterator[Intent]:
         """Exit, enter or a note, as drawn; after `last_entry_ms` only exits."""
@@ -29,10 +30,26 @@ class Churn(Strategy):
             return
         if not position.is_flat and draw.random() < self.exit_rate:
             yield Exit(instrument, reason="drawn")
+        elif not position.is_flat and draw.random() < self.protect_rate:
+            yield from self._protect(candle, ctx, draw)
         elif draw.random() < self.entry_rate:
             yield self._entry(candle, ctx, draw)
         else:
             yield Note(instrument, "drawn", {"candles": state["candles"]})
+
+    def _protect(self, candle: Candle, ctx: Context, draw: Random) -> Iterator[Protect]:
+        """Now nearer, now farther, now on the wrong side; now and then twice at once."""
+        sign = 1 if ctx.position(candle.instrument).is_long else -1
+        price = ctx.last_price(candle.instrument)
+        for _ in range(draw.choice((1, 1, 2))):
+            near = Decimal(draw.choice(("-0.0004", "0.0003", "0.0008", "0.002", "0.01")))
+            far = Decimal(draw.choice(("-0.0004", "0.0006", "0.002", "0.02")))
+            kind = draw.random()
+            yield Protect(
+                candle.instrument,
+                stop_loss=None if kind < 0.2 else price * (1 - near * sign),
+                take_profit=None if 0.2 <= kind < 0.7 else price * (1 + far * sign),
+            )
 
     def _entry(self, candle: Candle, ctx: Context, draw: Random) -> Enter:
         side = draw.choice((Side.BUY, Side.SELL))

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from decimal import Decimal
 
-from tradingd.strategy import Candle, Context, Enter, Exit, Intent, Side, Strategy
+from tradingd.strategy import Candle, Context, Enter, Exit, Intent, Protect, Side, Strategy
 
 
 class Script(Strategy):
-    """`lines`: "1 buy 0.01 0.02; 4 exit; 6 sell 0.005 -; 9 buy 0.01 0.02 0.999" by number of the candle.
+    """`lines`: "1 buy 0.01 0.02; 3 protect 0.01 -; 4 exit; 6 sell 0.005 -; 9 buy 0.01 0.02 0.999" by number of candle.
 
     Behind the side: distance of the stop and of the take profit as fractions of the price ("-": none), then the limit
-    price as a multiple of the price, for a market order none.
+    price as a multiple of the price, for a market order none. `protect` takes the distances from the price of then.
     """
 
     lines: str = ""
@@ -31,9 +31,17 @@ class Script(Strategy):
         if words[0] == "exit":
             yield Exit(candle.instrument, reason="script")
             return
-        side = Side.BUY if words[0] == "buy" else Side.SELL
+        long = ctx.position(candle.instrument).is_long if words[0] == "protect" else words[0] == "buy"
+        side = Side.BUY if long else Side.SELL
         price = ctx.last_price(candle.instrument)
         stop, target = (None if word == "-" else price * Decimal(word) * side.sign for word in words[1:3])
+        if words[0] == "protect":
+            yield Protect(
+                candle.instrument,
+                stop_loss=None if stop is None else price - stop,
+                take_profit=None if target is None else price + target,
+            )
+            return
         yield Enter(
             candle.instrument,
             side,

@@ -158,7 +158,8 @@ class IdempotencyManager:
         """Bring an order that the venue accepted up to date; raises VenueError.
 
         The venue forgets ended orders after days (Binance: 3): an accepted order that no book knows, twice and a while
-        apart since one look may lag, has ended unseen; what it filled is read before that is written down.
+        apart since one look may lag, and that no list of open orders shows, has ended unseen; what it filled is read
+        before that is written down.
         """
         shown: VenueOrder | None = await venue.find_order(order.request, Priority.RECONCILE)
         if shown is not None:
@@ -171,6 +172,11 @@ class IdempotencyManager:
         first_ms = self._unseen_since.setdefault(key, now_ms)
         if now_ms - first_ms < UNSEEN_AGAIN_MS * self._clock.speed or now_ms <= self.fence_ms(order, venue):
             return
+        for shown in await venue.open_orders(order.instrument, Priority.RECONCILE):
+            if shown.client_order_id == key:
+                self._unseen_since.pop(key, None)
+                self._recorder.apply_shown(shown, "lookup")
+                return
         for fill in await venue.fills(order.instrument, order.signed_ms - 60_000, Priority.RECONCILE):
             if self._is_of(fill, order):
                 self._recorder.apply_fill(fill, "lookup")

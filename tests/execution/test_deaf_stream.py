@@ -40,7 +40,7 @@ async def test_a_stop_that_ended_unheard_is_replaced_within_five_seconds(make_wo
     world.venue.mute = True
     world.venue.end(world.last(Purpose.STOP).client_order_id, OrderStatus.EXPIRED)
     seconds = await world.until(lambda: len(world.sent(Purpose.STOP)) == 2, limit_s=10)
-    assert seconds <= 4.0
+    assert seconds <= 2.5
     await world.until(world.is_covered)
 
 
@@ -58,13 +58,13 @@ async def test_a_look_at_a_stop_that_brings_no_answer_is_repeated_at_once(make_w
 
 
 @in_virtual_time
-async def test_a_stop_costs_one_small_request_every_three_seconds_and_none_once_flat(make_world):
+async def test_a_stop_costs_one_small_request_every_two_seconds_and_none_once_flat(make_world):
     world = await make_world().boot()
     await world.open_position()
     await asyncio.sleep(5)
     world.venue.calls.clear()
     await asyncio.sleep(30)
-    assert 9 <= world.venue.calls.count("find_order") <= 11
+    assert 14 <= world.venue.calls.count("find_order") <= 16
     assert "fills" not in world.venue.calls
     await world.close_position()
     await asyncio.sleep(5)
@@ -82,3 +82,15 @@ async def test_a_stop_that_fired_unheard_is_booked_within_seconds(make_world):
     await world.until(lambda: not world.held(), limit_s=5)
     await world.until_flat(limit_s=10)
     assert world.rows("SELECT count(*) FROM fills") == [(2,)]
+
+
+@in_virtual_time
+async def test_an_entry_that_rests_is_looked_at_without_reading_its_fills_each_time(make_world):
+    world = await make_world().boot()
+    world.enter(limit_price=Decimal(49_900))
+    await world.until(lambda: world.venue.open_now())
+    await asyncio.sleep(5)
+    world.venue.calls.clear()
+    await asyncio.sleep(20)
+    assert 9 <= world.venue.calls.count("find_order") <= 11
+    assert "fills" not in world.venue.calls

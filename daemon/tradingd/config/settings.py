@@ -169,7 +169,7 @@ class ExecutionSettings(Section):
     submit_timeout_s: Annotated[Seconds, Field(ge=0.1, le=30)] = 2.0
     visibility_margin_ms: Annotated[int, Field(ge=0, le=60_000)] = 2_000
     unprotected_limit_s: Annotated[Seconds, Field(ge=0.5, le=60)] = 5.0
-    look_every_s: Annotated[Seconds, Field(ge=0.5, le=60)] = 3.0
+    look_every_s: Annotated[Seconds, Field(ge=0.5, le=60)] = 2.0
     converge_timeout_s: Annotated[Seconds, Field(ge=0.5, le=300)] = 10.0
     reconcile_interval_s: Annotated[Seconds, Field(ge=1, le=3_600)] = 60.0
     sweep_interval_s: Annotated[Seconds, Field(ge=1, le=3_600)] = 60.0

@@ -33,4 +33,4 @@ class RestingEntries:
             self._recorder.commit((marked,))
             outcome = await self._router.cancel(marked, priority, self._limits.submit_timeout_s)
             if outcome.verdict is not CancelVerdict.CANCELED:
-                await self._lookout.look_up(marked.client_order_id)
+                await self._lookout.look_up(marked.client_order_id, fills_first=True)

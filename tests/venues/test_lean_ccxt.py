@@ -1,4 +1,4 @@
-"""ccxt imported without the exchanges that nobody asked for: in a process of its own, since here ccxt is there already."""
+"""ccxt without the exchanges that nobody asked for: in a process of its own, since here ccxt is there already."""
 
 import json
 import subprocess

@@ -13,7 +13,7 @@ import msgspec
 
 from tradingd.domain.candles import Candle, timeframe_ms
 from tradingd.domain.instruments import InstrumentId
-from tradingd.domain.intents import Denial, Enter, Exit, Intent, check_enter
+from tradingd.domain.intents import Denial, Enter, Exit, Intent, Protect, check_enter, check_protect
 from tradingd.domain.positions import Position
 from tradingd.strategy.call import call_handler
 from tradingd.strategy.context import Context, StateBook
@@ -25,7 +25,7 @@ _TICK = Decimal("0.1")
 
 
 class Trial(msgspec.Struct):
-    """What a trial found. `error` ends it; `invalid` are entries that the daemon would deny, with the first reason."""
+    """What a trial found. `error` ends it; `invalid` are intents that the daemon would deny, with the first reason."""
 
     candles: int = 0
     yields: Counter[str] = msgspec.field(default_factory=Counter)
@@ -91,6 +91,8 @@ class _Run:
         for intent in self.call("on_candle", lambda: self.strategy.on_candle(candle, self.ctx)):
             if isinstance(intent, Enter):
                 self._enter(intent, candle)
+            elif isinstance(intent, Protect):
+                self._protect(intent)
             elif isinstance(intent, Exit):
                 self.account.positions.pop(intent.instrument, None)
 
@@ -101,11 +103,22 @@ class _Run:
         if not position.is_flat and ((low and candle.low <= low) or (high and candle.high >= high)):
             self.account.positions.pop(candle.instrument, None)
 
+    def _protect(self, intent: Protect) -> None:
+        levels = check_protect(intent)
+        if isinstance(levels, Denial):
+            self._deny(levels)
+            return
+        stop, profit = self.stops.get(intent.instrument, (None, None))
+        self.stops[intent.instrument] = (levels[0] or stop, levels[1] or profit)
+
+    def _deny(self, denial: Denial) -> None:
+        self.trial.invalid += 1
+        self.trial.first_invalid = self.trial.first_invalid or denial.detail
+
     def _enter(self, intent: Enter, candle: Candle) -> None:
         checked = check_enter(intent)
         if isinstance(checked, Denial):
-            self.trial.invalid += 1
-            self.trial.first_invalid = self.trial.first_invalid or checked.detail
+            self._deny(checked)
             return
         self.trial.without_stop += checked.stop_loss is None
         position = self.account.position(intent.instrument)

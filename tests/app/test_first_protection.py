@@ -6,10 +6,11 @@ from decimal import Decimal
 import pytest
 
 from tests.app.test_venue_session import Session
-from tests.execution.fakes import ETH
+from tests.execution.fakes import ETH, Reject
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueError, VenueUnreachable
 from tradingd.domain.events import VenueState
+from tradingd.domain.ids import Purpose
 
 
 @pytest.fixture
@@ -88,3 +89,51 @@ async def test_leverage_that_the_venue_refuses_for_good_ends_the_start(make_worl
     session = Session(world)
     with pytest.raises(Exception, match="invalid leverage"):
         await session.task
+
+
+def slow_start(world, seconds: float) -> None:
+    """The venue answers at once, but what must be read before any stop takes long."""
+    preflight = world.venue.preflight
+
+    async def slow():
+        await asyncio.sleep(seconds)
+        return await preflight()
+
+    world.venue.preflight = slow
+
+
+@in_virtual_time
+async def test_a_stop_that_cannot_stand_after_a_slow_start_is_a_close_five_seconds_after_the_first_answer(
+    filled_meanwhile,
+):
+    world = await filled_meanwhile()
+    slow_start(world, 4.0)
+    world.venue.always[Purpose.STOP] = Reject()
+    Session(world)
+    assert await world.until(lambda: bool(world.sent(Purpose.EXIT)), limit_s=20) < 5.5
+    assert len(world.sent(Purpose.STOP)) >= 1
+
+
+@in_virtual_time
+async def test_however_slow_the_start_was_the_stop_is_tried_before_the_position_is_closed(filled_meanwhile):
+    world = await filled_meanwhile()
+    slow_start(world, 8.0)
+    Session(world)
+    await world.until(world.is_covered, limit_s=20)
+    await asyncio.sleep(2)
+    assert world.sent(Purpose.EXIT) == []
+    assert "emergency_close" not in world.incidents()
+
+
+@in_virtual_time
+async def test_time_without_any_answer_at_a_start_does_not_count_as_naked(filled_meanwhile):
+    world = await filled_meanwhile()
+    world.venue.unreachable = {"*"}
+    Session(world)
+    await asyncio.sleep(30)
+    world.venue.unreachable = set()
+    world.venue.always[Purpose.STOP] = Reject()
+    await world.until(lambda: bool(world.sent(Purpose.STOP)), limit_s=20)
+    began = world.clock.monotonic()
+    await world.until(lambda: bool(world.sent(Purpose.EXIT)), limit_s=20)
+    assert world.clock.monotonic() - began > 3

@@ -152,6 +152,7 @@ class VenueSession:
                 self._execution.router.mark(self.id, state, str(error))
                 self._tell_not_reached(attempt, error)
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
+        self._execution.router.note_answer(self.id)
         _keep_for_ever()
         self._check_symbols()
         # all of them: what a human holds elsewhere is kept account of, and closed when the operator asks for it

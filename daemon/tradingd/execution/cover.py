@@ -25,6 +25,7 @@ class Move(msgspec.Struct):
 class Cover(msgspec.Struct):
     """What an instrument's position wants, and what stands for it at the venue.
 
+    `loaded_at`: when a start read it from the journal (monotonic), until it was first compared with the venue.
     `wait`: a step of a move that failed, and from when on (monotonic) it may be tried again; any other may go at once.
     `move_tries`: how often that step has failed in a row.
     """
@@ -37,6 +38,7 @@ class Cover(msgspec.Struct):
     stop_order: ClientOrderId | None = None
     take_profit_order: ClientOrderId | None = None
     unprotected_since: float | None = None
+    loaded_at: float | None = None
     tries: int = 0
     take_profit_tries: int = 0
     retry_at: float = 0.0

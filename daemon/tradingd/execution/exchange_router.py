@@ -40,7 +40,7 @@ class ExchangeRouter:
         self._clock = clock
         self._states = dict.fromkeys(venues, VenueState.STARTING)
         self._reasons = dict.fromkeys(venues, "starting")
-        self._reachable_since = {venue: clock.monotonic() for venue in venues}
+        self._reachable_since: dict[VenueId, float] = {}
         self._answered_at = {venue: clock.monotonic() for venue in venues}
         self._late: set[asyncio.Task[None]] = set()
         self.on_trouble: Callable[[Order, SubmitOutcome], None] = lambda order, outcome: None
@@ -69,7 +69,7 @@ class ExchangeRouter:
         self._reasons[venue] = reason
         if before is state:
             return
-        if before in _CUT_OFF:
+        if before in _CUT_OFF or state is VenueState.READY:
             self.note_answer(venue)
         self._states[venue] = state
         self._bus.publish(VenueStateChanged(venue, before, state, reason))
@@ -77,19 +77,21 @@ class ExchangeRouter:
     def note_answer(self, venue: VenueId) -> None:
         """The venue answered, whatever it said: it can be reached, even if one of its endpoints cannot."""
         now = self._clock.monotonic()
-        if self._states[venue] in _CUT_OFF and now - self._answered_at[venue] >= SILENCE_S:
+        silent = self._states[venue] in _CUT_OFF and now - self._answered_at[venue] >= SILENCE_S
+        if silent or venue not in self._reachable_since:
             self._reachable_since[venue] = now
         self._answered_at[venue] = now
 
     def reachable_since(self, venue: VenueId) -> float | None:
-        """Monotonic time since which requests get through; None while they do not (P5 counts from here).
+        """Monotonic time since which requests get through; None before the first answer, and while they do not (P5
+        counts from here).
 
         One endpoint that fails makes a venue DOWN; while others answer, a position there is naked all the same.
         """
         silent_s = self._clock.monotonic() - self._answered_at[venue]
         if self._states[venue] in _CUT_OFF and silent_s >= SILENCE_S:
             return None
-        return self._reachable_since[venue]
+        return self._reachable_since.get(venue)
 
     # --- sending --------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from tradingd.execution.sender import Sent
 TAKE_PROFIT_TRIES = 5
 NOT_A_TRY = (RejectKind.BANNED, RejectKind.THROTTLED, RejectKind.NOT_SENT)
 MIN_PATIENCE_S = 0.2
+FIRST_PATIENCE_S = 1.0
 
 
 class Protection:
@@ -45,8 +46,10 @@ class Protection:
     # --- what is wanted -------------------------------------------------------------------------------------------
 
     def load(self, records: tuple[ProtectionRecord, ...]) -> None:
-        """Take over what the journal knows."""
+        """Take over what the journal knows. A stop that turns out to be gone has been gone since before this start."""
         self.covers.load(records)
+        for cover in self.covers.values():
+            cover.loaded_at = self._clock.monotonic()
 
     def want(self, entry: Order, stop_loss: Decimal | None, take_profit: Decimal | None) -> ProtectionRecord:
         """What an entry will need, to be committed with its leg."""
@@ -90,6 +93,7 @@ class Protection:
         if cover is None:
             return False
         covered = self.is_covered(instrument)
+        loaded_at, cover.loaded_at = cover.loaded_at, None
         if not exposed:
             cover.unprotected_since = None
             cover.told_covered = cover.closing = False
@@ -103,7 +107,7 @@ class Protection:
             cover.tries = 0
             return self._take_profit_due(cover)
         if cover.unprotected_since is None:
-            cover.unprotected_since = self._clock.monotonic()
+            cover.unprotected_since = self._clock.monotonic() if loaded_at is None else loaded_at
             if cover.told_covered:
                 self._tell(cover, covered=False)
             cover.told_covered = False
@@ -152,7 +156,8 @@ class Protection:
         quantity = self._state.expected_quantity(instrument)
         if cover is None or quantity == 0 or not self.review(instrument):
             return
-        if self.overdue(instrument) and not cover.closing:
+        # after a slow start the time may be over before the first try
+        if self.overdue(instrument) and cover.tries and not cover.closing:
             self.emergency(cover, f"no stop for {self.unprotected_s(instrument):.1f} s")
         if not self.retry_due(instrument):
             return
@@ -209,11 +214,13 @@ class Protection:
             cover.take_profit_retry_at = self._clock.monotonic() + self._retry.delay_s(cover.take_profit_tries)
 
     def patience_s(self, cover: Cover) -> float:
-        """How long to wait for one answer: no longer than until the position must be closed instead."""
+        """How long to wait for one answer: no longer than until the position must be closed instead. The first try
+        after a slow start gets its chance all the same."""
         left_s = self._limits.unprotected_limit_s - self.unprotected_s(cover.instrument)
         if cover.closing or cover.unprotected_since is None:
             return self._limits.submit_timeout_s
-        return min(self._limits.submit_timeout_s, max(MIN_PATIENCE_S, left_s))
+        least_s = MIN_PATIENCE_S if cover.tries else FIRST_PATIENCE_S
+        return min(self._limits.submit_timeout_s, max(least_s, left_s))
 
     async def _settle_doubt(self, cover: Cover, order: Order) -> None:
         """The stop's answer was lost: look for it at once; the next try is a new leg, which cannot add exposure."""

@@ -214,7 +214,7 @@ class VenueLimits(msgspec.Struct, frozen=True):
 
     `order_books`: the first holds plain orders and what a conditional one becomes, and names the order of a fill; the
     last holds conditional orders. A venue may count its ids anew in each. `conditional_orders`: so many may wait at a
-    time on the whole account.
+    time on the whole account. `orders_kept_ms`: an order that ended without a fill may be unknown so long after.
     """
 
     receive_window_ms: int
@@ -223,6 +223,7 @@ class VenueLimits(msgspec.Struct, frozen=True):
     ack_is_acceptance: bool
     close_position_stops: bool
     conditional_orders: int = 200
+    orders_kept_ms: int = 3 * 86_400_000
 
 
 class Venue(Protocol):

@@ -326,3 +326,18 @@ async def test_an_entry_whose_decision_did_not_commit_is_not_sent(make_world):
     assert world.venue.submitted == []
     assert world.denials() == ["journal_not_writable"]
     assert world.outcome(intent) == ("denied", "journal_not_writable")
+
+
+@in_virtual_time
+async def test_an_old_leg_that_the_venue_may_have_forgotten_has_expired_and_was_not_refused(make_world):
+    world = await make_world().boot()
+    world.venue.always[Purpose.ENTRY] = Silence()
+    world.enter()
+    await world.until(lambda: world.sent(Purpose.ENTRY) and world.last(Purpose.ENTRY).status is S.IN_DOUBT)
+    world.venue.unreachable = {"find_order"}
+    world.clock.step_ms += 4 * 86_400_000  # the daemon was down for days; Binance forgets after three
+    await asyncio.sleep(8)
+    world.venue.unreachable = set()
+    await world.until(lambda: world.last(Purpose.ENTRY).status.is_final)
+    assert world.last(Purpose.ENTRY).status is S.EXPIRED
+    assert "keeps" in world.last(Purpose.ENTRY).reason

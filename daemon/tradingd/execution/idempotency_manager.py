@@ -135,6 +135,11 @@ class IdempotencyManager:
             return False
         if current.status is OrderStatus.SUBMITTED:
             self._recorder.apply_event(key, OrderEvent.TIME_OUT, "local", detail="no answer before the fence")
+        if self._clock.now_ms() - order.signed_ms > venue.limits.orders_kept_ms:
+            # "unknown" says nothing of an old one: it may have stood, and have ended without a fill
+            why = "unknown, and older than the venue keeps orders without a fill"
+            self._recorder.apply_event(key, OrderEvent.EXPIRE, "lookup", code="not_found", detail=why)
+            return True
         self._recorder.apply_event(
             key, OrderEvent.NOT_FOUND, "lookup", code="not_found", detail="unknown in every order book past the fence"
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import candle_files
+from benchmarks.by_hand import without_hands
 from benchmarks.compare import CHECKS, Question
 from benchmarks.evidence import read_candles, read_journal, read_venue
 from benchmarks.world import World
@@ -51,16 +52,5 @@ def test_on_a_bad_day_the_journal_equals_the_venue(tmp_path: Path) -> None:
     venue, journal = read_venue(world.ledger), read_journal(world.journal)
     question = Question(venue, journal, read_candles(candles), 300, "td", 0, SPEED)
     assert question.ours
-    by_hand = not_of_ours(question)
-    wrong = {finding.name: [text for text in finding.wrong if text not in by_hand]
-             for finding in (check(question) for check in CHECKS)}
-    assert {name: texts for name, texts in wrong.items() if texts} == {}
-
-
-def not_of_ours(question: Question) -> set[str]:
-    """What the comparison says of a human's orders: they belong to nobody here, and that is right."""
-    orders = {f"{order.client_order_id} on the venue carries no prefix of ours" for order in question.venue.orders
-              if order.client_order_id.startswith("web_")}
-    fills = {f"fill {(fill.symbol, fill.trade_id)} belongs to no order of the journal"
-             for fill in question.journal.fills if fill.client_order_id.startswith("web_")}
-    return orders | fills
+    findings = without_hands(question, [check(question) for check in CHECKS])
+    assert {finding.name: finding.wrong for finding in findings if finding.wrong} == {}

@@ -118,6 +118,8 @@ class RejectKind(StrEnum):
     MARGIN = "margin"
     WOULD_TRIGGER = "would_trigger"
     REDUCE_ONLY = "reduce_only"
+    WOULD_NOT_REST = "would_not_rest"
+    NOT_FILLABLE = "not_fillable"
     DUPLICATE_PROTECTION = "duplicate_protection"
     THROTTLED = "throttled"
     BANNED = "banned"

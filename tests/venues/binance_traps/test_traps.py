@@ -82,7 +82,9 @@ def test_trap_01_the_listen_key_is_renewed_every_20_minutes_and_the_account_is_h
     gaps = [(b.sent_us - a.sent_us) / 60e6 for a, b in pairwise(asked)]
     assert all(19.5 < gap < 20.5 for gap in gaps)
     assert told.fills[-1]["time_ms"] > minute_ms(71) and told.fills[-1]["reason"] != "entry"
-    assert len([each for each in told.requests if each.method == "DIAL"]) == 2, "an expired key would have been dialled anew"
+    assert len([each for each in told.requests if each.method == "DIAL"]) == 2, (
+        "an expired key would have been dialled anew"
+    )
 
 
 async def test_trap_02_an_expired_listen_key_is_replaced_at_once(bench: Bench) -> None:

@@ -211,6 +211,12 @@ def test_a_stop_that_stood_before_the_start_is_found_and_not_placed(bus, told) -
     assert (line["event"], line["stop_loss"]) == ("protection_found", "64500") and "unprotected_s" not in line
 
 
+def test_a_stop_that_was_moved_is_told_as_replaced(bus, told) -> None:
+    bus.publish(ProtectionChanged(BTC, True, Decimal("65500.0"), None, 0.0, replaced=True))
+    (line,) = told()
+    assert (line["event"], line["level"], line["stop_loss"]) == ("protection_replaced", "info", "65500")
+
+
 def test_a_denial_is_told_with_its_reason_and_repeats_are_thinned(bus, told, clock) -> None:
     intent = Enter(BTC, Side.BUY, quantity=1)
     for number in range(5):

@@ -85,13 +85,15 @@ class ForeignOrderSeen(msgspec.Struct, frozen=True):
 
 
 class ProtectionChanged(msgspec.Struct, frozen=True):
-    """The protection of a position: `covered` means a live venue-side stop covers its whole size (P5)."""
+    """The protection of a position: `covered` means a live venue-side stop covers its whole size (P5); `replaced`, that
+    a `Protect` has moved it."""
 
     instrument: InstrumentId
     covered: bool
     stop_loss: Decimal | None
     take_profit: Decimal | None
     unprotected_s: float
+    replaced: bool = False
 
 
 class AccountRead(msgspec.Struct, frozen=True):

@@ -338,7 +338,7 @@ class Moves:
             cover.move.record, "done", "replaced", f"stop {cover.stop_loss}, take profit {cover.take_profit}"
         )
         cover.move = None
-        told = ProtectionChanged(cover.instrument, True, cover.stop_loss, cover.take_profit, 0.0)
+        told = ProtectionChanged(cover.instrument, True, cover.stop_loss, cover.take_profit, 0.0, replaced=True)
         self._recorder.commit((done, cover.record("covered", self._clock.now_ms())), (told,))
 
     def _fail(self, cover: Cover, reason: str, why: str) -> None:

@@ -252,7 +252,9 @@ class Narrator:
             "strategy": self._strategies.get(event.instrument),
             **_said(stop_loss=event.stop_loss, take_profit=event.take_profit),
         }
-        if event.covered and event.unprotected_s == 0:
+        if event.replaced:
+            self._log.info("protection_replaced", **fields)
+        elif event.covered and event.unprotected_s == 0:
             # nothing was missing for a moment: it stood at the venue before this daemon looked
             self._log.info("protection_found", **fields)
         elif event.covered:

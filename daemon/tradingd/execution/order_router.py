@@ -71,6 +71,8 @@ class OrderRouter:
             return Denial(DenyReason.STOP_MISSING, "risk sizing needs a stop_loss")
         # the loss at the stop and the fees of both ways together are what may be lost
         loss = abs(price - stop) + (price + stop) * rules.taker_fee_fraction
+        if loss == 0:
+            return Denial(DenyReason.STOP_WRONG_SIDE, f"stop_loss {stop} is at the entry's price: nothing to size by")
         return equity * intent.risk / (loss * rules.contract_size)
 
     def exits(self, instrument: InstrumentId, rules: Instrument, quantity: Decimal) -> list[OrderRequest]:

@@ -10,7 +10,7 @@ class TrailingBreakout(Strategy):
     length: int = 20
     risk: Decimal = Decimal("0.002")  # share of equity that an entry may lose at its stop, fees included
     trail: Decimal = Decimal("0.01")  # distance of the stop, as a fraction of the highest close since the entry
-    wait: int = 2  # candles for which an entry rests at the close that it broke out with
+    wait: int = 1  # candles for which an entry rests at the close that it broke out with
 
     def check_parameters(self) -> None:
         if self.length < 1 or self.wait < 1 or not 0 < self.trail < 1 or not 0 < self.risk < 1:

@@ -32,7 +32,7 @@ def test_a_close_above_the_last_highs_is_entered_at_that_close_with_its_risk_and
     (entry,) = last
     assert isinstance(entry, Enter)
     assert (entry.side, entry.risk, entry.limit_price) == (Side.BUY, Decimal("0.002"), 102)
-    assert (entry.stop_loss, entry.expire_candles) == (Decimal("91.8"), 2)
+    assert (entry.stop_loss, entry.expire_candles) == (Decimal("91.8"), 1)
 
 
 def test_no_breakout_and_too_little_history_are_no_entry() -> None:

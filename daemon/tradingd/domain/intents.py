@@ -136,7 +136,6 @@ class DenyReason(StrEnum):
     RESTARTED = "restarted"
     QUARANTINED = "quarantined"
     INSTRUMENT_BLOCKED = "instrument_blocked"
-    NOT_SUPPORTED = "not_supported"
 
 
 class Denial(msgspec.Struct, frozen=True):

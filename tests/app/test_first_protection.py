@@ -11,6 +11,7 @@ from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueError, VenueUnreachable
 from tradingd.domain.events import VenueState
 from tradingd.domain.ids import Purpose
+from tradingd.domain.orders import OrderStatus
 
 
 @pytest.fixture
@@ -137,3 +138,17 @@ async def test_time_without_any_answer_at_a_start_does_not_count_as_naked(filled
     began = world.clock.monotonic()
     await world.until(lambda: bool(world.sent(Purpose.EXIT)), limit_s=20)
     assert world.clock.monotonic() - began > 3
+
+
+@in_virtual_time
+async def test_a_stop_that_ended_while_nobody_ran_counts_from_the_first_answer_too(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    await world.crash()
+    world.venue.end(world.sent(Purpose.STOP)[-1].client_order_id, OrderStatus.EXPIRED)
+    world.venue.submitted.clear()
+    await world.boot(ready=False)
+    slow_start(world, 4.0)
+    world.venue.always[Purpose.STOP] = Reject()
+    Session(world)
+    assert await world.until(lambda: bool(world.sent(Purpose.EXIT)), limit_s=20) < 5.5

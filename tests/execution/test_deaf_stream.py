@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from tests.execution.fakes import Reject
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.ids import Purpose
 from tradingd.domain.orders import OrderStatus
@@ -94,3 +95,26 @@ async def test_an_entry_that_rests_is_looked_at_without_reading_its_fills_each_t
     await asyncio.sleep(20)
     assert 9 <= world.venue.calls.count("find_order") <= 11
     assert "fills" not in world.venue.calls
+
+
+@in_virtual_time
+async def test_a_stop_whose_end_was_told_late_is_a_close_five_seconds_after_that_end(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    world.venue.mute = True
+    world.venue.always[Purpose.STOP] = Reject()
+    world.venue.end(world.last(Purpose.STOP).client_order_id, OrderStatus.EXPIRED)
+    seconds = await world.until(lambda: bool(world.sent(Purpose.EXIT)), limit_s=10)
+    assert 4.9 <= seconds <= 5.3
+
+
+@in_virtual_time
+async def test_the_end_of_an_earlier_positions_stop_says_nothing_about_the_next_one(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    await world.close_position()
+    await asyncio.sleep(180)
+    world.venue.answers[Purpose.STOP].append(Reject())
+    world.enter()
+    await world.until(world.is_covered)
+    assert "emergency_close" not in world.incidents()

@@ -279,6 +279,7 @@ class VenueSession:
     async def _check_account(self) -> None:
         """Who the account is and how it is set; what must be changed by hand is refused with what to do."""
         mode = await self.venue.preflight()
+        self._execution.router.note_answer(self.id)
         problems = list(mode.problems)
         if mode.hedge_mode and not problems:
             problems.append("the account is in hedge mode; switch it to one-way mode")
@@ -360,6 +361,7 @@ class VenueSession:
                     began = self._clock.monotonic()
                     server_ms = await self.venue.server_time_ms()
                     took = self._clock.monotonic() - began
+                    self._execution.router.note_answer(self.id)
                     if best is None or took < best[0]:
                         best = (took, began + took / 2, server_ms)
         except TimeoutError:

@@ -107,11 +107,20 @@ class Protection:
             cover.tries = 0
             return self._take_profit_due(cover)
         if cover.unprotected_since is None:
-            cover.unprotected_since = self._clock.monotonic() if loaded_at is None else loaded_at
+            cover.unprotected_since = self._bare_since(cover, loaded_at)
             if cover.told_covered:
                 self._tell(cover, covered=False)
             cover.told_covered = False
         return True
+
+    def _bare_since(self, cover: Cover, loaded_at: float | None) -> float:
+        """Monotonic time since which the stop is missing, as far as is known: its end may have been told late."""
+        now = self._clock.monotonic()
+        since = now if loaded_at is None else loaded_at
+        key, ended_ms = self._state.stop_end.get(cover.instrument, (None, 0))
+        if key is None or key != cover.stop_order:
+            return since
+        return min(since, now - max(0, self._clock.now_ms() - ended_ms) / 1000 / self._clock.speed)
 
     def _let_go(self, instrument: InstrumentId) -> None:
         """The position is nobody's here (opened or turned by hand): it is told of, and not ours to protect or close."""

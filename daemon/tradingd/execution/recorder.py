@@ -187,6 +187,7 @@ class Recorder:
             return order
         if _is_child_of(shown, order) and event is OrderEvent.ACCEPT:
             event = OrderEvent.TRIGGER
+        self._state.note_end(order, shown)
         self.apply_event(
             order.client_order_id, event, source, code=shown.reject_code, detail=shown.reject_reason, shown=shown
         )

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import islice
 
-from tradingd.domain.account import AccountSnapshot
-from tradingd.domain.ids import ClientOrderId, StrategyId, TradeId, VenueId, VenueOrderId
+from tradingd.domain.account import AccountSnapshot, VenueOrder
+from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, TradeId, VenueId, VenueOrderId
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.numbers import ZERO
 from tradingd.domain.orders import Order
@@ -31,6 +31,7 @@ class TradingState:
         self.last_closes: dict[InstrumentId, LastCloseRecord] = {}
         self.seen_trades: dict[InstrumentId, set[TradeId]] = {}
         self.last_fill_ms: dict[InstrumentId, int] = {}
+        self.stop_end: dict[InstrumentId, tuple[ClientOrderId, int]] = {}
         self.accounts: dict[VenueId, AccountSnapshot] = {}
         self.prices: dict[InstrumentId, tuple[Decimal, float]] = {}
         self.instruments: dict[InstrumentId, Instrument] = {}
@@ -127,6 +128,11 @@ class TradingState:
     def position(self, instrument: InstrumentId) -> Position:
         """The journal's position: the sum of the booked fills."""
         return self.positions.get(instrument) or Position(instrument)
+
+    def note_end(self, order: Order, shown: VenueOrder) -> None:
+        """Keep when the last stop of an instrument ended, by the venue: it may be told long after."""
+        if order.request.purpose is Purpose.STOP and shown.status.is_final and shown.updated_ms > order.signed_ms:
+            self.stop_end[order.instrument] = order.client_order_id, shown.updated_ms
 
     def is_foreign(self, instrument: InstrumentId) -> bool:
         """Whether what is held is nobody's here: whoever opened a position owns it, also when others add to it."""

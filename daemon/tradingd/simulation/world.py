@@ -49,11 +49,12 @@ class Crash(SystemExit):
 
 
 class WorldOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes one world. `strategies` is TOML: the strategies' sections of the config."""
+    """What makes one world. `strategies` is TOML: the strategies' sections of the config, `plugins` has their files."""
 
     seed: int = 1
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")
     strategies: str = ""
+    plugins: Path = PLUGINS
     config: str = ""
     leftover_on_close: bool = True
     remembers_ids: bool = False
@@ -150,7 +151,7 @@ class World:
             f"""[daemon]
 mode = "sim"
 state_dir = "{self.directory}/var"
-strategies_dir = "{PLUGINS}"
+strategies_dir = "{self.options.plugins}"
 speed = 1
 [venues.binance]
 enabled = true

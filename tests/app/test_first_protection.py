@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from tests.app.test_venue_session import Session
-from tests.execution.fakes import ETH, Reject
+from tests.execution.fakes import ETH, Reject, Silence
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueError, VenueUnreachable
 from tradingd.domain.events import VenueState
@@ -151,4 +151,23 @@ async def test_a_stop_that_ended_while_nobody_ran_counts_from_the_first_answer_t
     slow_start(world, 4.0)
     world.venue.always[Purpose.STOP] = Reject()
     Session(world)
+    assert await world.until(lambda: bool(world.sent(Purpose.EXIT)), limit_s=20) < 5.5
+
+
+@in_virtual_time
+async def test_a_pause_between_answers_after_a_failed_first_try_does_not_begin_the_time_anew(filled_meanwhile):
+    world = await filled_meanwhile()
+    real, tries = world.venue.open, []
+
+    async def second_time(sink):
+        tries.append(sink)
+        if len(tries) == 1:
+            raise VenueUnreachable("connection reset")
+        await real(sink)
+
+    world.venue.open = second_time
+    world.venue.hanging = {"prepare"}
+    world.venue.always[Purpose.STOP] = Silence()
+    Session(world)
+    await world.until(lambda: len(tries) == 2)
     assert await world.until(lambda: bool(world.sent(Purpose.EXIT)), limit_s=20) < 5.5

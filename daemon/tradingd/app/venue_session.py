@@ -152,11 +152,18 @@ class VenueSession:
                 self._execution.router.mark(self.id, state, str(error))
                 self._tell_not_reached(attempt, error)
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
-        self._execution.router.note_answer(self.id)
+        self._reached()
         _keep_for_ever()
         self._check_symbols()
         # all of them: what a human holds elsewhere is kept account of, and closed when the operator asks for it
         self._execution.state.instruments.update(self.venue.instruments)
+
+    def _reached(self) -> None:
+        """It answers: P5's time runs, whatever is still to be read before READY."""
+        if self._execution.router.state(self.id) in (VenueState.DOWN, VenueState.BANNED):
+            state = VenueState.DEGRADED if self._account_read else VenueState.STARTING
+            self._execution.router.mark(self.id, state, "it answers, and is being read")
+        self._execution.router.note_answer(self.id)
 
     def _wanted(self) -> list[InstrumentId]:
         return self._execution.state.instruments_of(self.id)
@@ -243,7 +250,7 @@ class VenueSession:
             self._begun = True
         await self._execution.reconciler.reconcile(self.id, self._execution.pipeline.open_lane)
         self._account_read = True
-        self._execution.router.note_answer(self.id)
+        self._reached()
         self._execution.pipeline.open_lanes(self.id)
         await self._prepare()
         if clock_error is not None:
@@ -279,7 +286,7 @@ class VenueSession:
     async def _check_account(self) -> None:
         """Who the account is and how it is set; what must be changed by hand is refused with what to do."""
         mode = await self.venue.preflight()
-        self._execution.router.note_answer(self.id)
+        self._reached()
         problems = list(mode.problems)
         if mode.hedge_mode and not problems:
             problems.append("the account is in hedge mode; switch it to one-way mode")

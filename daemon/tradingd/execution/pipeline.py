@@ -136,7 +136,7 @@ class Pipeline:
             pending = PendingIntent(record, intent, decided, late, cause_ms, signal_price)
 
             async def enter() -> None:
-                await self._resting.clear_expired(intent.instrument)
+                await self._resting.clear_expired(intent.instrument, cause_ms)
                 await self._entries.step(pending)
 
             if not lane.add(Priority.ENTRY, f"enter {record.intent_id}", enter, coalesce=False):

@@ -25,10 +25,10 @@ class RestingEntries:
         """Those that rest now."""
         return [order for order in self._state.entries(instrument) if order.status in RESTING]
 
-    async def clear_expired(self, instrument: InstrumentId) -> None:
-        """End those whose time is over, now: a strategy that quotes anew on each candle decides at the very moment at
-        which its last entry expires, and would be told that it is pending."""
-        now_ms = self._clock.now_ms()
+    async def clear_expired(self, instrument: InstrumentId, cause_ms: int) -> None:
+        """End those whose time is over by now or by the candle that closed at `cause_ms`: a strategy that quotes anew
+        on each candle decides at the very moment at which its last entry expires, and would be told it is pending."""
+        now_ms = max(self._clock.now_ms(), cause_ms)
         expired = [order for order in self.of(instrument) if order.expire_ms is not None and order.expire_ms <= now_ms]
         if not expired:
             return

@@ -5,9 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from tests.execution.fakes import Reject
+from tests.execution.fakes import BTC, Reject
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.ids import Purpose
+from tradingd.domain.intents import Side
 from tradingd.domain.orders import OrderStatus
 
 
@@ -118,3 +119,21 @@ async def test_the_end_of_an_earlier_positions_stop_says_nothing_about_the_next_
     world.enter()
     await world.until(world.is_covered)
     assert "emergency_close" not in world.incidents()
+
+
+@in_virtual_time
+async def test_a_fill_of_a_silent_hour_is_booked_although_a_newer_one_is_pushed_first(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    world.venue.unreachable = {"*"}
+    world.venue.mute = True
+    world.venue.execute(BTC, Side.SELL, Decimal("0.04"))
+    world.clock.step_ms += 3_600_000
+    world.venue.mute = False
+    world.venue.execute(BTC, Side.SELL, Decimal("0.01"))
+    await asyncio.sleep(0.05)
+    world.venue.unreachable = set()
+    await asyncio.sleep(60)
+    await world.reconcile()
+    assert world.rows("SELECT count(*) FROM fills") == [(3,)]
+    assert "position_corrected" not in world.incidents()

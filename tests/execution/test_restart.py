@@ -8,6 +8,7 @@ import pytest
 
 from tests.execution.fakes import BINANCE, BTC, ETH, Accept, Lose, Silence
 from tests.execution.virtual_time import in_virtual_time
+from tradingd.domain.account import CancelVerdict
 from tradingd.domain.events import IntentDenied
 from tradingd.domain.ids import ClientOrderId, DecisionKey, IntentId, Purpose, StrategyId
 from tradingd.domain.intents import CancelOrders, Side
@@ -310,3 +311,19 @@ async def test_after_a_restart_a_limit_of_orders_denies_entries_by_name_and_an_e
     assert "its limit of orders is used up (HTTP 429, too many orders)" in told
     assert world.sent(Purpose.EXIT) == []
     assert 8 < await world.until(lambda: world.held() == 0) < 13
+
+
+@in_virtual_time
+async def test_a_fill_of_the_downtime_is_booked_although_a_newer_one_is_pushed_before_the_history_is_read(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    await world.crash()
+    world.venue.execute(BTC, Side.SELL, Decimal("0.04"))
+    world.clock.step_ms += 3_600_000
+    await world.boot(ready=False)
+    world.venue.execute(BTC, Side.SELL, Decimal("0.01"))
+    await asyncio.sleep(0.05)
+    await world.recover()
+    await asyncio.sleep(30)
+    assert world.rows("SELECT count(*) FROM fills") == [(3,)]
+    assert "position_corrected" not in world.incidents()

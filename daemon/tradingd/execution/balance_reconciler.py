@@ -63,6 +63,8 @@ class BalanceReconciler:
         self._clock = desk.clock
         self._limits = desk.limits
         self._history_start_ms: dict[VenueId, int] = {}
+        # what the journal knew before any stream could tell of something newer
+        self._read_until_ms = dict(desk.state.last_fill_ms)
         self._unlisted_told: dict[VenueId, tuple[str, ...]] = {}
         self.on_reconciled: Callable[[VenueId], None] = lambda venue: None
 
@@ -247,11 +249,16 @@ class BalanceReconciler:
         await self._retry.run(partial(self.book_missing, instrument), attempts=READ_TRIES)
 
     async def book_missing(self, instrument: InstrumentId) -> int:
-        """Read the venue's executions since shortly before the last known one, and book those that are new."""
+        """Read the venue's executions since shortly before the last one read so, and book those that are new.
+
+        What a stream has told moves nothing: it may have been deaf for an hour before that.
+        """
         start_ms = self._history_start_ms[instrument.venue]
-        since_ms = max(start_ms, self._state.last_fill_ms.get(instrument, start_ms) - FILL_OVERLAP_MS)
+        until_ms = self._read_until_ms.get(instrument, start_ms)
+        since_ms = max(start_ms, until_ms - FILL_OVERLAP_MS)
         await self._recorder.recall_trades(instrument, since_ms)
         fills = await self._router.venue(instrument).fills(instrument, since_ms, Priority.RECONCILE)
+        self._read_until_ms[instrument] = max([until_ms, *(fill.time_ms for fill in fills)])
         return sum(self._recorder.apply_fill(fill, "lookup") for fill in fills)
 
     async def _agree(self, venue: VenueId, instruments: list[InstrumentId]) -> None:

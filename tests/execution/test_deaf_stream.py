@@ -137,3 +137,18 @@ async def test_a_fill_of_a_silent_hour_is_booked_although_a_newer_one_is_pushed_
     await world.reconcile()
     assert world.rows("SELECT count(*) FROM fills") == [(3,)]
     assert "position_corrected" not in world.incidents()
+
+
+@in_virtual_time
+async def test_an_entry_waits_while_the_fills_of_a_whole_trade_are_missing(make_world):
+    world = await make_world(hold=3).boot()
+    world.venue.unreachable = {"fills"}
+    world.venue.mute = True
+    world.enter()
+    await world.until(lambda: world.venue.positions.get(BTC) and world.sent(Purpose.STOP))
+    world.exit()
+    await world.until(lambda: not world.venue.positions.get(BTC))
+    await asyncio.sleep(5)
+    outcome = await world.outcome_of(world.enter())
+    assert outcome == ("denied", "account_not_converged")
+    assert len(world.sent(Purpose.ENTRY)) == 1

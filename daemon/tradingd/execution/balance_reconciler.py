@@ -133,7 +133,7 @@ class BalanceReconciler:
         expected = self._wallets.of(venue)
         if venue not in self._state.accounts:
             return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "the account has not been read yet")
-        if any(self._state.unbooked_quantity(each) for each in self._state.instruments_of(venue)):
+        if any(self._state.lacks_fills(each) for each in self._state.instruments_of(venue)):
             return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "a reported fill is not booked yet")
         if self._recorder.unowned.keys(venue):
             return Denial(DenyReason.ACCOUNT_NOT_CONVERGED, "a fill's id is ours, and whose order it is is looked up")
@@ -178,7 +178,7 @@ class BalanceReconciler:
             instrument
             for instrument in self._compared(snapshot)
             if snapshot.position(instrument).quantity != self._state.position(instrument).quantity
-            or self._state.unbooked_quantity(instrument) != 0
+            or self._state.lacks_fills(instrument)
         ]
 
     def _compared(self, snapshot: AccountSnapshot) -> list[InstrumentId]:

@@ -41,7 +41,7 @@ class MissingFills:
         return unbooked or unexplained
 
     def _unbooked(self, instrument: InstrumentId, now: float) -> bool:
-        if self._state.unbooked_quantity(instrument) == 0:
+        if not self._state.lacks_fills(instrument):
             self._unbooked_due.pop(instrument, None)
             return False
         if now < self._unbooked_due.setdefault(instrument, now + CHASE_FILLS_S):

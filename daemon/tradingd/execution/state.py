@@ -144,6 +144,10 @@ class TradingState:
         lacking = self._lacking.get(instrument)
         return sum(lacking.values(), ZERO) if lacking else ZERO
 
+    def lacks_fills(self, instrument: InstrumentId) -> bool:
+        """Whether anything reported as filled is not booked yet; an entry and its exit add up to nothing."""
+        return bool(self._lacking.get(instrument))
+
     def recent_orders(self, instrument: InstrumentId) -> Iterator[Order]:
         """Open orders, then the last final ones, newest first: only these can still lack fills."""
         recent = [*self.open_ids, *islice(reversed(self._final_ids), RECENT_FINAL_ORDERS)]

@@ -285,3 +285,20 @@ async def test_a_limit_entry_has_its_stop_with_the_first_fill(make_world):
     await asyncio.sleep(1)
     assert world.is_covered()
     assert len(world.sent(Purpose.STOP)) == 1
+
+
+@in_virtual_time
+async def test_a_late_fill_of_an_entry_that_ended_long_ago_gets_its_stop(make_world):
+    world = await make_world().boot()
+    world.enter(limit_price=Decimal(49_900))
+    await world.until(lambda: world.venue.open_now())
+    entry = world.sent(Purpose.ENTRY)[0].client_order_id
+    world.venue.end(entry, OrderStatus.CANCELED)
+    await asyncio.sleep(1)
+    for _ in range(20):
+        await world.open_position()
+        await world.close_position()
+    before = len(world.sent(Purpose.STOP))
+    world.venue.execute(BTC, Side.BUY, Decimal("0.1"), order=world.venue.orders[entry])
+    await world.until(lambda: len(world.sent(Purpose.STOP)) > before, 10)
+    await world.until(world.is_covered)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
-from itertools import islice
 
 from tradingd.domain.account import AccountSnapshot, VenueOrder
 from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, TradeId, VenueId, VenueOrderId
@@ -14,7 +13,6 @@ from tradingd.domain.records import LastCloseRecord, Recovered
 
 REMEMBERED_ORDERS = 2_000
 """Final orders kept in memory for late fills; older ones are read from the journal."""
-RECENT_FINAL_ORDERS = 50
 
 
 class TradingState:
@@ -149,9 +147,9 @@ class TradingState:
         return bool(self._lacking.get(instrument))
 
     def recent_orders(self, instrument: InstrumentId) -> Iterator[Order]:
-        """Open orders, then the last final ones, newest first: only these can still lack fills."""
-        recent = [*self.open_ids, *islice(reversed(self._final_ids), RECENT_FINAL_ORDERS)]
-        return (self.orders[key] for key in recent if self.orders[key].instrument == instrument)
+        """Open orders, then the final ones that are remembered, newest first: any of them can still lack fills."""
+        keys = [*self.open_ids, *reversed(self._final_ids)]
+        return (self.orders[key] for key in keys if self.orders[key].instrument == instrument)
 
     def expected_quantity(self, instrument: InstrumentId) -> Decimal:
         """Signed contracts we believe the venue holds now."""

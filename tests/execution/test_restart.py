@@ -327,3 +327,25 @@ async def test_a_fill_of_the_downtime_is_booked_although_a_newer_one_is_pushed_b
     await asyncio.sleep(30)
     assert world.rows("SELECT count(*) FROM fills") == [(3,)]
     assert "position_corrected" not in world.incidents()
+
+
+@in_virtual_time
+async def test_the_fills_of_an_order_that_the_venue_forgot_are_not_booked_again(make_world):
+    world = await make_world().boot()
+    world.enter(limit_price=Decimal(49_900), expire_candles=1_000)
+    await world.until(lambda: world.venue.open_now())
+    entry = world.sent(Purpose.ENTRY)[0].client_order_id
+    world.venue.fill(entry, Decimal("0.04"))
+    await world.until(world.is_covered)
+    await world.crash()
+    world.clock.step_ms += 8 * 86_400_000
+    world.venue.cancel_answer = CancelVerdict.FAILED
+    await world.boot()
+    world.venue.execute(BTC, Side.SELL, Decimal("0.01"))
+    await asyncio.sleep(1)
+    await world.restart()
+    del world.venue.orders[entry]
+    await world.until(lambda: world.order(entry).status.is_final, 60)
+    await asyncio.sleep(1)
+    assert world.held() == Decimal("0.03"), world.incidents()
+    assert "late_fill" not in world.incidents()

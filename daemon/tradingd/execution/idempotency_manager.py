@@ -182,7 +182,9 @@ class IdempotencyManager:
                 self._unseen_since.pop(key, None)
                 self._recorder.apply_shown(shown, "lookup")
                 return
-        for fill in await venue.fills(order.instrument, order.signed_ms - 60_000, Priority.RECONCILE):
+        since_ms = order.signed_ms - 60_000
+        await self._recorder.recall_trades(order.instrument, since_ms)
+        for fill in await venue.fills(order.instrument, since_ms, Priority.RECONCILE):
             if self._is_of(fill, order):
                 self._recorder.apply_fill(fill, "lookup")
         if not self._state.orders[key].status.is_final:

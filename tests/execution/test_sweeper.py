@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from tests.execution.fakes import BINANCE, BTC
+from tests.execution.fakes import BINANCE, BTC, Silence
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.account import CancelVerdict
 from tradingd.domain.ids import ClientOrderId, Purpose
@@ -213,3 +213,21 @@ async def test_a_cancel_without_an_answer_holds_the_lane_no_longer_than_a_create
     assert world.clock.monotonic() - began < 2.5
     world.venue.hanging = set()
     await world.until_flat(limit_s=5)
+
+
+@in_virtual_time
+async def test_a_stop_in_doubt_that_arrives_behind_the_sweep_is_swept_before_the_next_entry(make_world):
+    world = await make_world().boot()
+    world.venue.answers[Purpose.STOP].append(Silence())
+    world.enter()
+    await world.until(lambda: world.sent(Purpose.STOP))
+    late = world.sent(Purpose.STOP)[0]
+    world.exit()
+    await world.until(lambda: not world.venue.positions.get(BTC))
+    await asyncio.sleep(1.5)
+    assert world.order(late.client_order_id).status is OrderStatus.IN_DOUBT
+    world.venue.take(late)
+    await world.until(lambda: world.order(late.client_order_id).status is OrderStatus.ACCEPTED)
+    world.enter(stop_loss=Decimal(48_000))
+    await world.until(world.is_covered)
+    assert [each.trigger_price for each in world.venue.open_now()] == [Decimal(48_000)]

@@ -95,7 +95,8 @@ class LeftoverSweeper:
     async def sweep(self, instrument: InstrumentId, priority: Priority) -> bool:
         """Cancel own leftovers in every book until a fresh reading shows none. Raises VenueError when a book is silent.
 
-        True is a proof. Orders that are not ours are never touched.
+        True: nothing is left over. It is a proof for later entries unless a position is held, or a protective order of
+        ours is in doubt, which may yet arrive at the venue. Orders that are not ours are never touched.
         """
         venue = self._router.venue(instrument)
         for _ in range(SWEEP_ROUNDS):
@@ -108,7 +109,8 @@ class LeftoverSweeper:
                 await self._learn_ends(instrument, priority)
             if not leftovers and self._era(instrument) == before:
                 self._ended_at.pop(instrument, None)
-                self._proofs[instrument] = self._clock.now_ms()
+                if not any(order.request.purpose.is_protective for order in self._state.unknown_orders(instrument)):
+                    self._proofs[instrument] = self._clock.now_ms()
                 return True
             for leftover in leftovers:
                 await self._cancel(leftover)

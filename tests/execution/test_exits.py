@@ -3,6 +3,7 @@
 import asyncio
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from tests.execution.fakes import BTC, Accept, Lose, Reject, Silence, rules_of
@@ -319,3 +320,24 @@ async def test_an_accepted_order_answers_late_and_still_is_one_order(make_world)
     world.venue.mute = False
     await world.until_flat()
     assert world.venue.positions[BTC] == 0
+
+
+@in_virtual_time
+async def test_a_fill_during_the_cancel_of_another_entry_is_not_forgotten(make_world):
+    world = await make_world().boot()
+    world.enter(limit_price=Decimal(49_900))
+    await world.until(lambda: world.venue.open_now())
+    # a second one beside it, as when a refused one was taken after all
+    first = world.last(Purpose.ENTRY)
+    request = msgspec.structs.replace(first.request, client_order_id=world.execution.idempotency.next_id(Purpose.ENTRY))
+    second = msgspec.structs.replace(first, request=request, venue_order_id=None, status=OrderStatus.INITIALIZED)
+    world.execution.recorder.add_order(second, ())
+    world.venue.take(request)
+    await world.until(lambda: world.order(request.client_order_id).status is OrderStatus.ACCEPTED)
+    world.venue.hanging = {"cancel"}
+    world.exit()
+    await world.until(lambda: world.venue.cancelled)
+    world.venue.fill(request.client_order_id, Decimal("0.1"))
+    world.venue.hanging = set()
+    await world.until_flat()
+    assert world.order(request.client_order_id).booked_quantity == Decimal("0.1")

@@ -38,7 +38,10 @@ class RestingEntries:
 
     async def cancel(self, instrument: InstrumentId, why: str, priority: Priority) -> None:
         """Ask the venue to cancel each; what it does not confirm is looked up before the step ends (P5)."""
-        for order in self.of(instrument):
+        for resting in self.of(instrument):
+            order = self._state.orders[resting.client_order_id]  # it may have filled while another was cancelled
+            if order.status not in RESTING:
+                continue
             marked = msgspec.structs.replace(order, cancel_requested_ms=self._clock.now_ms(), reason=why)
             self._state.put_order(marked)
             self._recorder.commit((marked,))

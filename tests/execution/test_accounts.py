@@ -278,3 +278,16 @@ async def test_an_entry_for_whose_stop_the_venue_has_no_room_is_denied(make_worl
     assert await world.outcome_of(world.enter(instrument=ETH)) == ("denied", "not_protectable")
     world.venue.limits = msgspec.structs.replace(world.venue.limits, conditional_orders=6)
     assert await world.outcome_of(world.enter(instrument=ETH)) == ("ordered", "")
+
+
+@in_virtual_time
+async def test_a_fault_of_ours_behind_a_fill_is_told_and_the_next_fill_converges(make_world):
+    def broken(snapshot):
+        raise ValueError("a fault of ours")
+
+    world = await make_world().boot()
+    world.venue.shown_account = broken
+    world.enter()
+    await world.until(lambda: "converge_failed" in world.incidents())
+    world.venue.shown_account = lambda snapshot: snapshot
+    await world.close_position()

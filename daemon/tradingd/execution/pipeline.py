@@ -21,6 +21,7 @@ from tradingd.domain.intents import (
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import IntentRecord, Record
 from tradingd.execution.balance_reconciler import BalanceReconciler
+from tradingd.execution.convergence import Convergence
 from tradingd.execution.desk import Desk
 from tradingd.execution.doubts import Doubts
 from tradingd.execution.entries import Entries, PendingIntent, Switches
@@ -78,7 +79,7 @@ class Pipeline:
         self._clock = desk.clock
         self._limits = desk.limits
         self.lanes: dict[InstrumentId, Lane] = {}
-        self._converging: dict[VenueId, asyncio.Task[None]] = {}
+        self._convergence = Convergence(desk, reconciler)
         self._doubts = Doubts(desk, idempotency)
         self._missing = MissingFills(desk, reconciler)
         self._side: dict[InstrumentId, int] = {}
@@ -238,18 +239,8 @@ class Pipeline:
                 self._recorder.commit((record,))
 
     def note_fill(self, venue: VenueId) -> None:
-        """A fill was booked: begin to converge, unless that is under way."""
-        task = self._converging.get(venue)
-        if task is None or task.done():
-            self._converging[venue] = asyncio.get_running_loop().create_task(
-                self._converge(venue), name=f"converge {venue}"
-            )
-
-    async def _converge(self, venue: VenueId) -> None:
-        try:
-            await self._reconciler.converge(venue)
-        except VenueError as error:
-            self._bus.publish(incident("converge_failed", Severity.WARNING, str(error), venue))
+        """A fill was booked: entries wait until a reading agrees with it."""
+        self._convergence.begin(venue)
 
     # --- the clock's side -----------------------------------------------------------------------------------------
 
@@ -389,8 +380,7 @@ class Pipeline:
                 await asyncio.gather(*(lane.idle() for lane in lanes))
         except TimeoutError:
             self._bus.publish(incident("stop_cut_short", Severity.WARNING, f"steps still ran after {limit_s} s"))
-        for task in self._converging.values():
-            task.cancel()
+        self._convergence.stop()
         for lane in lanes:
             await lane.stop()
 

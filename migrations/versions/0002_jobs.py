@@ -1,4 +1,4 @@
-"""Jobs tell how long a run took and how many have failed in a row. The rows are told anew within a minute of a start."""
+"""Jobs tell how long a run took and how many have failed in a row. They are told anew within a minute of a start."""
 
 from alembic import op
 

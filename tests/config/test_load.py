@@ -71,8 +71,8 @@ def test_a_misspelt_key_is_told_with_line_column_caret_and_the_nearest_key(refus
         "tradingd.toml:7:3: unknown key 'max_position_notionl_usdt' in [risk]\n"
         "    7 |   max_position_notionl_usdt = 500\n"
         "      |   ^^^^^^^^^^^^^^^^^^^^^^^^^\n"
-        "      allowed: max_candle_age_s, max_daily_loss_fraction, max_drawdown_fraction, max_leverage, max_open_positions, "
-        "max_position_notional_usdt, price_band_fraction, require_stop\n"
+        "      allowed: max_candle_age_s, max_daily_loss_fraction, max_drawdown_fraction, max_leverage, "
+        "max_open_positions, max_position_notional_usdt, price_band_fraction, require_stop\n"
         "      nearest: max_position_notional_usdt"
     )
 

@@ -50,7 +50,7 @@ async def test_the_outcome_of_an_intent_is_in_the_commit_of_its_leg(make_world):
 @in_virtual_time
 async def test_an_order_has_left_before_plugins_and_log_lines_hear_that_it_was_submitted(make_world):
     world = await make_world().boot()
-    told_before = []
+    told_before: list[object] = []
     world.venue.on_submit = lambda request: told_before.extend(
         event for event in world.events if isinstance(event, OrderChanged) and event.order.request == request
     )

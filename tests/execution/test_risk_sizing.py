@@ -44,7 +44,7 @@ def test_whatever_filters_price_and_stop_the_loss_at_the_stop_is_within_the_risk
         assert draft.reason in (DenyReason.BELOW_MIN_QUANTITY, DenyReason.INVALID_INTENT, DenyReason.STOP_WRONG_SIDE)
         return
     quantity, level = draft.request.quantity, draft.stop_loss
-    assert quantity % lot == 0
+    assert level is not None and quantity % lot == 0
     lost = quantity * contract * (abs(draft.price - level) + (draft.price + level) * fee)
     assert lost <= equity * risk * (1 + Decimal("1e-20"))
     # and no lot less than that: the next one would be too much

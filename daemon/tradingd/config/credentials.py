@@ -64,9 +64,7 @@ class Credentials:
         return tuple(part.reveal() for part in (self.api_key, self.api_secret, self.api_password) if part)
 
 
-SIM_CREDENTIALS = Credentials(
-    Secret("sim-key"), Secret("sim-secret"), Secret("sim-password"), "built in"
-)
+SIM_CREDENTIALS = Credentials(Secret("sim-key"), Secret("sim-secret"), Secret("sim-password"), "built in")
 """The one account of every built-in venue: in mode sim nothing else is read, and no real key can leak into it."""
 
 

@@ -74,7 +74,7 @@ class LossLimits:
         return records
 
     def judge(self, snapshot: AccountSnapshot) -> list[Record]:
-        """Learn from a reading whose wallet is explained: a new peak, or a limit that is reached, which is told once."""
+        """Learn from a reading whose wallet is explained: a new peak, or a limit that is reached, told once."""
         venue, equity, now_ms = snapshot.venue, snapshot.balance.equity, snapshot.received_ms
         if equity is None:
             return []

@@ -334,6 +334,16 @@ async def test_during_a_ban_nothing_is_dialled(bench: Bench) -> None:
     assert bench.proxy.websockets == []
 
 
+async def test_a_ban_that_comes_with_the_streams_key_lets_nothing_be_dialled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venue = await bench.open()
+    monkeypatch.setattr(bench.budget, "observe", lambda *answer: setattr(bench.budget, "banned", True))
+    with pytest.raises(VenueUnreachable):
+        await venue.watch(ACCOUNT)
+    assert bench.proxy.websockets == []
+
+
 async def test_closing_leaves_no_task_no_timer_and_no_connection(bench: Bench) -> None:
     before = asyncio.all_tasks()
     venue = await bench.open()

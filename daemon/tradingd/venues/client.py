@@ -301,8 +301,13 @@ def network_error(reason: str) -> Exception:
 
 
 def _guard(client: Any, hooks: Hooks) -> None:
-    """Let neither a frame that is no JSON nor a failing read end the receive loop unnoticed."""
-    handle, receive = client.handle_message, client.receive
+    """Let neither a frame that is no JSON nor a failing read end the receive loop unnoticed, and no dial leave during
+    a ban."""
+    handle, receive, dial = client.handle_message, client.receive, client.create_connection
+
+    def dialled(session: Any) -> Any:
+        hooks.refuse_banned("DIAL")  # the ban may have come with the answer that gave the key of the stream
+        return dial(session)
 
     def guarded(message: Any) -> None:
         hooks.received(client, message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY))
@@ -318,7 +323,7 @@ def _guard(client: Any, hooks: Hooks) -> None:
         except Exception as error:
             return aiohttp.WSMessage(aiohttp.WSMsgType.ERROR, type(error).__name__, None)
 
-    client.handle_message, client.receive = guarded, received
+    client.handle_message, client.receive, client.create_connection = guarded, received, dialled
 
 
 def _pacer(clock: Clock, interval_s: float) -> Callable[[Any], Any]:

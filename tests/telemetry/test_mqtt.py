@@ -163,6 +163,40 @@ async def test_without_a_broker_start_and_stop_are_quick(world: World, kind: str
         assert time.perf_counter() - before < 1.0
 
 
+PUBLISH_OF_2_KIB = b"\x30\x83\x10\x00\x01a" + b"x" * 2_048
+FLOODS = {
+    "messages that nobody subscribed to": PUBLISH_OF_2_KIB,
+    "acknowledgements of nothing": b"\x40\x02\x00\x01",
+    "one packet of 256 MB": b"\x30\xff\xff\xff\x7f" + b"x" * 100_000,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_broker_that_floods_is_hung_up_on_and_told_of(world: World, flood: str):
+    """What it sends would be kept until there is no memory left."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken: list[int] = []
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            sent = 0
+            with connection:
+                connection.recv(1_000)
+                connection.sendall(b"\x20\x02\x00\x00")  # welcome
+                try:
+                    while sent < 50_000_000:
+                        sent += connection.send(FLOODS[flood])
+                except ConnectionError:
+                    pass
+            taken.append(sent)
+
+        threading.Thread(target=serve, daemon=True).start()
+        world.link(listener.getsockname()[1])
+        await until(lambda: bool(taken), 20)
+        assert taken[0] < 20_000_000, "only what the sockets themselves hold"
+        await until(lambda: world.links[0]._told == mqtt.UNASKED)
+
+
 async def test_name_and_password_are_asked_for_and_a_wrong_one_is_told_without_it(
     tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str]
 ):

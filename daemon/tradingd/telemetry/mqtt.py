@@ -27,6 +27,8 @@ ONLINE, OFFLINE = "online", "offline"
 AVAILABILITY = "availability"
 ACKNOWLEDGE_LIMIT_S = 5.0
 KEEPALIVE_S = 20
+READ_AT_ONCE_BYTES = 4096
+UNASKED = "the broker sends more than was asked for"
 SETTLED_S = 30.0
 """A connection that has lived so long counts as one: the next failure is the first. Two daemons of one name would throw
 each other out without a pause."""
@@ -117,6 +119,8 @@ class MqttLink:
                 self._on_loop(lambda: log.info("mqtt_connected", host=self._settings.host, topic=self.base))
                 await self._pump(client, wake)
                 await self._send(client, Message(AVAILABILITY, OFFLINE, True))
+        except aiomqtt.MqttError as error:
+            raise aiomqtt.MqttError(UNASKED) if client.was_flooded else error from None
         finally:
             self._theirs = None
             if loop.time() - connected_at > SETTLED_S:
@@ -188,6 +192,32 @@ class MqttLink:
 
 
 class _Client(aiomqtt.Client):
+    """Reads no more than answers to what it has sent. The client below keeps whatever comes, a packet of 256 MB or
+    messages that nobody subscribed to, until the process is out of memory."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options, max_queued_incoming_messages=1)
+        self.was_flooded = False
+        self._sent = self._received_bytes = 0
+        self._now_s = asyncio.get_running_loop().time
+        self._began_s = self._now_s()
+        self._receive = self._client._sock_recv
+        setattr(self._client, self._receive.__name__, self._receive_bounded)
+
+    async def publish(self, *arguments: Any, **options: Any) -> None:
+        self._sent += 1
+        await super().publish(*arguments, **options)
+
+    def _receive_bounded(self, limit_bytes: int) -> bytes:
+        # an answer has 2 to 5 bytes: one to each message, to the greeting, and to a ping now and then
+        allowed_bytes = 1024 + 64 * self._sent + self._now_s() - self._began_s
+        if self._received_bytes > allowed_bytes:
+            self.was_flooded = True
+            raise ConnectionError(UNASKED)
+        data = self._receive(min(limit_bytes, READ_AT_ONCE_BYTES))
+        self._received_bytes += len(data)
+        return data
+
     def hang_up(self) -> None:
         """Close the socket, whatever state it is in: a handshake that timed out leaves it open."""
         socket = self._client.socket()

@@ -22,7 +22,7 @@ def wait_for_fill(world: World, fills: int = 1) -> None:
 
 
 @pytest.mark.fault(77)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_within_ten_seconds_and_all_is_written(make_world: MakeWorld, number: signal.Signals) -> None:
     world = make_world(300)
     daemon = world.start(fresh=True)

@@ -202,8 +202,11 @@ def _listen_to_signals(daemon: Daemon) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, daemon.request_stop, f"got {number.name}")
-    if daemon.service.is_managed:  # else a terminal that is closed ends its programs by it
+    if daemon.service.is_managed:
         loop.add_signal_handler(signal.SIGHUP, daemon.service.reload)
+    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        # a terminal that is closed ends its programs by it: unhandled, an entry that rests would fill with nobody here
+        loop.add_signal_handler(signal.SIGHUP, daemon.request_stop, "got SIGHUP")
 
 
 async def _sim_venues(settings: Settings, clock: MachineClock) -> dict[VenueId, SimVenue]:

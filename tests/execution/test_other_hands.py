@@ -3,9 +3,10 @@
 import asyncio
 from decimal import Decimal
 
+import msgspec
 import pytest
 
-from tests.execution.fakes import BINANCE, BTC, rules_of
+from tests.execution.fakes import BINANCE, BTC, Reject, rules_of
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.account import VenuePosition
 from tradingd.domain.events import IncidentRaised
@@ -305,3 +306,24 @@ async def test_a_push_that_fills_explain_or_have_overtaken_asks_nothing(make_wor
     world.venue.sink.on_position(VenuePosition(BTC, Decimal(0), updated_ms=newest_ms - 1))
     await asyncio.sleep(5)
     assert (world.venue.calls.count("fills"), world.venue.calls.count("account")) == asked
+
+
+@in_virtual_time
+async def test_a_turn_that_an_exit_learns_of_on_its_way_leaves_the_new_position_alone(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+
+    def turn(shown):
+        world.venue.shown_account = lambda snapshot: snapshot
+        world.venue.execute(BTC, Side.SELL, Decimal("0.3"))
+        position = msgspec.structs.replace(shown.positions[0], quantity=Decimal("-0.2"))
+        return msgspec.structs.replace(shown, positions=(position,))
+
+    world.venue.answers[Purpose.EXIT].append(Reject())
+    world.exit()
+    await world.until(lambda: world.sent(Purpose.EXIT))
+    world.venue.shown_account = turn
+    await world.until(lambda: not world.execution.exits.goals)
+    await asyncio.sleep(5)
+    assert world.venue.positions[BTC] == Decimal("-0.2")
+    assert len(world.sent(Purpose.EXIT)) == 1

@@ -112,6 +112,9 @@ class Exits:
         quantity = await self._held(goal)
         if quantity is None:
             return
+        if not goal.whatever and self._state.is_foreign(instrument):
+            self._leave_alone(goal)  # another hand turned the position during the waits above
+            return
         if quantity == 0:
             if entries:
                 self._later(goal)

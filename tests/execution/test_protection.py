@@ -302,3 +302,23 @@ async def test_a_late_fill_of_an_entry_that_ended_long_ago_gets_its_stop(make_wo
     world.venue.execute(BTC, Side.BUY, Decimal("0.1"), order=world.venue.orders[entry])
     await world.until(lambda: len(world.sent(Purpose.STOP)) > before, 10)
     await world.until(world.is_covered)
+
+
+@pytest.mark.parametrize(("call", "reason"), [("mark_price", "no_price"), ("open_orders", "sweep_not_proved")])
+@in_virtual_time
+async def test_an_entry_that_waits_for_an_answer_does_not_hold_up_the_stop_of_a_late_fill(make_world, call, reason):
+    world = await make_world().boot()
+    world.enter(limit_price=Decimal(49_900))
+    await world.until(lambda: world.venue.open_now())
+    first = world.sent(Purpose.ENTRY)[0].client_order_id
+    world.venue.end(first, OrderStatus.CANCELED)
+    await asyncio.sleep(10)
+    world.execution.sweeper.forget_venue(BINANCE)
+    world.venue.hanging = {call}
+    asked = world.venue.calls.count(call)
+    world.enter()
+    await world.until(lambda: world.venue.calls.count(call) > asked)
+    world.venue.execute(BTC, Side.BUY, Decimal("0.1"), order=world.venue.orders[first])
+    seconds = await world.until(lambda: world.sent(Purpose.STOP), limit_s=10)
+    assert seconds <= 5
+    assert world.denials() == [reason]

@@ -17,6 +17,7 @@ from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import IntentRecord, Record
 from tradingd.execution.balance_reconciler import BalanceReconciler
 from tradingd.execution.desk import Desk
+from tradingd.execution.exchange_router import within
 from tradingd.execution.hold_period_guard import HoldPeriodGuard
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
 from tradingd.execution.limits import StrategyPlan, VenuePlan
@@ -278,8 +279,9 @@ class Entries:
             return Denial(DenyReason.VENUE_NOT_READY, "rules or account have not been read yet")
         mark = self._state.fresh_price(instrument, self._clock.monotonic(), FRESH_PRICE_S / self._clock.speed)
         if mark is None:
+            reading = self._router.venue(instrument).mark_price(instrument)
             try:
-                mark = await self._router.venue(instrument).mark_price(instrument)
+                mark = await within(self._limits.submit_timeout_s, reading)
             except VenueError as error:
                 return Denial(DenyReason.NO_PRICE, f"the mark price could not be read: {error}")
         limits = self._router.venue(instrument).limits

@@ -10,10 +10,13 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial, DenyReason
 from tradingd.domain.orders import OrderStatus
 from tradingd.execution.desk import Desk
+from tradingd.execution.exchange_router import within
 from tradingd.ports import Priority, Store
 
 SWEEP_ROUNDS = 4
 """Cancel and read again, this often; a venue whose list lags a cancel needs more than one look."""
+CHECK_LIMIT_S = 4.0
+"""So long an entry waits for its sweep; real time."""
 CANCEL_AGAIN_S = 2.0
 """A list may go on showing what was cancelled; so long after an answer it is not cancelled a second time."""
 
@@ -79,7 +82,8 @@ class LeftoverSweeper:
         stood = self._limits.deny_on_foreign_orders and bool(self.foreign.get(instrument))
         if self._limits.sweep_always or stood or not self.has_proof(instrument):
             try:
-                clean = await self.sweep(instrument, Priority.CANCEL)
+                # an entry holds the lane: the stop of a fill that comes late must not wait for it (P5)
+                clean = await within(CHECK_LIMIT_S, self.sweep(instrument, Priority.CANCEL))
             except VenueError as error:
                 return Denial(DenyReason.SWEEP_NOT_PROVED, f"the order books could not be read: {error}")
             if not clean:

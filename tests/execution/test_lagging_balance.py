@@ -97,3 +97,37 @@ async def test_a_fill_while_an_odd_reading_is_checked_leaves_the_verdict_to_the_
     await checking
     assert unexplained(world) == [(-40.0,)]
     assert world.incidents() == ["balance_unexplained"]
+
+
+@in_virtual_time
+async def test_the_first_reading_of_a_run_that_lags_behind_what_an_earlier_run_booked_is_not_believed(make_world):
+    world = await make_world().boot()
+    before = world.venue.wallet
+    await world.open_position()
+    await world.crash()
+    await world.boot(ready=False)
+    show_wallet_late(world, before, 1.0)
+    await world.recover()
+    await asyncio.sleep(5)
+    await world.execution.reconciler.reconcile(BINANCE)
+    assert unexplained(world) == []
+    assert world.incidents() == []
+
+
+@in_virtual_time
+async def test_the_first_reading_of_a_run_that_shows_what_is_booked_behind_it_explains_nothing_twice(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    stop = world.last(Purpose.STOP).client_order_id
+    await world.crash()
+    paid = world.venue.book("funding", Decimal("-7.5"))
+    world.venue.booked.clear()
+    await world.boot()
+    world.venue.booked.append(msgspec.structs.replace(paid, time_ms=world.clock.now_ms()))
+    world.venue.trigger(stop)
+    await world.until_flat()
+    await asyncio.sleep(700)
+    await world.execution.reconciler.reconcile(BINANCE)
+    kinds = dict(world.rows("SELECT kind, sum(amount) FROM ledger WHERE kind <> 'fee' GROUP BY kind"))
+    assert kinds == {"funding": -7.5, "unexplained": 0.0}
+    assert world.incidents().count("balance_unexplained") == 1

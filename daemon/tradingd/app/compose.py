@@ -297,9 +297,10 @@ def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
     """Subscribe what keeps the state, before anything that decides by it."""
     reconciler, pipeline, sweeper = execution.reconciler, execution.pipeline, execution.sweeper
 
-    def on_fill(fill: Fill) -> None:
-        reconciler.note_fill(fill)
+    def on_fill(fill: Fill) -> list[Record]:
+        records = reconciler.note_fill(fill)
         pipeline.note_fill(fill.instrument.venue)
+        return records
 
     execution.recorder.on_fill = on_fill
     execution.recorder.on_unknown = pipeline.on_unknown

@@ -120,9 +120,9 @@ class BalanceReconciler:
 
     # --- convergence (P17) ----------------------------------------------------------------------------------------
 
-    def note_fill(self, fill: Fill) -> None:
-        """An own account's fill: entries wait until a reading newer than it agrees."""
-        self._wallets.note_fill(fill)
+    def note_fill(self, fill: Fill) -> list[Record]:
+        """An own account's fill: entries wait until a reading newer than it agrees. What is committed with it."""
+        return self._wallets.note_fill(fill)
 
     def doubt(self, venue: VenueId) -> None:
         """The venue shows what the journal does not explain: entries wait until a reading from now on agrees."""

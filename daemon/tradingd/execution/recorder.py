@@ -57,7 +57,7 @@ class Recorder:
         self.unowned = UnownedFills(order_prefix)
         self._recalled_ms: dict[InstrumentId, int] = {}
         self.on_unknown: Callable[[VenueOrder], None] = lambda shown: None
-        self.on_fill: Callable[[Fill], None] = lambda fill: None
+        self.on_fill: Callable[[Fill], Sequence[Record]] = lambda fill: ()
 
     # --- commit and publish ---------------------------------------------------------------------------------------
 
@@ -238,7 +238,7 @@ class Recorder:
         strategy = change.position.strategy or (order.strategy if order else None)
         events.append(Filled(fill, order, strategy, change.position, is_unknown))
         events.append(PositionChanged(change.position, change.realized_pnl, change.closed, fill.trade_id))
-        self.on_fill(fill)
+        records += self.on_fill(fill)
         self.commit(records, events)
         if change.flipped and order is not None:
             self._bus.publish(turned(fill, change, order))

@@ -1,5 +1,7 @@
-"""What each venue's wallet should hold: the last reading that was explained, the fills since, and the venue's bookings.
+"""What each venue's wallet should hold: what the first reading ever showed, and every fill and booking since.
 
+The sum is kept in the journal, in one unit with what changes it. So no run has to take a reading on trust: it may be
+older than what was booked before the start, or show what is booked only later.
 Funding, transfers and rebates are told by no fill. They are read from the venue's own bookings: rarely, for that is
 dear, and whenever a wallet differs from what is expected.
 """
@@ -25,6 +27,7 @@ WALLET_TOLERANCE = Decimal("0.01")
 BALANCE_LAG_S = 2.0
 """A balance read so long after a fill shows it; positions are seen earlier. Real time."""
 BOOKED_FLAG = "bookings:"
+WALLET_FLAG = "wallet:"
 BY_FILLS = frozenset({"realized_pnl", "fee"})
 """Bookings that the fills tell, each by itself."""
 TRANSFER = "transfer"
@@ -36,23 +39,31 @@ LATE_BASE_MS = 60_000
 """A day's base that was read later than this after midnight is worked out from the bookings since, at speed 1."""
 
 
-class Expected(msgspec.Struct):
-    """A venue's expected wallet since its last agreeing reading: the wallet then, and what changed it since.
+class Sum(msgspec.Struct, frozen=True):
+    """What a venue's wallet should hold, USDT; persisted. Nothing before its first reading, asked for at `since_ms`.
 
-    `began_ms` is the first reading of this run, `read_ms` the last one that was taken as the base; `unexplained` is
-    what this run found no reason for. `odd`: by how much a reading differed, and when it was asked for (monotonic).
+    `unexplained`: how much of it neither fill nor booking explains, `unexplained_ms` when that was last found,
+    `read_ms` the last reading that agreed. Not exact: a fee in another coin, or a profit that was not told, is missing.
     """
 
     wallet: Decimal | None = None
-    change: Decimal = ZERO
+    since_ms: int = 0
+    read_ms: int = 0
+    exact: bool = True
+    unexplained: Decimal = ZERO
+    unexplained_ms: int = 0
+
+
+class Expected(msgspec.Struct):
+    """A venue's expected wallet in this run. `odd`: by how much a reading differed, and when it was asked for
+    (monotonic); `early`: what was booked before the sum of earlier runs was known."""
+
+    sum: Sum = Sum()
+    early: Decimal = ZERO
     fills: int = 0
     last_fill_ms: int = 0
     seen_at: float = float("-inf")
     settled: bool = True
-    exact: bool = True
-    began_ms: int = 0
-    read_ms: int = 0
-    unexplained: Decimal = ZERO
     odd: tuple[Decimal, float] | None = None
 
 
@@ -88,19 +99,30 @@ class Wallets:
         known = next((flag.value for flag in flags if flag.name == f"{BOOKED_FLAG}{venue}"), None)
         self._booked[venue] = _Booked(history_start_ms) if known is None else msgspec.json.decode(known, type=_Booked)
         self._due_at[venue] = self._clock.monotonic() + FIRST_BOOKING_S
+        kept = next((flag.value for flag in flags if flag.name == f"{WALLET_FLAG}{venue}"), None)
+        if kept is not None:
+            expected, known_sum = self.of(venue), msgspec.json.decode(kept, type=Sum)
+            expected.sum = _changed(known_sum, expected.early, exact=expected.sum.exact)
 
     # --- what changes it ------------------------------------------------------------------------------------------
 
-    def note_fill(self, fill: Fill) -> None:
-        """An own account's fill: its profit and its fee are expected in the wallet."""
-        expected = self.of(fill.instrument.venue)
+    def note_fill(self, fill: Fill) -> list[Record]:
+        """An own account's fill: its profit and its fee are expected in the wallet. What is to be committed with it."""
+        venue = fill.instrument.venue
+        expected = self.of(venue)
         expected.fills += 1
         expected.last_fill_ms = max(expected.last_fill_ms, fill.time_ms)
         expected.seen_at = self._clock.monotonic()
         expected.settled = False
-        if fill.realized_pnl is None or (fill.fee and fill.fee_currency != "USDT"):
-            expected.exact = False
-        expected.change += (fill.realized_pnl or ZERO) - (fill.fee if fill.fee_currency == "USDT" else ZERO)
+        exact = fill.realized_pnl is not None and (not fill.fee or fill.fee_currency == "USDT")
+        amount = (fill.realized_pnl or ZERO) - (fill.fee if fill.fee_currency == "USDT" else ZERO)
+        if expected.sum.wallet is None:
+            expected.early += amount
+            expected.sum = msgspec.structs.replace(expected.sum, exact=expected.sum.exact and exact)
+            return []
+        expected.sum = _changed(expected.sum, amount, exact=exact)
+        reference = f"fill:{fill.instrument.symbol}:{fill.trade_id}"
+        return [*self._take_back(venue, amount, fill.time_ms, reference), self._flag(venue)]
 
     def doubt(self, venue: VenueId) -> None:
         """What the venue shows is not explained: only a reading from now on proves anything."""
@@ -113,14 +135,14 @@ class Wallets:
 
     def _difference(self, snapshot: AccountSnapshot) -> Decimal:
         expected = self.of(snapshot.venue)
-        if expected.wallet is None or not expected.exact:
+        if expected.sum.wallet is None or not expected.sum.exact:
             return ZERO
-        return snapshot.balance.wallet - expected.wallet - expected.change
+        return snapshot.balance.wallet - expected.sum.wallet
 
     def agrees(self, snapshot: AccountSnapshot, asked_at: float) -> bool:
         """Whether the wallet is as expected; where nothing is, whether it was read late enough to show all fills."""
         expected = self.of(snapshot.venue)
-        if expected.wallet is None or not expected.exact:
+        if expected.sum.wallet is None or not expected.sum.exact:
             return asked_at - expected.seen_at >= BALANCE_LAG_S
         return abs(self._difference(snapshot)) <= WALLET_TOLERANCE
 
@@ -140,28 +162,47 @@ class Wallets:
         return records + self._losses.judge(snapshot) if explained and snapshot.venue in self._read else records
 
     def settle(self, snapshot: AccountSnapshot) -> None:
-        """Take a reading as the new base; what nothing explains is told."""
-        expected = self.of(snapshot.venue)
-        amount = self._difference(snapshot)
+        """Take a reading for true; what nothing explains is told."""
+        venue, expected = snapshot.venue, self.of(snapshot.venue)
+        before, amount = expected.sum, self._difference(snapshot)
         records = self._unexplained(snapshot, amount) if abs(amount) > WALLET_TOLERANCE else []
-        if expected.wallet is None:
-            expected.began_ms = snapshot.requested_ms
-        expected.wallet, expected.change, expected.read_ms = snapshot.balance.wallet, ZERO, snapshot.requested_ms
-        expected.settled = expected.exact = True
-        expected.odd = None
+        if before.wallet is None or not before.exact:
+            expected.sum = Sum(snapshot.balance.wallet, snapshot.requested_ms)
+        expected.sum = msgspec.structs.replace(expected.sum, read_ms=snapshot.requested_ms)
+        expected.early, expected.settled, expected.odd = ZERO, True, None
+        if (before.wallet, before.exact) != (expected.sum.wallet, expected.sum.exact):
+            records.append(self._flag(venue))
         records += self.judged(snapshot)
         if records:
             self._recorder.commit(records)
 
     def _unexplained(self, snapshot: AccountSnapshot, amount: Decimal) -> list[Record]:
-        """Money that neither fill nor booking explains; it is taken for a transfer, which is no loss."""
+        """Money that neither fill nor booking explains; it is taken for a transfer, which is no loss. What takes back
+        an earlier such amount, since its reason was booked meanwhile, is not told as another."""
         venue, now_ms = snapshot.venue, snapshot.received_ms
-        self.of(venue).unexplained += amount
-        currency = snapshot.balance.currency
-        why = f"the wallet moved by {amount} {currency}, and neither a fill nor a booking of the venue says why"
-        self._bus.publish(incident("balance_unexplained", Severity.WARNING, why, venue))
+        expected, currency = self.of(venue), snapshot.balance.currency
+        left = expected.sum.unexplained + amount
+        if abs(left) > WALLET_TOLERANCE:
+            why = f"the wallet moved by {amount} {currency}, and neither a fill nor a booking of the venue says why"
+            self._bus.publish(incident("balance_unexplained", Severity.WARNING, why, venue))
+        expected.sum = msgspec.structs.replace(_changed(expected.sum, amount), unexplained=left, unexplained_ms=now_ms)
         row = LedgerRecord(venue, "unexplained", str(now_ms), None, amount, currency, now_ms)
         return [row, *self._losses.transferred(venue, amount, now_ms)]
+
+    def _take_back(self, venue: VenueId, amount: Decimal, time_ms: int, reference: str) -> list[Record]:
+        """A reason that is booked late, for money that readings showed before and nothing explained then."""
+        expected = self.of(venue)
+        shown_ms = expected.sum.read_ms - round(BALANCE_LAG_S * 1000 * self._clock.speed)
+        if abs(expected.sum.unexplained) <= WALLET_TOLERANCE or time_ms > shown_ms:
+            return []
+        left = expected.sum.unexplained - amount
+        expected.sum = msgspec.structs.replace(_changed(expected.sum, -amount), unexplained=left)
+        row = LedgerRecord(venue, "unexplained", reference, None, -amount, "USDT", time_ms)
+        return [row, *self._losses.transferred(venue, -amount, time_ms)]
+
+    def _flag(self, venue: VenueId) -> FlagRecord:
+        value = msgspec.json.encode(self.of(venue).sum).decode()
+        return FlagRecord(f"{WALLET_FLAG}{venue}", value, "what the wallet should hold", self._clock.now_ms())
 
     # --- bookings -------------------------------------------------------------------------------------------------
 
@@ -199,6 +240,8 @@ class Wallets:
         for row in told:
             if _key(row) not in booked.keys:
                 records += [row, *self._apply(row)]
+        if records and self.of(venue).sum.wallet is not None:
+            records.append(self._flag(venue))
         until_ms = max(booked.until_ms, now_ms - BOOKINGS_LAG_MS)
         after = _Booked(until_ms, sorted(_key(row) for row in told if row.time_ms >= until_ms))
         self._booked[venue] = after
@@ -210,19 +253,14 @@ class Wallets:
         self._recorder.commit(records)
 
     def _apply(self, row: LedgerRecord) -> list[Record]:
-        """What a new booking changes: it explains the wallet from now on, or what was found unexplained before."""
+        """What a new booking changes: it explains the wallet from now on, or what was found unexplained before. What
+        the first reading ever showed holds what was booked before it."""
         expected = self.of(row.venue)
         records = self._losses.transferred(row.venue, row.amount, row.time_ms) if row.kind == TRANSFER else []
-        if expected.wallet is None or row.time_ms <= expected.began_ms:
+        if expected.sum.wallet is None or row.time_ms <= expected.sum.since_ms or row.currency != "USDT":
             return records
-        if row.time_ms > expected.read_ms:
-            expected.change += row.amount
-        elif abs(expected.unexplained) > WALLET_TOLERANCE:
-            expected.unexplained -= row.amount
-            reference = f"{row.kind}:{row.reference}"
-            back = LedgerRecord(row.venue, "unexplained", reference, None, -row.amount, row.currency, row.time_ms)
-            records += [back, *self._losses.transferred(row.venue, -row.amount, row.time_ms)]
-        return records
+        expected.sum = _changed(expected.sum, row.amount)
+        return records + self._take_back(row.venue, row.amount, row.time_ms, f"{row.kind}:{row.reference}")
 
     # --- the base of the day --------------------------------------------------------------------------------------
 
@@ -240,8 +278,9 @@ class Wallets:
         newest_ms = max(newest_ms + round(BALANCE_LAG_S * 1000 * self._clock.speed), expected.last_fill_ms)
         if account.balance.equity is None or not expected.settled or account.requested_ms <= newest_ms:
             return []
-        won = sum((row.amount for row in today), ZERO) + expected.unexplained
-        moved = sum((row.amount for row in today if row.kind == TRANSFER), ZERO) + expected.unexplained
+        unexplained = expected.sum.unexplained if expected.sum.unexplained_ms >= start_ms else ZERO
+        won = sum((row.amount for row in today), ZERO) + unexplained
+        moved = sum((row.amount for row in today if row.kind == TRANSFER), ZERO) + unexplained
         fresh = sum(
             (
                 position.unrealized_pnl
@@ -256,3 +295,8 @@ class Wallets:
 
 def _key(row: LedgerRecord) -> str:
     return f"{row.kind}:{row.reference}:{plain_text(row.amount)}"
+
+
+def _changed(before: Sum, amount: Decimal, *, exact: bool = True) -> Sum:
+    wallet = None if before.wallet is None else before.wallet + amount
+    return msgspec.structs.replace(before, wallet=wallet, exact=before.exact and exact)

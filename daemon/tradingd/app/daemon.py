@@ -1,6 +1,7 @@
 """The daemon as a process: the core with its control socket, its log lines, systemd and the built-in venues."""
 
 import asyncio
+import gc
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -47,6 +48,8 @@ JOURNAL_STOP_LIMIT_S = 1.0
 CANDLE_LINE_S = 2.0
 MQTT_STATE_S = 1.0
 MQTT_STOP_LIMIT_S = 0.5
+COLLECT_AFTER_S = 3.0
+"""From its first import until so long after its start the process collects no garbage: all that is made stays."""
 
 
 def _boot(settings: Settings, clock: MachineClock, random: MachineRandom) -> BootRecord:
@@ -164,6 +167,7 @@ class Daemon:
 
     async def start(self) -> None:
         """Listen to the operator first, so that a start that takes long can be asked why; then bring the venues up."""
+        asyncio.get_running_loop().call_later(COLLECT_AFTER_S, gc.enable)
         await self._control.start()
         self.core.jobs.every("heartbeat", self.settings.log.heartbeat_s, self._beat)
         self.core.start(self._boot)

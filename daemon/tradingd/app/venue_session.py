@@ -153,7 +153,7 @@ class VenueSession:
                 self._tell_not_reached(attempt, error)
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
         self._reached()
-        _keep_for_ever()
+        gc.freeze()  # not collected before: looking at all modules and markets for a few dead objects takes 0.2 s
         self._check_symbols()
         # all of them: what a human holds elsewhere is kept account of, and closed when the operator asks for it
         self._execution.state.instruments.update(self.venue.instruments)
@@ -276,7 +276,9 @@ class VenueSession:
     async def read_rules(self) -> None:
         """The venue's rules anew: each order from now on keeps to them; an instrument that is gone is blocked."""
         await self.venue.load_instruments()
-        _keep_for_ever()
+        # thousands of market records were made: a later full collection over them would stall the loop
+        gc.collect()
+        gc.freeze()
         known = self.venue.instruments
         self._execution.state.instruments.update(known)
         for instrument in self._wanted():
@@ -380,9 +382,3 @@ class VenueSession:
         if best is None:
             return 0.0
         return self._clock.synchronise(best[2], best[1], best[0] / 2)
-
-
-def _keep_for_ever() -> None:
-    """Thousands of market records were made: a later full collection over them would stall the loop."""
-    gc.collect()
-    gc.freeze()

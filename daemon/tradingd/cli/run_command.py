@@ -1,6 +1,7 @@
 """`tradingd run`: settings first, so that a mistake in them costs no import of ccxt; then the daemon."""
 
 import argparse
+import gc
 import os
 import sys
 from pathlib import Path
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
             if getattr(args, option) not in (None, False):
                 print(f"tradingd run: --{option} is for mode sim; the mode is {settings.mode}", file=sys.stderr)
                 return exit_codes.USAGE
+
+    gc.disable()  # the modules that come now stay for good; the daemon enables it again a moment after its start
 
     from tradingd.app.main import run as run_daemon
 

@@ -1,4 +1,4 @@
-"""Whatever the order in which money moves, is told, is read and is forgotten by a crash: the bookings make the wallet."""
+"""In whatever order money moves, is told, is read and is forgotten by a crash: the bookings make the wallet."""
 
 import asyncio
 import shutil
@@ -10,7 +10,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.execution.fakes import BINANCE, BTC
+from tests.execution.fakes import BTC
 from tests.execution.virtual_time import in_virtual_time
 from tests.execution.world import World
 from tradingd.domain.account import AccountSnapshot

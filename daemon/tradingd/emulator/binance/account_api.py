@@ -9,18 +9,12 @@ from tradingd.emulator.binance.order_api import WEEK_MS
 from tradingd.emulator.binance.params import Params
 from tradingd.emulator.binance.payloads import Json, plain
 from tradingd.emulator.core.account import MAKER_FEE, TAKER_FEE, SymbolMargin, Totals
-from tradingd.emulator.core.records import ZERO, Position
+from tradingd.emulator.core.records import ZERO
+from tradingd.emulator.core.views import seen_totals
 
 
 def _totals(desk: Desk) -> Totals:
-    """Visible figures of the whole account; symbols without position and order are left out."""
-    held = desk.exchange.account
-    figures: dict[str, tuple[Position, SymbolMargin]] = {}
-    for symbol in desk.exchange.feeds:
-        orders, position = desk.views.open_orders(symbol), desk.views.position(symbol)
-        if position.quantity or orders:
-            figures[symbol] = (position, held.margin(symbol, desk.exchange.mark_price(symbol), orders, position))
-    return held.totals(figures, desk.views.wallet)
+    return seen_totals(desk.exchange, desk.views)
 
 
 def _cap(desk: Desk, symbol: str) -> str:

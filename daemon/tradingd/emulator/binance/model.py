@@ -13,7 +13,7 @@ from tradingd.emulator.binance.gateway import Gateway
 from tradingd.emulator.binance.limits import Limits
 from tradingd.emulator.binance.payloads import account_event, conditional_event, fill_event, order_event
 from tradingd.emulator.binance.streams import Streams
-from tradingd.emulator.binance.views import Views
+from tradingd.emulator.core.views import Views
 from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.core.lags import FOREVER_MS, Lags
 from tradingd.emulator.core.ledger import Ledger

@@ -12,6 +12,7 @@ from tradingd.emulator.core.records import BUY, ZERO, Order, Position
 
 TAKER_FEE = Decimal("0.0005")
 MAKER_FEE = Decimal("0.0002")
+"""Of an account that is not told others."""
 DEFAULT_LEVERAGE = 20
 _MONEY = Decimal("0.00000001")
 _PRICE = Decimal("0.000000000001")
@@ -75,11 +76,13 @@ class Totals(msgspec.Struct, frozen=True):
 class Account:
     """The truth about balances and positions; what clients see of it lags behind elsewhere."""
 
-    def __init__(self, instruments: dict[str, Instrument], wallet: Decimal) -> None:
+    def __init__(self, instruments: dict[str, Instrument], wallet: Decimal, taker_fee: Decimal = TAKER_FEE,
+                 maker_fee: Decimal = MAKER_FEE, leverage: int = DEFAULT_LEVERAGE) -> None:
+        self.taker_fee, self.maker_fee = taker_fee, maker_fee
         self.instruments = instruments
         self.wallet = wallet
         self.positions = {symbol: Position(symbol) for symbol in instruments}
-        self.leverage = dict.fromkeys(instruments, DEFAULT_LEVERAGE)
+        self.leverage = dict.fromkeys(instruments, leverage)
         self.isolated = dict.fromkeys(instruments, False)
         self.is_hedged = False
 
@@ -94,7 +97,7 @@ class Account:
             direction = BUY if position.quantity > 0 else -BUY
             realized = money((price - position.entry_price) * closed * direction)
         after = position.quantity + signed
-        fee = money(price * quantity * (MAKER_FEE if is_maker else TAKER_FEE))
+        fee = money(price * quantity * (self.maker_fee if is_maker else self.taker_fee))
         self.positions[symbol] = Position(
             symbol=symbol,
             quantity=after,

@@ -17,8 +17,11 @@ _OPENS_NOTHING = ("PRE_SETTLE", "PRE_DELIVERING")
 _CLOSED = ("CLOSE", "DELIVERED")
 
 
-def check_plain(exchange: Exchange, draft: Draft) -> Decimal:
-    """All checks of a plain order; gives the quantity, cut down to the position for a reduce-only order."""
+def check_plain(exchange: Exchange, draft: Draft, against_book: bool = True) -> Decimal:
+    """All checks of a plain order; gives the quantity, cut down to the position for a reduce-only order.
+
+    A gateway that answers before the engine has seen the order leaves out what the book decides.
+    """
     instrument = exchange.instruments[draft.symbol]
     mark = exchange.mark_price(draft.symbol)
     check_status(exchange, draft.symbol, draft.reduce_only)
@@ -36,6 +39,8 @@ def check_plain(exchange: Exchange, draft: Draft) -> Decimal:
     else:
         check_notional(instrument, quantity, draft.price if draft.kind == "LIMIT" else mark)
         check_margin(exchange, draft.symbol, draft.side, quantity, draft.price)
+    if not against_book:
+        return quantity
     limit = instrument.limit_ticks(draft.price, draft.side) if draft.kind == "LIMIT" else None
     check_immediate(exchange, draft.symbol, draft.side, draft.time_in_force, quantity, limit)
     return quantity

@@ -24,7 +24,7 @@ from tradingd.emulator.core.liquidation import Liquidator
 from tradingd.emulator.core.market import MINUTE_MS, STEP_MS, Feed, Source, candle_prices
 from tradingd.emulator.core.matching import Matching
 from tradingd.emulator.core.records import ZERO, Candle, Conditional, Fill, Order, Status
-from tradingd.emulator.core.refusal import Reason, Refused
+from tradingd.emulator.core.refusal import Cause, Reason, Refused
 from tradingd.emulator.core.triggers import Triggers
 
 NEVER_MS = 1 << 62
@@ -206,11 +206,20 @@ class Exchange:
 
     # -- plain orders -------------------------------------------------------------------------------------------
 
-    def submit(self, draft: Draft) -> Order:
+    def reserve_id(self) -> int:
+        """An order number for an order that comes later, or never."""
+        number = self.ids.order
+        self.ids.order += self.rng.randrange(1, 40)
+        return number
+
+    def submit(self, draft: Draft, order_id: int | None = None) -> Order:
         """Check, accept and match a plain order; raises Refused with nothing changed."""
-        quantity = check_plain(self, draft)
-        order = Order(
-            order_id=self.ids.order,
+        return self.accept(self.drafted(draft, check_plain(self, draft), order_id))
+
+    def drafted(self, draft: Draft, quantity: Decimal, order_id: int | None = None) -> Order:
+        """The order that a draft asks for, under the next number or a reserved one."""
+        return Order(
+            order_id=self.ids.order if order_id is None else order_id,
             client_order_id=draft.client_order_id,
             symbol=draft.symbol,
             side=draft.side,
@@ -224,11 +233,11 @@ class Exchange:
             original_kind=draft.kind,
             good_till_ms=draft.good_till_ms,
         )
-        return self.accept(order)
 
     def accept(self, order: Order) -> Order:
         """Take a checked order into the book and match it."""
-        self.ids.order = order.order_id + self.rng.randrange(1, 40)
+        if order.order_id == self.ids.order:
+            self.reserve_id()
         self.store(order, "NEW")
         if self.end_next_in_ms is not None:
             return self._doom(order, self.end_next_in_ms)
@@ -239,11 +248,11 @@ class Exchange:
         if order.parent_id:
             try:
                 check_immediate(self, order.symbol, order.side, order.time_in_force, order.quantity, limit)
-            except Refused:
-                return self.finish(order, Status.EXPIRED)
+            except Refused as refusal:
+                return self.finish(order, Status.EXPIRED, refusal.reason.value)
         order = self.matching.take(order, self.market_bound(order.symbol, order.side) if limit is None else limit)
         if order.is_open and (order.kind == "MARKET" or order.time_in_force in ("IOC", "FOK")):
-            order = self.finish(order, Status.EXPIRED)
+            order = self.finish(order, Status.EXPIRED, Cause.NO_QUANTITY)
         return order
 
     def _doom(self, order: Order, in_ms: int) -> Order:
@@ -252,7 +261,7 @@ class Exchange:
 
         def end() -> None:
             if (newest := self.orders[order.order_id]).is_open:
-                self.finish(newest, Status.EXPIRED)
+                self.finish(newest, Status.EXPIRED, Cause.VENUE)
             self.doomed.discard(order.order_id)
 
         self.schedule(self.now_ms + in_ms, end)
@@ -261,7 +270,7 @@ class Exchange:
     def _expire_at(self, order: Order) -> None:
         def expire() -> None:
             if (newest := self.orders[order.order_id]).is_open:
-                self.finish(newest, Status.EXPIRED)
+                self.finish(newest, Status.EXPIRED, Cause.TIME)
 
         self.schedule(order.good_till_ms, expire)
 
@@ -270,7 +279,7 @@ class Exchange:
         for orders in self.open_orders.values():
             for order in list(orders.values()):
                 if order.kind == "MARKET":  # it was doomed
-                    self.finish(order, Status.EXPIRED)
+                    self.finish(order, Status.EXPIRED, Cause.VENUE)
                 elif order.good_till_ms:
                     self._expire_at(order)
 
@@ -278,7 +287,7 @@ class Exchange:
         """Take an open order out of the book."""
         if not order.is_open:
             raise Refused(Reason.UNKNOWN_ORDER)
-        return self.finish(order, Status.CANCELED)
+        return self.finish(order, Status.CANCELED, Cause.OWNER)
 
     def amend(self, order: Order, price: Decimal, quantity: Decimal) -> Order:
         """Change price and quantity of a resting limit order; it may fill at once."""
@@ -295,16 +304,16 @@ class Exchange:
         check_quantity(instrument, quantity, is_market=False)
         check_band(instrument, order.side, price, self.mark_price(order.symbol))
         if quantity <= order.filled:
-            return self.finish(order, Status.CANCELED)
+            return self.finish(order, Status.CANCELED, Cause.OWNER)
         if not order.reduce_only and quantity * price < instrument.min_notional_usdt:
             raise Refused(Reason.AMEND_NOTIONAL, str(instrument.min_notional_usdt))
         order = msgspec.structs.replace(order, price=price, quantity=quantity, updated_ms=self.now_ms)
         self.store(order, "AMENDMENT")
         return self.matching.take(order, instrument.limit_ticks(price, order.side))
 
-    def finish(self, order: Order, status: Status) -> Order:
+    def finish(self, order: Order, status: Status, reason: str = "") -> Order:
         """End an order without another fill."""
-        order = msgspec.structs.replace(order, status=status, updated_ms=self.now_ms)
+        order = msgspec.structs.replace(order, status=status, updated_ms=self.now_ms, reason=reason)
         self.store(order, status.value)
         return order
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tradingd.emulator.core.account import money
 from tradingd.emulator.core.records import ZERO, Order, Status
+from tradingd.emulator.core.refusal import Cause
 
 if TYPE_CHECKING:
     from tradingd.emulator.core.exchange import Exchange
@@ -95,9 +96,9 @@ class Liquidator:
             exchange.listener.on_account((), exchange.now_ms, "INSURANCE_CLEAR")
             self.forget()
 
-    def _cancel_orders(self, symbol: str) -> None:
+    def _cancel_orders(self, symbol: str, cause: Cause = Cause.LIQUIDATION) -> None:
         for order in list(self._exchange.open_orders[symbol].values()):
-            self._exchange.finish(order, Status.CANCELED)
+            self._exchange.finish(order, Status.CANCELED, cause)
 
     def close(self, symbol: str, prefix: str, quantity: Decimal | None = None) -> None:
         """Close a position, or a part of it, at the mark price under an order of the venue's own."""
@@ -116,7 +117,7 @@ class Liquidator:
 
     def settle_symbol(self, symbol: str) -> None:
         """The symbol leaves the market: orders end, the position is settled at the mark price."""
-        self._cancel_orders(symbol)
+        self._cancel_orders(symbol, Cause.SETTLEMENT)
         self._exchange.triggers.cancel_all(symbol)
         self.close(symbol, SETTLEMENT)
 

@@ -10,6 +10,7 @@ import msgspec
 from tradingd.emulator.core.book import Book
 from tradingd.emulator.core.market import STEP_MS
 from tradingd.emulator.core.records import ZERO, Fill, Order, Status
+from tradingd.emulator.core.refusal import Cause
 
 if TYPE_CHECKING:
     from tradingd.emulator.core.exchange import Exchange
@@ -104,5 +105,5 @@ class Matching:
         """Resting reduce-only orders end with the position; conditional ones stay unless they were tied to it."""
         for order in list(self._exchange.open_orders[symbol].values()):
             if order.reduce_only:
-                self._exchange.finish(order, Status.EXPIRED)
+                self._exchange.finish(order, Status.EXPIRED, Cause.REDUCE_ONLY)
         self._exchange.triggers.position_closed(symbol, self._exchange.leftover_on_close)

@@ -20,6 +20,7 @@ class Status(StrEnum):
     FILLED = "FILLED"
     CANCELED = "CANCELED"
     EXPIRED = "EXPIRED"
+    REJECTED = "REJECTED"
 
 
 class ConditionalStatus(StrEnum):
@@ -39,7 +40,8 @@ WAITING = (ConditionalStatus.NEW,)
 
 
 class Order(msgspec.Struct, frozen=True):
-    """A plain order; `side` is +1 or -1, `quote` the sum of price times quantity over its fills."""
+    """A plain order; `side` is +1 or -1, `quote` the sum of price times quantity over its fills, `reason` why it ended
+    without being filled (a value of `Reason` or `Cause`)."""
 
     order_id: int
     client_order_id: str
@@ -61,6 +63,7 @@ class Order(msgspec.Struct, frozen=True):
     close_position: bool = False
     parent_id: int = 0
     good_till_ms: int = 0
+    reason: str = ""
 
     @property
     def is_open(self) -> bool:

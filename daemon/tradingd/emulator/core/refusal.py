@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 
 
 class Reason(Enum):
@@ -44,6 +44,19 @@ class Reason(Enum):
     ACTIVATION_PRICE = "activation_price"
     LEVERAGE_TOO_SMALL = "leverage_too_small"
     ISOLATED_LEVERAGE = "isolated_leverage"
+
+
+class Cause(StrEnum):
+    """Why an order that was taken ended without being filled."""
+
+    OWNER = "owner"
+    NO_QUANTITY = "no_quantity"
+    REDUCE_ONLY = "nothing_to_reduce"
+    POSITION_CLOSED = "position_closed"
+    LIQUIDATION = "liquidation"
+    SETTLEMENT = "settlement"
+    VENUE = "venue"
+    TIME = "time"
 
 
 class Refused(Exception):

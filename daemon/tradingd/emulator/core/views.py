@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-from tradingd.emulator.core.account import Account
+from tradingd.emulator.core.account import Account, SymbolMargin, Totals
+from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.core.lags import FOREVER_MS, Lagged, Lags
 from tradingd.emulator.core.records import Conditional, ConditionalStatus, Fill, Order, Position, Status
 
@@ -18,8 +19,9 @@ LONGEST_LAG_MS = 60_000
 class Views:
     """Lagging copies of the account; `now_ms` is moved by the model."""
 
-    def __init__(self, account: Account, lags: Lags) -> None:
+    def __init__(self, account: Account, lags: Lags, unfilled_kept_ms: int = RETENTION_MS) -> None:
         self.now_ms = 0
+        self._unfilled_kept_ms = unfilled_kept_ms
         self._lags = lags
         self._account = account
         self._orders: dict[int, Lagged[Order | None]] = {}
@@ -157,15 +159,26 @@ class Views:
         return ended_ms < self.now_ms - LONGEST_LAG_MS * self._lags.scale
 
     def _is_forgotten(self, order: Order) -> bool:
-        """The venue forgets cancelled and expired orders without a fill after three days, all others after ninety."""
+        """The venue forgets cancelled and expired orders without a fill after some days, all others after ninety."""
         if order.is_open or self.now_ms >= FOREVER_MS:
             return False
         age_ms = self.now_ms - order.updated_ms
         unfilled = order.status in (Status.CANCELED, Status.EXPIRED) and not order.filled
-        return age_ms > (RETENTION_MS if unfilled else FILLS_RETENTION_MS)
+        return age_ms > (self._unfilled_kept_ms if unfilled else FILLS_RETENTION_MS)
 
     def _is_old_conditional(self, order: Conditional) -> bool:
         if order.status in (ConditionalStatus.NEW, ConditionalStatus.TRIGGERING) or self.now_ms >= FOREVER_MS:
             return False
-        kept_ms = FILLS_RETENTION_MS if order.child_filled else RETENTION_MS
+        kept_ms = FILLS_RETENTION_MS if order.child_filled else self._unfilled_kept_ms
         return self.now_ms - order.updated_ms > kept_ms
+
+
+def seen_totals(exchange: Exchange, views: Views) -> Totals:
+    """Visible figures of the whole account; symbols without position and order are left out."""
+    held = exchange.account
+    figures: dict[str, tuple[Position, SymbolMargin]] = {}
+    for symbol in exchange.feeds:
+        orders, position = views.open_orders(symbol), views.position(symbol)
+        if position.quantity or orders:
+            figures[symbol] = (position, held.margin(symbol, exchange.mark_price(symbol), orders, position))
+    return held.totals(figures, views.wallet)

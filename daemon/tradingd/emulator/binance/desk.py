@@ -10,11 +10,11 @@ from tradingd.emulator.binance.errors import VenueError
 from tradingd.emulator.binance.limits import Limits
 from tradingd.emulator.binance.params import Params
 from tradingd.emulator.binance.streams import Streams
-from tradingd.emulator.core.views import Views
 from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.core.instruments import Instrument
 from tradingd.emulator.core.lags import Lags
 from tradingd.emulator.core.ledger import Ledger
+from tradingd.emulator.core.views import Views
 
 
 class Desk(msgspec.Struct):

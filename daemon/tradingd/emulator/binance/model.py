@@ -13,11 +13,11 @@ from tradingd.emulator.binance.gateway import Gateway
 from tradingd.emulator.binance.limits import Limits
 from tradingd.emulator.binance.payloads import account_event, conditional_event, fill_event, order_event
 from tradingd.emulator.binance.streams import Streams
-from tradingd.emulator.core.views import Views
 from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.core.lags import FOREVER_MS, Lags
 from tradingd.emulator.core.ledger import Ledger
 from tradingd.emulator.core.records import ZERO, Candle, Conditional, Fill, Order
+from tradingd.emulator.core.views import Views
 from tradingd.emulator.wire import Frame, HttpRequest, HttpResponse, Meaning, Refusal
 
 _SAVE_EVERY_MS = 1_000

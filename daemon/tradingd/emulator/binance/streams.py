@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from heapq import heappop, heappush
 from itertools import count
 from random import Random
 from typing import Any
@@ -17,14 +16,8 @@ from tradingd.emulator.binance.errors import VenueError
 from tradingd.emulator.binance.payloads import Json, candle_frame
 from tradingd.emulator.core.exchange import NEVER_MS, Exchange
 from tradingd.emulator.core.lags import Lags
-from tradingd.emulator.core.market import (
-    INTERVALS_MS,
-    MINUTE_MS,
-    STEP_MS,
-    interval_end,
-    interval_start,
-    merge,
-)
+from tradingd.emulator.core.market import INTERVALS_MS
+from tradingd.emulator.core.pushes import CandlePushes, Outbox
 from tradingd.emulator.core.records import BUY, SELL, Candle
 from tradingd.emulator.wire import Close, Frame, Refusal
 
@@ -56,13 +49,12 @@ class Streams:
         self._rng = rng
         self._sessions: dict[int, Session] = {}
         self._numbers = count(1)
-        self._outbox: list[tuple[int, int, int, Frame]] = []
-        self._order = count()
+        self._outbox = Outbox()
+        self._candles = CandlePushes(exchange, lags)
         self._last_user_ms = 0
         self._push_ms = NEVER_MS
         self._klines: dict[str, dict[str, list[int]]] = {}
         self._others: dict[str, list[int]] = {}
-        self._merged: dict[tuple[str, str], tuple[int, Candle | None]] = {}
         self.keys: dict[str, int] = {}
 
     # -- sessions -----------------------------------------------------------------------------------------------
@@ -96,7 +88,7 @@ class Streams:
     def _end(self, number: int, at_ms: int) -> None:
         """A connection lives a day."""
         if number in self._sessions:
-            heappush(self._outbox, (at_ms, next(self._order), number, Close(1001, "connection is 24 hours old")))
+            self._outbox.put(number, Close(1001, "connection is 24 hours old"), at_ms)
 
     def end_all(self) -> int:
         """End every connection now; says how many."""
@@ -180,7 +172,7 @@ class Streams:
         if not klines and not others:
             self._push_ms = NEVER_MS
         elif self._push_ms == NEVER_MS:
-            self._push_ms = self._next_push(self._exchange.now_ms)
+            self._push_ms = self._candles.next_push(self._exchange.now_ms)
 
     # -- listen keys --------------------------------------------------------------------------------------------
 
@@ -230,7 +222,7 @@ class Streams:
     def send(self, number: int, message: Json | str, due_ms: int) -> None:
         """Put one frame on its way."""
         text = message if isinstance(message, str) else _json(message)
-        heappush(self._outbox, (due_ms, next(self._order), number, text))
+        self._outbox.put(number, text, due_ms)
 
     def publish_user(self, make: Callable[[int], Json]) -> None:
         """Send an account event to whoever listens with a valid key; events keep their order."""
@@ -246,15 +238,13 @@ class Streams:
     def on_minute(self, symbol: str, candle: Candle) -> None:
         """A minute closed: every candle that ends with it is pushed once more, marked closed."""
         for interval, numbers in self._klines.get(symbol, {}).items():
-            start = interval_start(interval, candle.open_ms)
-            end = interval_end(interval, start)
-            if end <= candle.open_ms + MINUTE_MS:
-                closed = candle if interval == "1m" else merge(start, self._exchange.feeds[symbol].since(start))
-                self._push_candle(symbol, interval, numbers, closed, end, is_closed=True)
+            closed = self._candles.closed(symbol, interval, candle)
+            if closed is not None:
+                self._push_candle(symbol, interval, numbers, *closed, is_closed=True)
 
     def next_event_ms(self) -> int:
         """When the next frame is due."""
-        return min(self._outbox[0][0] if self._outbox else NEVER_MS, self._push_ms)
+        return min(self._outbox.next_ms, self._push_ms)
 
     @property
     def next_push_ms(self) -> int:
@@ -265,37 +255,19 @@ class Streams:
         """Push all open candles and prices that somebody listens to."""
         now_ms = self._exchange.now_ms
         for symbol, intervals in self._klines.items():
-            feed = self._exchange.feeds[symbol]
-            if feed.minute.volume == 0 or feed.finished:
+            if self._candles.is_silent(symbol):
                 continue
             for interval, numbers in intervals.items():
-                forming = feed.forming(now_ms)
-                if interval != "1m":
-                    start = interval_start(interval, forming.open_ms)
-                    earlier = self._earlier(symbol, interval, start)
-                    forming = forming if earlier is None else merge(start, (earlier, forming))
-                self._push_candle(symbol, interval, numbers, forming, interval_end(interval, forming.open_ms),
-                                  is_closed=False)
+                self._push_candle(symbol, interval, numbers, *self._candles.open(symbol, interval), is_closed=False)
         for topic, numbers in self._others.items():
             text = _json(self._other(topic))
             for number in numbers:
                 self.send(number, _wrap(self._sessions[number], topic, text), now_ms)
-        self._push_ms = self._next_push(now_ms) if self._klines or self._others else NEVER_MS
+        self._push_ms = self._candles.next_push(now_ms) if self._klines or self._others else NEVER_MS
 
     def due(self, now_ms: int) -> list[tuple[int, Frame]]:
         """Frames whose time has come, for sessions that still live."""
-        out: list[tuple[int, Frame]] = []
-        while self._outbox and self._outbox[0][0] <= now_ms:
-            _, _, number, frame = heappop(self._outbox)
-            if number in self._sessions:
-                out.append((number, frame))
-        return out
-
-    def _next_push(self, now_ms: int) -> int:
-        """Every two seconds; at high speed further apart, so that a real second never brings more than fifty."""
-        pace_ms = max(STEP_MS, int(self._lags.scale * 20))
-        pace_ms = (pace_ms + STEP_MS - 1) // STEP_MS * STEP_MS
-        return now_ms // pace_ms * pace_ms + pace_ms + STEP_MS // 4
+        return self._outbox.due(now_ms, self._sessions)
 
     def _push_candle(self, symbol: str, interval: str, numbers: list[int], candle: Candle, end_ms: int,
                      is_closed: bool) -> None:
@@ -304,16 +276,6 @@ class Streams:
         topic = f"{symbol.lower()}@kline_{interval}"
         for number in numbers:
             self.send(number, _wrap(self._sessions[number], topic, text), now_ms)
-
-    def _earlier(self, symbol: str, interval: str, start: int) -> Candle | None:
-        """Closed minutes of an open candle, merged once per minute."""
-        feed = self._exchange.feeds[symbol]
-        known = self._merged.get((symbol, interval))
-        if known is None or known[0] != feed.minute.open_ms:
-            minutes = feed.since(start)
-            known = (feed.minute.open_ms, merge(start, minutes) if minutes else None)
-            self._merged[(symbol, interval)] = known
-        return known[1]
 
     def _other(self, topic: str) -> Json:
         symbol, _, stream = topic.partition("@")

@@ -36,6 +36,8 @@ HISTORY_FLAG = "history_start:"
 
 READ_TRIES = 2
 """One lost answer must not cost a whole recovery: each of its readings is tried so often."""
+LISTED_APART = 10
+"""Up to so many instruments the open orders of each are asked for: the list of all weighs 40 times that of one."""
 ODD_AGAIN_S = 1.0
 """Between two readings of a wallet that nothing explains; real time."""
 CORRECT_AFTER_MS = 10_000
@@ -216,23 +218,24 @@ class BalanceReconciler:
         Legs in doubt that are not past their fence stay in doubt; everything else agrees when this returns. Instruments
         are read side by side; `on_known` is told of each as soon as its orders and fills are, whatever holds up others.
         """
-        adapter = self._router.venues[venue]
-        shown = await self._retry.run(lambda: adapter.open_orders(None, Priority.RECONCILE), attempts=READ_TRIES)
-        by_instrument: dict[InstrumentId, list[VenueOrder]] = {each: [] for each in self._state.instruments_of(venue)}
-        for each in shown:
-            if each.instrument in by_instrument:
-                by_instrument[each.instrument].append(each)
+        instruments = list(self._state.instruments_of(venue))
+        listed = await self._open_orders(venue, None) if len(instruments) > LISTED_APART else None
 
-        async def learn(instrument: InstrumentId, orders: list[VenueOrder]) -> None:
-            await self._learn(instrument, orders)
+        async def learn(instrument: InstrumentId) -> None:
+            shown = await self._open_orders(venue, instrument) if listed is None else listed
+            await self._learn(instrument, [each for each in shown if each.instrument == instrument])
             on_known(instrument)
 
-        outcomes = await asyncio.gather(*(learn(*each) for each in by_instrument.items()), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(learn, instruments), return_exceptions=True)
         for failure in (each for each in outcomes if each is not None):
             raise failure
-        await self._agree(venue, list(by_instrument))
+        await self._agree(venue, instruments)
         self.on_reconciled(venue)
         await self._wallets.book_if_due(venue)
+
+    async def _open_orders(self, venue: VenueId, instrument: InstrumentId | None) -> list[VenueOrder]:
+        adapter = self._router.venues[venue]
+        return await self._retry.run(lambda: adapter.open_orders(instrument, Priority.RECONCILE), attempts=READ_TRIES)
 
     async def _learn(self, instrument: InstrumentId, shown: list[VenueOrder]) -> None:
         """What the venue shows of one instrument: open orders first, then those that it no longer shows, then fills."""

@@ -20,8 +20,10 @@ from tradingd.ports import Clock, Random, Venue
 
 log = structlog.get_logger(__name__)
 
-PAGE_CANDLES = 500
-"""One REST page: the largest that Binance gives for a weight of 2, and below every venue's limit."""
+PAGE_CANDLES = 499
+"""One REST page at most: the longest that Binance gives for a weight of 2, and below every venue's limit."""
+SPARE_CANDLES = 3
+"""A page has room for so many more than should be there: the open one, and clocks that differ."""
 
 
 class CandleFeedSettings(msgspec.Struct, frozen=True):
@@ -141,10 +143,11 @@ class CandleFeed:
             end = last_open_ms
         found: list[Candle] = []
         while True:
+            wanted = self._page_candles(since)
             page = await self._read_until_answered(since)
             closed = [candle for candle in page if candle.closed and (end is None or candle.open_time_ms <= end)]
             found += closed
-            if not closed or len(page) < PAGE_CANDLES:
+            if not closed or len(page) < wanted:
                 return found
             since = closed[-1].open_time_ms + self._step_ms
 
@@ -152,10 +155,11 @@ class CandleFeed:
         """Load up to a buffer full; what is beyond it is read page by page after the release."""
         first = self._skip_too_old(last_open_ms + self._step_ms)
         while self._sequence.room > PAGE_CANDLES:
+            wanted = self._page_candles(first)
             page = await self._read_until_answered(first)
             closed = [candle for candle in page if candle.closed]
             self._take(closed)
-            if len(page) < PAGE_CANDLES or not closed:
+            if len(page) < wanted or not closed:
                 return
             first = closed[-1].open_time_ms + self._step_ms
         self._sequence.expect(self._floor(self._clock.now_ms()) - self._step_ms)
@@ -340,9 +344,15 @@ class CandleFeed:
     async def _read(self, since_ms: int) -> list[Candle]:
         """One page, ascending, without what cannot be: the venue's word, but not blindly."""
         self.counts.pages += 1
-        page = await self._venue.candles(self.instrument, self.timeframe, since_ms, PAGE_CANDLES)
+        limit = self._page_candles(since_ms)
+        page = await self._venue.candles(self.instrument, self.timeframe, since_ms, limit)
         sound = {c.open_time_ms: c for c in page if c.open_time_ms >= since_ms and self._is_sound(c)}
         return [sound[open_ms] for open_ms in sorted(sound)]
+
+    def _page_candles(self, since_ms: int) -> int:
+        """How many candles to ask for: what there can be since then, as a page weighs by its length."""
+        there = (self._clock.now_ms() - since_ms) // self._step_ms + SPARE_CANDLES
+        return max(1, min(PAGE_CANDLES, there))
 
     def _note_read_error(self, error: VenueError, tries: int) -> None:
         self.counts.read_errors += 1

@@ -210,9 +210,20 @@ def test_each_intent_has_one_outcome_and_each_order_its_chain(run: Run) -> None:
     loose = run.rows(
         "SELECT o.client_order_id FROM orders o LEFT JOIN intents i ON i.intent_id = o.intent_id "
         "LEFT JOIN decisions d ON d.key = i.decision WHERE d.key IS NULL "
-        "AND o.reason NOT LIKE '%operator%' AND o.reason NOT LIKE 'emergency: %'"
+        "AND o.reason NOT LIKE '%operator%' AND o.reason NOT LIKE 'emergency: %' "
+        # the operator's exit that the stop forestalled: its reason is the venue's
+        "AND NOT (o.purpose = 'exit' AND o.reject_code = '-2022')"
     )
     assert loose == []
+
+
+def test_each_query_of_the_journals_page_runs_on_the_journal_of_this_run(run: Run) -> None:
+    page = (ROOT / "docs" / "journal.md").read_text()
+    queries = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    found = [run.rows(sql) for sql in queries]
+    earned, ends, curve, refused, answers, in_doubt, slippage, _slow, boots, broken = map(bool, found)
+    assert earned and ends and curve and refused and answers and slippage and boots
+    assert not in_doubt and not broken
 
 
 def test_the_last_run_of_each_timed_job_is_in_the_journal(run: Run) -> None:

@@ -110,6 +110,19 @@ async def test_an_entry_that_fills_late_is_given_a_moment_for_its_stop(make_worl
     assert (naked, world.is_covered(), world.sent(Purpose.EXIT)) == ([], True, [])
 
 
+@in_virtual_time
+async def test_an_entry_that_cannot_be_cancelled_is_named_for_it_may_fill_with_nobody_here(make_world):
+    world = await make_world().boot()
+    world.venue.fill_fraction = Decimal(0)
+    world.venue.hanging.add("cancel")
+    world.enter(limit_price=Decimal(49_500))
+    await world.until(lambda: world.sent(Purpose.ENTRY) and world.last(Purpose.ENTRY).status is S.ACCEPTED)
+    took_s, naked = await stop(world)
+    entry = world.sent(Purpose.ENTRY)[0].client_order_id
+    assert naked == [f"buy 0.1 BTC/USDT:USDT@binance by entry {entry} (ACCEPTED), should it fill"]
+    assert took_s <= 6.6
+
+
 # --- an exit in flight --------------------------------------------------------------------------------------------
 
 

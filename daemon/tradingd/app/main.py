@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 class StoppedNaked(TradingdError):
-    """The daemon stopped and left a position without the stop that it wants (exit status 1)."""
+    """The daemon stopped and left a position without its stop, or an entry that may become one (exit status 1)."""
 
 
 REFUSALS: tuple[type[TradingdError], ...] = (
@@ -156,7 +156,7 @@ async def _run(
     if naked:
         raise StoppedNaked(
             f"stopped, and left naked: {'; '.join(each.text for each in naked)}. Start tradingd again at once, which "
-            "places the stop or closes the position; if it cannot, close the position at the venue by hand."
+            "places the stop, closes the position or cancels the entry; if it cannot, do so at the venue by hand."
         )
     return 0 if error is None else 1
 

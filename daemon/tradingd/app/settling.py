@@ -71,11 +71,11 @@ class Settling:
         return found
 
     def tell_naked(self) -> list[Naked]:
-        """The positions that are left naked at the very end, each told as an incident."""
+        """What is left naked at the very end: positions, each told as an incident, and entries that may yet fill."""
         left = self.naked()
         for each in left:
             self._raise("stopped_naked", f"left behind at the stop: {each.text}", each.instrument)
-        return left
+        return left + [_once_filled(order) for order in self._execution.state.entries()]
 
     def _ask_again(self) -> None:
         """Cancel resting entries, and sweep where a protective order is believed to outlive its position."""
@@ -120,3 +120,9 @@ class Settling:
     def _raise(self, kind: str, detail: str, instrument: InstrumentId | None = None) -> None:
         venue = instrument.venue if instrument else None
         self._bus.publish(IncidentRaised(kind, Severity.CRITICAL, detail, venue, instrument))
+
+
+def _once_filled(entry: Order) -> Naked:
+    request = entry.request
+    what = f"{request.side} {plain_text(request.quantity or ZERO)} {entry.instrument}"
+    return Naked(entry.instrument, f"{what} by entry {entry.client_order_id} ({entry.status}), should it fill")

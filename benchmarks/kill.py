@@ -32,6 +32,10 @@ NEAR = ("order_submitted entry", "order_submitted stop", STARTING, "order_filled
 LONGEST_MS = 20.0
 LONGEST_START_MS = 2_500.0
 WAIT_FOR_EVENT_S = 60.0
+LATEST_KILL = 0.97
+HEALED_S = 9.0
+"""With faults the last kill comes so long before the end, real time: the venue's clock stands still with its market,
+and what is in doubt then stays so."""
 
 
 class Moment(NamedTuple):
@@ -51,7 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_arguments(parser)
 
 
-def plan(kills: int, rng: Random) -> list[Moment]:
+def latest(length: int, speed: float, faults: bool) -> float:
+    """At which share of the run the last kill may come."""
+    return min(LATEST_KILL, max(0.1, 1 - HEALED_S * speed / 60 / length)) if faults else LATEST_KILL
+
+
+def plan(kills: int, rng: Random, until: float = LATEST_KILL) -> list[Moment]:
     """Half at any moment; half just after an order was submitted, a fill was booked, or while starting."""
     moments = []
     for number in range(kills):
@@ -59,7 +68,7 @@ def plan(kills: int, rng: Random) -> list[Moment]:
         longest_ms = LONGEST_START_MS if event == STARTING else LONGEST_MS
         # squared: most of the delays are short, where an order is on its way
         delay_ms = longest_ms * rng.random() ** 2 if event else rng.uniform(0, 1_000)
-        moments.append(Moment(rng.uniform(0.01, 0.97), event or "", delay_ms))
+        moments.append(Moment(rng.uniform(0.01, until), event or "", delay_ms))
     return sorted(moments)
 
 
@@ -133,7 +142,8 @@ def run(args: argparse.Namespace) -> int:
             limit_s = time_limit_s(args) + 30.0 * args.kills
             start_ms = world.venue_clock()["now_ms"]
             killer = Killer(world, start_ms, start_ms + args.length * 60_000)
-            for moment in plan(args.kills, Random(args.seed)):
+            until = latest(args.length, args.speed, bool(args.faults))
+            for moment in plan(args.kills, Random(args.seed), until):
                 killer.kill_at(moment, limit_s)
             if args.faults:
                 print(f"  faults played: {_heal(world)}", flush=True)

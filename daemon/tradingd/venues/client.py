@@ -48,8 +48,8 @@ class Hooks(Protocol):
     def received(self, client: Any, data: bool) -> None:
         """A websocket message arrived; `data` is False for pings and pongs."""
 
-    def frame(self, client: Any, frame: Any) -> None:
-        """A decoded frame arrived."""
+    def frame(self, client: Any, frame: Any) -> bool:
+        """A decoded frame arrived; True: it was a candle and no more, of which ccxt itself needs to know nothing."""
 
     def bad_frame(self, client: Any, reason: str) -> None:
         """A frame could not be understood."""
@@ -204,11 +204,13 @@ class _Tap(_Override):
 
     def handle_message(self, client: Any, message: Any) -> None:
         """The tap. ccxt's receive loop dies silently of any exception, so none leaves this method."""
-        hooks = self._seams.hooks
+        hooks, is_candle = self._seams.hooks, False
         try:
-            hooks.frame(client, message)
+            is_candle = hooks.frame(client, message)
         except Exception as error:
             hooks.bad_frame(client, f"{type(error).__name__}: {error}")
+        if is_candle and not client.futures:
+            return  # ccxt would keep it for a caller that waits; it stands between the candle and an order
         try:
             super().handle_message(client, message)
         except Exception as error:

@@ -127,15 +127,18 @@ class Streams:
         if connection is not None and (data or connection.kind == ACCOUNT):
             self._sink.on_alive(self._venue, connection.kind)
 
-    def frame(self, client: Any, frame: Any) -> None:
-        """Translate and hand on."""
+    def frame(self, client: Any, frame: Any) -> bool:
+        """Translate and hand on; whether it was a candle and no more."""
         connection = self._connection(client)
         if connection is None:
-            return
+            return False
         for name in self._dialect.acknowledged(frame, client.subscriptions):
             self._stand(connection, name)
+        kinds = set()
         for push in self._dialect.pushes(frame):
+            kinds.add(type(push))
             self._hand_on(client, push)
+        return kinds == {Candle}
 
     def bad_frame(self, client: Any, reason: str) -> None:
         """Record it; the connection goes on."""

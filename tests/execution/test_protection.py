@@ -174,6 +174,19 @@ async def test_a_stop_that_would_trigger_at_once_closes_at_market_at_once(make_w
 
 
 @in_virtual_time
+async def test_a_stop_that_is_refused_behind_its_position_raises_no_alarm(make_world):
+    world = await make_world().boot()
+    world.venue.always[Purpose.STOP] = Reject(RejectKind.WOULD_TRIGGER, "-2021", delay_s=1.0)
+    world.enter()
+    await world.until(world.held)
+    world.venue.execute(BTC, Side.SELL, abs(world.held()), Decimal(48_900))
+    await world.until(lambda: not world.held(), 1)
+    await asyncio.sleep(5)
+    assert "emergency_close" not in world.incidents()
+    assert world.sent(Purpose.EXIT) == []
+
+
+@in_virtual_time
 async def test_a_take_profit_already_reached_closes_at_market(make_world):
     world = await make_world().boot()
     world.venue.always[Purpose.TAKE_PROFIT] = Reject(RejectKind.WOULD_TRIGGER, "-2021")

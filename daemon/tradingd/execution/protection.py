@@ -272,7 +272,8 @@ class Protection:
         pauses: it goes before the exit in the lane, and a stop refused at once would never let the exit through."""
         cover.tries += 1
         cover.retry_at = self._clock.monotonic() + min(1.0, self._retry.delay_s(cover.tries))
-        if cover.closing:
+        gone = self._state.expected_quantity(cover.instrument) == 0  # closed while the stop's refusal was on its way
+        if cover.closing or gone:
             return
         cover.closing = True
         self._raise(cover, "emergency_close", Severity.CRITICAL, why)

@@ -201,14 +201,39 @@ def _code(text: str) -> list[str]:
     return re.findall(r"```.*?```|`[^`]+`", text)
 
 
-def test_each_package_and_each_module_of_the_flow_is_on_the_map() -> None:
+def test_each_package_is_on_the_map() -> None:
+    text = PAGES["docs/architecture.md"]
+    for path in sorted((ROOT / "daemon" / "tradingd").iterdir()):
+        if (path / "__init__.py").exists():
+            assert f"| `{path.name}/` |" in text, path.name
+
+
+NOT_ON_THE_MAP = {"simulation/plugins/", "emulator/bybit/"}
+"""Strategies of the simulation; a venue that is being built."""
+
+
+def test_the_map_names_each_module_and_none_besides() -> None:
     text = PAGES["docs/architecture.md"]
     package = ROOT / "daemon" / "tradingd"
-    for path in sorted(package.iterdir()):
-        if path.is_dir() and (path / "__init__.py").exists():
-            assert f"`{path.name}/`" in text, path.name
-    for path in sorted((package / "execution").glob("[a-z]*.py")):
-        assert f"{path.stem}" in text, f"execution/{path.name}"
+    rows = re.findall(r"^\| `((?:\w+/)+)` \| (.+) \|$", text.split("| package | modules |")[1], re.MULTILINE)
+    told = {folder: re.sub(r"\([^)]*\)", "", words) for folder, words in rows}
+    told["execution/"] = " ".join(
+        re.findall(r"^\| ([\w, ]+) \|", text.split("| file in `execution/` |")[1].split("\n### ")[0], re.MULTILINE)
+    )
+    for folder in sorted({path.parent for path in package.rglob("*.py") if path.parent != package}):
+        name = f"{folder.relative_to(package)}/"
+        modules = {path.stem for path in folder.glob("[a-z]*.py")}
+        if name not in NOT_ON_THE_MAP:
+            named = re.findall(r"\w+", told.pop(name).replace(" and ", " "))
+            assert len(named) == len(set(named)) and set(named) == modules, name
+    assert not told
+
+
+@pytest.mark.parametrize("title", ["Life of a candle", "Life of an order"])
+def test_each_life_fits_on_one_screen(title: str) -> None:
+    section = PAGES["docs/architecture.md"].split(f"\n## {title}\n")[1].split("\n## ")[0]
+    assert section.count("\n") <= 45
+    assert max(map(len, section.splitlines())) <= 120
 
 
 def test_the_transition_diagram_is_the_table() -> None:

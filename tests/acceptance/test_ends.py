@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,7 +22,16 @@ def wait_for_fill(world: World, fills: int = 1) -> None:
     world.wait_until(lambda: world.events["fill_booked"] >= fills, 60, f"fill {fills}")
 
 
+@pytest.fixture
+def no_nohup() -> Iterator[None]:
+    """Children must not inherit that SIGHUP is ignored, as they would where this suite runs under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.fault(77)
+@pytest.mark.usefixtures("no_nohup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_within_ten_seconds_and_all_is_written(make_world: MakeWorld, number: signal.Signals) -> None:
     world = make_world(300)

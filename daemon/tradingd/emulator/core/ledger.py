@@ -169,9 +169,10 @@ class Ledger:
                limit: int) -> list[tuple[int, int, str, str, str, int | None]]:
         """Bookings as (id, time, symbol, kind, usdt, trade id), oldest first."""
         return self._db.execute(
-            "SELECT income_id, time_ms, symbol, kind, usdt, trade_id FROM income WHERE time_ms BETWEEN ? AND ?"
-            " AND (?3 IS NULL OR symbol = ?3) AND (?4 IS NULL OR kind = ?4) ORDER BY income_id LIMIT ?5",
-            (from_ms, to_ms, symbol, kind, limit),
+            "SELECT income_id, time_ms, symbol, kind, usdt, trade_id FROM income WHERE time_ms BETWEEN :begin AND :end"
+            " AND (:symbol IS NULL OR symbol = :symbol) AND (:kind IS NULL OR kind = :kind)"
+            " ORDER BY income_id LIMIT :most",
+            {"begin": from_ms, "end": to_ms, "symbol": symbol, "kind": kind, "most": limit},
         ).fetchall()
 
     def add_candle(self, symbol: str, candle: Candle, prices: tuple[str, str, str, str]) -> None:

@@ -89,11 +89,23 @@ async def test_status_says_first_that_the_journal_cannot_be_written_and_the_inci
 @in_virtual_time
 async def test_our_orders_found_with_a_new_journal_say_to_restore_the_old_one(make_world):
     world = make_world()
-    world.venue.foreign_order(BTC, client_order_id=ClientOrderId("td-zzzzzzzzabc-1s"))
+    world.venue.foreign_order(BTC, client_order_id=ClientOrderId("td-00000000abc-1s"))
     await world.boot()
     told, *_ = details(world, "order_unknown_to_journal")
-    assert "td-zzzzzzzzabc-1s is at the venue and not in the journal: the journal is new" in told
+    assert "td-00000000abc-1s is at the venue and not in the journal: the journal is new" in told
     assert f"stop tradingd, restore {world.settings.journal_path} with what stands beside it, and start again" in told
     assert "cancel the order at the venue, then `tradingd resume`" in told
     assert "second daemon" not in told
+    assert world.execution.switches.halted
+
+
+@pytest.mark.fault(85)
+@in_virtual_time
+async def test_with_a_new_journal_too_an_order_from_a_later_start_is_a_second_daemons(make_world):
+    """Two daemons begun on new journals had each been told to restore a lost one."""
+    world = make_world()
+    world.venue.foreign_order(BTC, client_order_id=ClientOrderId("td-zzzzzzzzabc-1s"))
+    await world.boot()
+    told, *_ = details(world, "foreign_epoch")
+    assert told.endswith("a second daemon trades this account: stop one of the two, then `tradingd resume`")
     assert world.execution.switches.halted

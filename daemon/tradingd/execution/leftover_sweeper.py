@@ -20,6 +20,8 @@ CHECK_LIMIT_S = 4.0
 CANCEL_AGAIN_S = 2.0
 """A list may go on showing what was cancelled; so long after an answer it is not cancelled a second time."""
 
+SECOND_DAEMON = "a second daemon trades this account: stop one of the two, then `tradingd resume`"
+
 
 class LeftoverSweeper:
     """Sweeps leftovers and keeps, per instrument, the proof that none is left.
@@ -197,7 +199,7 @@ class LeftoverSweeper:
             self._recorder.adopt(order)
             return True
         parsed = parse_client_order_id(key, self._limits.order_prefix)
-        self._alarm(key, instrument, foreign_epoch=parsed is not None and parsed.epoch not in self.known_epochs)
+        self._alarm(key, instrument, None if parsed is None or parsed.epoch in self.known_epochs else parsed.epoch)
         return False
 
     def note_unknown(self, shown: VenueOrder) -> bool:
@@ -206,12 +208,13 @@ class LeftoverSweeper:
         parsed = parse_client_order_id(shown.client_order_id, self._limits.order_prefix)
         if parsed is None or parsed.epoch in self.known_epochs:
             return False
-        self._alarm(str(shown.client_order_id), shown.instrument, foreign_epoch=True)
+        self._alarm(str(shown.client_order_id), shown.instrument, parsed.epoch)
         return True
 
-    def _alarm(self, key: str, instrument: InstrumentId, *, foreign_epoch: bool) -> None:
-        stranger = foreign_epoch and not self.new_journal
-        why = "a second daemon trades this account" if stranger else self.new_journal or "the journal lost an order"
+    def _alarm(self, key: str, instrument: InstrumentId, foreign: Epoch | None) -> None:
+        # with a new journal an epoch may be an earlier one of ours; one that began behind us cannot
+        stranger = foreign is not None and (not self.new_journal or foreign > max(self.known_epochs))
+        why = SECOND_DAEMON if stranger else self.new_journal or "the journal lost an order"
         self._raise(
             "foreign_epoch" if stranger else "order_unknown_to_journal",
             Severity.CRITICAL,

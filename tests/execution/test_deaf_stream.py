@@ -10,6 +10,7 @@ from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.ids import Purpose
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import OrderStatus
+from tradingd.execution.history_marks import FILL_OVERLAP_MS
 
 
 @pytest.mark.fault(18, 64)
@@ -152,3 +153,61 @@ async def test_an_entry_waits_while_the_fills_of_a_whole_trade_are_missing(make_
     outcome = await world.outcome_of(world.enter())
     assert outcome == ("denied", "account_not_converged")
     assert len(world.sent(Purpose.ENTRY)) == 1
+
+
+@in_virtual_time
+async def test_a_fill_of_a_silent_hour_is_booked_although_a_crash_follows_the_newer_push(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    await world.reconcile()
+    world.venue.unreachable = {"*"}
+    world.venue.mute = True
+    world.venue.execute(BTC, Side.SELL, Decimal("0.04"))
+    world.clock.step_ms += 3_600_000
+    world.venue.mute = False
+    world.venue.execute(BTC, Side.SELL, Decimal("0.01"))
+    await asyncio.sleep(0.05)
+    await world.crash()
+    world.venue.unreachable = set()
+    await world.boot()
+    assert world.rows("SELECT count(*) FROM fills") == [(3,)]
+    assert "position_corrected" not in world.incidents()
+
+
+@in_virtual_time
+async def test_a_restart_reads_the_history_from_where_the_last_run_read_it(make_world):
+    world = await make_world().boot()
+    asked = record_since(world)
+    world.clock.step_ms += 3_600_000
+    await world.open_position()
+    await world.reconcile()
+    filled_ms = world.venue.executions[-1].time_ms
+    world.clock.step_ms += 3 * 86_400_000
+    asked.clear()
+    await world.restart()
+    assert asked[0] == filled_ms - FILL_OVERLAP_MS
+
+
+@in_virtual_time
+async def test_a_quiet_instrument_is_asked_for_one_week_at_most(make_world):
+    world = await make_world().boot()
+    asked = record_since(world)
+    for _ in range(4):
+        world.clock.step_ms += 5 * 86_400_000
+        await world.reconcile()
+        await world.restart()
+    assert world.clock.now_ms() - asked[-1] < 7 * 86_400_000
+
+
+def record_since(world) -> list[int]:
+    """From when on the history of BTC is asked for, each time."""
+    asked: list[int] = []
+    real = world.venue.fills
+
+    async def fills(instrument, since_ms, priority):
+        if instrument == BTC:
+            asked.append(since_ms)
+        return await real(instrument, since_ms, priority)
+
+    world.venue.fills = fills
+    return asked

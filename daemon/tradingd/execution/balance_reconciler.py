@@ -23,17 +23,14 @@ from tradingd.domain.records import (
     Record,
 )
 from tradingd.execution.desk import Desk
+from tradingd.execution.history_marks import HistoryMarks
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
 from tradingd.execution.risk_guard import RiskGuard
 from tradingd.execution.wallets import Wallets
 from tradingd.ports import Priority
 
-FILL_OVERLAP_MS = 600_000
-"""Fills are read again this far back: a venue's history may lag its stream. Trade ids make it harmless."""
 HISTORY_FLAG = "history_start:"
-
-
 READ_TRIES = 2
 """One lost answer must not cost a whole recovery: each of its readings is tried so often."""
 LISTED_APART = 10
@@ -65,8 +62,7 @@ class BalanceReconciler:
         self._clock = desk.clock
         self._limits = desk.limits
         self._history_start_ms: dict[VenueId, int] = {}
-        # what the journal knew before any stream could tell of something newer
-        self._read_until_ms = dict(desk.state.last_fill_ms)
+        self._marks = HistoryMarks(desk.recorder)
         self._unlisted_told: dict[VenueId, tuple[str, ...]] = {}
         self.on_reconciled: Callable[[VenueId], None] = lambda venue: None
 
@@ -80,6 +76,7 @@ class BalanceReconciler:
             now_ms = self._clock.now_ms()
             self._history_start_ms[venue] = now_ms
             self._recorder.commit((FlagRecord(name, str(now_ms), "first start at this venue", now_ms),))
+        self._marks.begin(venue, self._history_start_ms[venue], flags)
         self._wallets.begin(venue, self._history_start_ms[venue], flags)
 
     # --- readings -------------------------------------------------------------------------------------------------
@@ -252,17 +249,13 @@ class BalanceReconciler:
         await self._retry.run(partial(self.book_missing, instrument), attempts=READ_TRIES)
 
     async def book_missing(self, instrument: InstrumentId) -> int:
-        """Read the venue's executions since shortly before the last one read so, and book those that are new.
-
-        What a stream has told moves nothing: it may have been deaf for an hour before that.
-        """
-        start_ms = self._history_start_ms[instrument.venue]
-        until_ms = self._read_until_ms.get(instrument, start_ms)
-        since_ms = max(start_ms, until_ms - FILL_OVERLAP_MS)
+        """Read the venue's executions since shortly before the last one read so, and book those that are new."""
+        since_ms, asked_ms = self._marks.since_ms(instrument), self._clock.now_ms()
         await self._recorder.recall_trades(instrument, since_ms)
         fills = await self._router.venue(instrument).fills(instrument, since_ms, Priority.RECONCILE)
-        self._read_until_ms[instrument] = max([until_ms, *(fill.time_ms for fill in fills)])
-        return sum(self._recorder.apply_fill(fill, "lookup") for fill in fills)
+        booked = sum(self._recorder.apply_fill(fill, "lookup") for fill in fills)
+        self._marks.note(instrument, asked_ms, fills)
+        return booked
 
     async def _agree(self, venue: VenueId, instruments: list[InstrumentId]) -> None:
         """Fills are booked: book more until positions agree; correct only what two agreeing readings, newer than any

@@ -5,7 +5,7 @@ A caller holds a future, never the work: cancelling the caller cancels its futur
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from tradingd.domain.errors import JournalError
@@ -116,19 +116,23 @@ class Writer:
         return batch
 
     async def _commit(self, batch: "list[tuple[Unit, asyncio.Future[Any]]]") -> None:
+        loop = asyncio.get_running_loop()
+
+        def commit() -> list[JournalError | None]:
+            """On the connection's thread. The futures are told from here: by way of this task it takes a turn more."""
+            found = self._engine.commit([unit for unit, _ in batch])
+            loop.call_soon_threadsafe(_tell, batch, found)
+            return found
+
         try:
-            errors = await self._on_connection(self._engine.commit, [unit for unit, _ in batch])
+            errors = await self._on_connection(commit)
         except asyncio.CancelledError:
             for _, future in batch:
                 _fail(future, JournalError("the journal's writer was stopped while this unit was being committed"))
             raise
         except Exception as error:
             errors = [JournalError(f"the journal could not commit: {error}")] * len(batch)
-        for (_, future), failure in zip(batch, errors, strict=True):
-            if failure is not None:
-                _fail(future, failure)
-            elif not future.done():
-                future.set_result(None)
+        _tell(batch, errors)  # what is told already stays
 
     async def _call(self, function: Callable[[], Any], future: "asyncio.Future[Any]") -> None:
         try:
@@ -141,6 +145,15 @@ class Writer:
         else:
             if not future.done():
                 future.set_result(result)
+
+
+def _tell(batch: "Sequence[tuple[Unit, asyncio.Future[None]]]", errors: "Sequence[JournalError | None]") -> None:
+    """End the futures of a batch, each as its unit ended."""
+    for (_, future), failure in zip(batch, errors, strict=True):
+        if failure is not None:
+            _fail(future, failure)
+        elif not future.done():
+            future.set_result(None)
 
 
 def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:

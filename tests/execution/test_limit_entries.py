@@ -94,6 +94,7 @@ async def test_a_strategy_that_quotes_anew_on_each_candle_is_not_told_that_its_l
     entry = Enter(BTC, Side.BUY, quantity=Decimal("0.1"), limit_price=LIMIT - 100, stop_loss=Decimal(49_000))
     again = world.submit(entry, cause_ms=close_ms)
     assert await world.outcome_of(again) == ("ordered", "")
+    await world.until(lambda: world.venue.open_now())  # its outcome is known before its request has left
     assert [order.limit_price for order in world.venue.open_now()] == [LIMIT - 100]
 
 

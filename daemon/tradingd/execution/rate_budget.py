@@ -102,12 +102,17 @@ class Waiter(msgspec.Struct, frozen=True):
     def rank(self) -> tuple[int, int]:
         return self.priority, self.turn
 
+    @property
+    def is_let_out(self) -> bool:
+        return self.future.done() and not self.future.cancelled() and self.future.exception() is None
+
 
 class VenueBudget:
     def __init__(self, plan: RatePlan) -> None:
         self.plan = plan
         self.windows = [Window(*window) for window in plan.windows]
         self.waiting: list[Waiter] = []
+        self.leaving = 0  # let out, and not gone yet
         self.closures = dict.fromkeys(BanScope, Closure())
         self.waker: asyncio.Task[None] | None = None
 

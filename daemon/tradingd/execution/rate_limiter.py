@@ -71,12 +71,14 @@ class RateLimiter:
         insort(budget.waiting, waiter, key=lambda each: each.rank)
         self._serve(venue, budget)
         try:
-            if waiter.future.done():
+            if waiter.future.done() and budget.leaving > 1:
                 await asyncio.sleep(0)  # behind those who were let out before and have not gone yet
             await waiter.future
         except asyncio.CancelledError:
             self._serve(venue, budget)  # those whom he held up
             raise
+        finally:
+            budget.leaving -= waiter.is_let_out
         self.refuse_banned(venue, endpoint)  # one that came between the grant and this line
 
     def refuse_banned(self, venue: VenueId, endpoint: str) -> None:
@@ -155,6 +157,7 @@ class RateLimiter:
                 continue
             if budget.closed(venue, waiter.endpoint, now) is None and budget.take(waiter, set_aside, arrives_ms):
                 waiter.future.set_result(None)
+                budget.leaving += 1
             else:
                 budget.waiting.append(waiter)
         if budget.waiting and (budget.waker is None or budget.waker.done()):

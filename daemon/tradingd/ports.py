@@ -204,8 +204,8 @@ class VenueSink(Protocol):
         """A connection ended; every subscription on it is gone until watched again."""
         ...
 
-    def on_bad_frame(self, venue: VenueId, reason: str) -> None:
-        """A frame that could not be understood; recorded, never fatal."""
+    def on_bad_frame(self, venue: VenueId, stream: str, reason: str) -> None:
+        """A frame on `stream` that could not be understood; recorded, never fatal. What it told is not known."""
         ...
 
 

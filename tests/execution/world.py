@@ -314,3 +314,6 @@ class _NoWatch:
 
     def on_disconnect(self, stream: str, reason: str) -> None:
         return
+
+    def on_unreadable(self, stream: str, reason: str) -> None:
+        return

@@ -51,6 +51,9 @@ class Ear:
     def on_disconnect(self, stream, reason):
         self.heard.append(("disconnect", stream, reason))
 
+    def on_unreadable(self, stream, reason):
+        self.heard.append(("unreadable", stream, reason))
+
 
 @pytest.fixture
 def ear():
@@ -104,9 +107,14 @@ def test_life_and_death_of_streams_go_to_the_supervisor(ear):
     assert ear.heard == [("alive", "account"), ("disconnect", "candles", "1006")]
 
 
+def test_a_frame_that_cannot_be_read_goes_to_the_supervisor_with_its_stream(ear):
+    ear.feed.on_bad_frame(BINANCE, "account", "not JSON")
+    assert ear.heard[0] == ("unreadable", "account", "not JSON")
+
+
 def test_bad_frames_are_counted_and_told_at_powers_of_ten_only(ear):
     for _ in range(1_234):
-        ear.feed.on_bad_frame(BINANCE, "not JSON")
+        ear.feed.on_bad_frame(BINANCE, "account", "not JSON")
     assert ear.feed.bad_frames == 1_234
-    details = [heard[1].detail for heard in ear.heard]
+    details = [heard[1].detail for heard in ear.heard if heard[0] == "bus"]
     assert details == [f"not JSON (number {number})" for number in (1, 10, 100, 1_000)]

@@ -10,7 +10,7 @@ from tradingd.bus import Bus
 from tradingd.domain.errors import VenueError, VenueUnreachable
 from tradingd.domain.events import IncidentRaised, StreamChanged
 from tradingd.domain.ids import VenueId
-from tradingd.feeds.supervisor import Supervisor
+from tradingd.feeds.supervisor import UNREAD_AGAIN_S, Supervisor
 from tradingd.ports import StreamKey
 
 BINANCE = VenueId("binance")
@@ -83,6 +83,9 @@ class World:
 
     def on_streams_restored(self, venue: VenueId) -> None:
         self.told.append("restored")
+
+    def ask_recovery(self, reason: str) -> None:
+        self.told.append(reason)
 
     async def run(self, turns: int = 3) -> None:
         """Let the supervisor look again, as its interval does in real time."""
@@ -211,3 +214,29 @@ async def test_a_stopped_supervisor_lets_the_streams_be(world):
     await settle()
     assert world.venue.watched == [BTC, ACCOUNT]
     await world.supervisor.stop()
+
+
+async def test_an_account_frame_that_cannot_be_read_has_the_venue_read_anew(world):
+    world.told.clear()
+    world.supervisor.on_unreadable("account", "KeyError: 'o'")
+    await world.run()
+    assert world.told == ["an account frame could not be read: KeyError: 'o'"]
+
+
+async def test_a_candle_frame_that_cannot_be_read_has_nothing_read_anew(world):
+    world.told.clear()
+    world.supervisor.on_unreadable("candles", "KeyError: 'k'")
+    await world.run()
+    assert world.told == []
+
+
+async def test_many_unreadable_account_frames_have_the_venue_read_anew_once_in_a_while_and_after_the_last(world):
+    world.told.clear()
+    for number in range(50):
+        world.supervisor.on_unreadable("account", f"frame {number}")
+        await world.run(1)
+    assert len(world.told) == 1
+    await world.quiet(UNREAD_AGAIN_S + 1, "candles", "account")
+    assert world.told[1:] == ["an account frame could not be read: frame 49"]
+    await world.quiet(UNREAD_AGAIN_S + 1, "candles", "account")
+    assert len(world.told) == 2

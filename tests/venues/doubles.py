@@ -112,6 +112,7 @@ class Sink:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
+        self.bad_streams: list[str] = []
         self._arrived = asyncio.Event()
 
     def _keep(self, name: str, what: Any) -> None:
@@ -139,8 +140,9 @@ class Sink:
     def on_disconnect(self, venue: VenueId, stream: str, reason: str) -> None:
         self._keep("disconnect", (stream, reason))
 
-    def on_bad_frame(self, venue: VenueId, reason: str) -> None:
+    def on_bad_frame(self, venue: VenueId, stream: str, reason: str) -> None:
         self._keep("bad_frame", reason)
+        self.bad_streams.append(stream)
 
     def all(self, name: str) -> list[Any]:
         return [what for kind, what in self.events if kind == name]

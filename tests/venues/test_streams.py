@@ -176,6 +176,7 @@ async def test_a_frame_that_cannot_be_understood_costs_only_itself(bench: Bench)
     bench.proxy.inject(MARKET, kline(bench, o="rubbish"))
     bench.proxy.inject(PRIVATE, '{"e":"ORDER_TRADE_UPDATE","E":1,"T":1,"o":{"s":"BTCUSDT"}}')
     await bench.sink.wait_for("bad_frame", 2)
+    assert sorted(bench.sink.bad_streams) == ["account", "candles"]
     bench.proxy.inject(MARKET, kline(bench, t=1_790_000_100_000))
     await bench.sink.wait_for("candle", match=lambda candle: candle.open_time_ms == 1_790_000_100_000)
     assert bench.sink.all("disconnect") == []

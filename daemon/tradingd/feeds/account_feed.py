@@ -44,6 +44,10 @@ class StreamWatch(Protocol):
         """A connection ended."""
         ...
 
+    def on_unreadable(self, stream: str, reason: str) -> None:
+        """A frame came whose content is not known."""
+        ...
+
 
 class AccountFeed:
     """One venue's sink. Plain functions on the loop; order facts are never dropped and never wait for anything here."""
@@ -94,8 +98,9 @@ class AccountFeed:
         """A connection ended."""
         self._watch.on_disconnect(stream, reason)
 
-    def on_bad_frame(self, venue: VenueId, reason: str) -> None:
+    def on_bad_frame(self, venue: VenueId, stream: str, reason: str) -> None:
         """A frame that could not be understood: counted, told at 1, 10, 100 …, never fatal."""
+        self._watch.on_unreadable(stream, reason)
         self.bad_frames += 1
         if str(self.bad_frames).strip("0") == "1":
             self._bus.publish(

@@ -11,6 +11,8 @@ from tradingd.domain.ids import VenueId
 from tradingd.ports import Clock, StreamKey, Venue
 
 CHECK_INTERVAL_S = 0.5
+UNREAD_AGAIN_S = 10.0
+"""So often at most the venue is read anew for account frames that could not be understood; real time."""
 
 
 class Backoff(Protocol):
@@ -34,6 +36,10 @@ class StreamListener(Protocol):
 
     def on_streams_restored(self, venue: VenueId) -> None:
         """Every wanted stream stands again."""
+        ...
+
+    def ask_recovery(self, reason: str) -> None:
+        """What a stream told is not known: the venue is to be read anew."""
         ...
 
 
@@ -69,6 +75,8 @@ class Supervisor:
         self._task: asyncio.Task[None] | None = None
         self._whole = False
         self._attempt = 0
+        self._unread: str | None = None
+        self._unread_from = clock.monotonic()
         self.expects_silence = False
 
     # --- what the sink tells --------------------------------------------------------------------------------------
@@ -88,6 +96,13 @@ class Supervisor:
             if was_whole:
                 self._bus.publish(StreamChanged(self._venue.id, stream, False, reason))
             self._listener.on_streams_lost(self._venue.id, stream, reason)
+
+    def on_unreadable(self, stream: str, reason: str) -> None:
+        """A frame could not be understood. On the account stream it may have told of a fill, or of the end of a stop;
+        candles show a gap by themselves."""
+        if stream == "account":
+            self._unread = reason
+            self._changed.set()
 
     # --- what others ask ------------------------------------------------------------------------------------------
 
@@ -134,11 +149,20 @@ class Supervisor:
                 continue
 
     async def _look(self) -> None:
+        self._ask_for_unread()
         if len(self._live) < len(self._wanted):
             await self._subscribe()
         if len(self._live) == len(self._wanted):
             self._tell_whole()
             await self._reset_stale()
+
+    def _ask_for_unread(self) -> None:
+        now = self._clock.monotonic()
+        if self._unread is None or now < self._unread_from:
+            return
+        reason, self._unread = self._unread, None
+        self._unread_from = now + UNREAD_AGAIN_S
+        self._listener.ask_recovery(f"an account frame could not be read: {reason}")
 
     async def _subscribe(self) -> None:
         for key in self._wanted:

@@ -142,7 +142,8 @@ class Streams:
 
     def bad_frame(self, client: Any, reason: str) -> None:
         """Record it; the connection goes on."""
-        self._sink.on_bad_frame(self._venue, self._clean(reason))
+        connection = self._connection(client)
+        self._sink.on_bad_frame(self._venue, connection.kind if connection else "ended", self._clean(reason))
 
     def use(self, exchange: Any) -> None:
         """The client whose websockets these are."""

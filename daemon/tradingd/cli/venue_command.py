@@ -1,4 +1,4 @@
-"""`tradingd venue binance`: a built-in venue by itself, for any client that can be given an endpoint."""
+"""`tradingd venue NAME`: a built-in venue by itself, for any client that can be given an endpoint."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-VENUES = ("binance",)
+VENUES = ("binance", "bybit")
 
 
 def add_parser(subparsers: "Subparsers") -> None:

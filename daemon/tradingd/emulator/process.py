@@ -15,7 +15,7 @@ from tradingd.emulator.core.ledger import LedgerFault
 from tradingd.emulator.faults.language import Script
 from tradingd.emulator.faults.script import Played
 from tradingd.emulator.server import VenueServer
-from tradingd.emulator.venues import VenueOptions, open_venue
+from tradingd.emulator.venues import VenueOptions, open_model
 
 READY_FILE = "venue.json"
 LOCK_FILE = "venue.lock"
@@ -33,7 +33,7 @@ async def serve_venue(options: VenueOptions, port: int, speed: float, now_ms: in
     """
     lock = None if options.state_dir is None else await _lock(options.state_dir)
     try:
-        model = open_venue(options, now_ms)
+        model = open_model(options, now_ms)
         try:
             server = VenueServer(model, asyncio.get_running_loop().time, speed, version, faults, on_fault)
             await server.start(port)

@@ -2,8 +2,8 @@
 
 `GET /_venue/clock`, `POST /_venue/clock {"speed": N}`, `GET /_venue/health`, `POST /_venue/stop`, `GET /_venue/faults`
 (what was played), `POST /_venue/faults` (another script as TOML; an empty body: no more faults) and `POST /_venue/act`
-(`{"do": ACT, ...}`, one of binance/acts.py and binance/admin.py) are no part of the dialect; a client of the real venue
-never asks for them, and no fault befalls them.
+(`{"do": ACT, ...}`, one of core/acts.py, core/admin.py and the dialect's own) are no part of the dialect; a client of
+the real venue never asks for them, and no fault befalls them.
 """
 
 from __future__ import annotations

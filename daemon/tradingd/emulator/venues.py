@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from tradingd.emulator.binance.model import BinanceVenue
+from tradingd.emulator.bybit.instruments import (
+    BYBIT_INSTRUMENTS,
+    DEFAULT_LEVERAGE,
+    MAKER_FEE,
+    TAKER_FEE,
+)
+from tradingd.emulator.bybit.model import BybitVenue
 from tradingd.emulator.core.account import Account, money
 from tradingd.emulator.core.exchange import Exchange, Ids
 from tradingd.emulator.core.instruments import INSTRUMENTS, Instrument
@@ -17,6 +25,7 @@ from tradingd.emulator.core.market import MAX_CANDLES, Feed, Minute, Source, can
 from tradingd.emulator.core.market_file import FileMarket
 from tradingd.emulator.core.market_synthetic import SyntheticMarket
 from tradingd.emulator.core.records import Candle
+from tradingd.emulator.wire import VenueModel
 
 LEDGER_FILE = "ledger.db"
 DEFAULT_KEY = "sim-key"
@@ -63,35 +72,71 @@ def parse_candles(text: str) -> tuple[str, Path]:
     return symbol, Path(path)
 
 
+VENUES = ("binance", "bybit")
+_M = TypeVar("_M", BinanceVenue, BybitVenue)
+
+
+def open_model(options: VenueOptions, now_ms: int) -> VenueModel:
+    """Build the venue that the options name, or take it up where its ledger ends; see `open_venue`."""
+    if options.venue == "bybit":
+        return open_bybit(options, now_ms)
+    return open_venue(options, now_ms)
+
+
 def open_venue(options: VenueOptions, now_ms: int) -> BinanceVenue:
-    """Build the venue, or take it up where its ledger ends; `now_ms` is where a new synthetic market starts.
+    """Build the built-in Binance; `now_ms` is where a new synthetic market starts.
 
     Raises MarketFault for a candle file and LedgerFault for a ledger that cannot be used.
     """
     if options.venue != "binance":
-        raise ValueError(f"no built-in venue {options.venue!r}; there is: binance")
+        raise ValueError(f"no built-in venue {options.venue!r}; there are: {', '.join(VENUES)}")
+    return _open(options, now_ms, INSTRUMENTS, Account, BinanceVenue)
+
+
+def open_bybit(options: VenueOptions, now_ms: int) -> BybitVenue:
+    """Build the built-in Bybit; the rest is as with `open_venue`."""
+    def account(instruments: dict[str, Instrument], wallet: Decimal) -> Account:
+        return Account(instruments, wallet, TAKER_FEE, MAKER_FEE, DEFAULT_LEVERAGE)
+
+    return _open(options, now_ms, BYBIT_INSTRUMENTS, account, BybitVenue)
+
+
+def _open(options: VenueOptions, now_ms: int, listed: Mapping[str, Instrument],
+          make_account: Callable[[dict[str, Instrument], Decimal], Account],
+          make_model: Callable[[Exchange, Ledger, int, str, str, str, bool], _M]) -> _M:
     path = None
     if options.state_dir is not None:
         options.state_dir.mkdir(parents=True, exist_ok=True)
         path = options.state_dir / LEDGER_FILE
     ledger = Ledger(path)
     try:
-        return _build(options, now_ms, ledger, path)
+        exchange, is_new = _exchange(options, now_ms, ledger, path, listed, make_account)
+        venue = make_model(exchange, ledger, options.seed, ledger.meta("account") or "", options.api_key,
+                           options.api_secret, options.with_lags)
+        if is_new:
+            for symbol in exchange.feeds:
+                ledger.set_meta(f"market/{symbol}", exchange.market_state(symbol))
+            venue.save()
+        else:
+            _restore_orders(ledger, exchange)
     except BaseException:
         ledger.abandon()
         raise
+    return venue
 
 
-def _build(options: VenueOptions, now_ms: int, ledger: Ledger, path: Path | None) -> BinanceVenue:
+def _exchange(options: VenueOptions, now_ms: int, ledger: Ledger, path: Path | None, listed: Mapping[str, Instrument],
+              make_account: Callable[[dict[str, Instrument], Decimal], Account]) -> tuple[Exchange, bool]:
+    """The engine with its market and account, and whether it is new."""
     stored_start = ledger.meta("start_ms")
     is_new = stored_start is None
-    instruments, source = _market(options, now_ms if stored_start is None else int(stored_start))
+    instruments, source = _market(options, now_ms if stored_start is None else int(stored_start), listed)
     if is_new:
         _write_identity(options, ledger, source)
     else:
         _check_identity(options, ledger, source, path)
     feeds = {symbol: _feed(ledger, source, instruments[symbol], is_new) for symbol in source.symbols}
-    account = Account(instruments, Decimal(ledger.meta("wallet") or options.balance_usdt))
+    account = make_account(instruments, Decimal(ledger.meta("wallet") or options.balance_usdt))
     exchange = Exchange(source, instruments, account, ledger, options.seed,
                         int(ledger.meta("now_ms") or source.start_ms), feeds)
     exchange.leftover_on_close = options.leftover_on_close
@@ -99,31 +144,25 @@ def _build(options: VenueOptions, now_ms: int, ledger: Ledger, path: Path | None
     exchange.funding.fixed_rate = options.funding_rate
     if not is_new:
         _restore_account(ledger, exchange)
-    venue = BinanceVenue(exchange, ledger, options.seed, ledger.meta("account") or "", options.api_key,
-                         options.api_secret, options.with_lags)
-    if is_new:
-        for symbol in feeds:
-            ledger.set_meta(f"market/{symbol}", exchange.market_state(symbol))
-        venue.save()
-    else:
-        _restore_orders(ledger, exchange)
-    return venue
+    return exchange, is_new
 
 
-def _market(options: VenueOptions, start_ms: int) -> tuple[dict[str, Instrument], Source]:
+def _market(options: VenueOptions, start_ms: int, listed: Mapping[str, Instrument],
+            ) -> tuple[dict[str, Instrument], Source]:
     if options.candles:
-        instruments = {symbol: INSTRUMENTS[symbol] for symbol in options.candles}
+        instruments = {symbol: listed[symbol] for symbol in options.candles}
         history = 300 if options.history is None else options.history
         return instruments, FileMarket(options.candles, instruments, history, options.seed, options.allow_gaps)
-    instruments = {symbol: INSTRUMENTS[symbol] for symbol in options.symbols or INSTRUMENTS}
+    instruments = {symbol: listed[symbol] for symbol in options.symbols or listed}
     history = 1500 if options.history is None else options.history
     return instruments, SyntheticMarket(instruments, start_ms, options.seed, history)
 
 
 def _identity(options: VenueOptions, source: Source) -> str:
     files = {symbol: path.name for symbol, path in options.candles.items()}
+    venue = {} if options.venue == "binance" else {"venue": options.venue}  # ledgers are older than the second venue
     return msgspec.json.encode({"market": source.kind, "seed": options.seed, "symbols": sorted(source.symbols),
-                                "files": files}).decode()
+                                "files": files, **venue}).decode()
 
 
 def _in_words(identity: str | None) -> str:
@@ -132,7 +171,8 @@ def _in_words(identity: str | None) -> str:
     told = msgspec.json.decode(identity)
     symbols = told["files"] or dict.fromkeys(told["symbols"])
     of = ", ".join(f"{symbol} from {file}" if file else symbol for symbol, file in symbols.items())
-    return f"{told['market']} candles, {of}, seed {told['seed']}"
+    of_venue = f" of {told['venue']}" if "venue" in told else ""
+    return f"{told['market']} candles{of_venue}, {of}, seed {told['seed']}"
 
 
 def _write_identity(options: VenueOptions, ledger: Ledger, source: Source) -> None:

@@ -51,7 +51,7 @@ Frame = str | Close
 class Meaning(Protocol):
     """What a dialect's requests and frames are about, in the words of faults/language.py."""
 
-    def purpose(self, method: str, path: str) -> str:
+    def purpose(self, request: HttpRequest) -> str:
         """One of PURPOSES."""
 
     def symbol_of(self, request: HttpRequest) -> str | None:

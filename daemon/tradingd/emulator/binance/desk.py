@@ -56,6 +56,10 @@ class Desk(msgspec.Struct):
         symbol = params.text("symbol")
         return None if symbol is None else self.named(symbol).symbol
 
+    def human_client_id(self) -> str:
+        """What an order by hand carries."""
+        return f"web_{self.new_client_id()}"
+
     def new_client_id(self) -> str:
         """What the venue makes up when the client gives no id."""
         return "".join(self.rng.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")

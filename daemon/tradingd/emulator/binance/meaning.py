@@ -49,9 +49,9 @@ _PURPOSES: dict[str, str] = {
 }
 
 
-def purpose(method: str, path: str) -> str:
+def purpose(request: HttpRequest) -> str:
     """What a request is for."""
-    return _PURPOSES.get(f"{method} {path}", "other")
+    return _PURPOSES.get(f"{request.method} {request.path}", "other")
 
 
 def symbol_of(request: HttpRequest) -> str | None:

@@ -31,7 +31,7 @@ def check_plain(exchange: Exchange, draft: Draft, against_book: bool = True) -> 
         check_band(instrument, draft.side, draft.price, mark)
     if exchange.has_open_id(draft.client_order_id):
         raise Refused(Reason.DUPLICATE_ID)
-    if len(exchange.open_orders[draft.symbol]) >= MAX_OPEN_ORDERS_PER_SYMBOL:
+    if len(exchange.open_orders[draft.symbol]) >= exchange.max_open_orders:
         raise Refused(Reason.TOO_MANY_ORDERS)
     quantity = draft.quantity
     if draft.reduce_only:

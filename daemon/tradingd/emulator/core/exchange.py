@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from tradingd.emulator.core.account import Account, Totals
-from tradingd.emulator.core.checks import check_immediate, check_plain
+from tradingd.emulator.core.checks import MAX_OPEN_ORDERS_PER_SYMBOL, check_immediate, check_plain
 from tradingd.emulator.core.filters import Draft, check_band, check_quantity, check_tick
 from tradingd.emulator.core.funding import Funding
 from tradingd.emulator.core.instruments import Instrument
@@ -72,6 +72,7 @@ class Exchange:
         self.ids = Ids()
         self.leftover_on_close = True
         self.remembers_ids = False
+        self.max_open_orders = MAX_OPEN_ORDERS_PER_SYMBOL
         self.end_next_in_ms: int | None = None
         self.doomed: set[int] = set()
         self.rng = Random(f"{seed}/exchange")

@@ -128,8 +128,9 @@ def _brackets(max_leverage: int, first_cap_usdt: int) -> tuple[Bracket, ...]:
     return tuple(out)
 
 
-def _instrument(base: str, tick: str, precision: int, lot: str, limits: tuple[int, int], min_notional: int, start: str,
+def perpetual(base: str, tick: str, precision: int, lot: str, limits: tuple[int, int], min_notional: int, start: str,
                 max_leverage: int, first_cap_usdt: int, band: str) -> Instrument:
+    """A listed perpetual; `limits` are the largest limit and the largest market order, `start` is its first price."""
     tick_size, lot_size = Decimal(tick), Decimal(lot)
     return Instrument(
         symbol=f"{base}USDT",
@@ -158,10 +159,10 @@ def _digits(step: Decimal) -> int:
 INSTRUMENTS: dict[str, Instrument] = {
     instrument.symbol: instrument
     for instrument in (
-        _instrument("BTC", "0.1", 2, "0.001", (1000, 120), 50, "65000", 125, 300_000, "0.05"),
-        _instrument("ETH", "0.01", 2, "0.001", (10_000, 2_000), 20, "3400", 100, 300_000, "0.05"),
-        _instrument("SOL", "0.01", 4, "0.01", (1_000_000, 5_000), 5, "160", 75, 50_000, "0.05"),
-        _instrument("DOGE", "0.00001", 6, "1", (50_000_000, 30_000_000), 5, "0.18", 75, 50_000, "0.05"),
-        _instrument("XRP", "0.0001", 4, "0.1", (10_000_000, 2_000_000), 5, "2.2", 75, 50_000, "0.05"),
+        perpetual("BTC", "0.1", 2, "0.001", (1000, 120), 50, "65000", 125, 300_000, "0.05"),
+        perpetual("ETH", "0.01", 2, "0.001", (10_000, 2_000), 20, "3400", 100, 300_000, "0.05"),
+        perpetual("SOL", "0.01", 4, "0.01", (1_000_000, 5_000), 5, "160", 75, 50_000, "0.05"),
+        perpetual("DOGE", "0.00001", 6, "1", (50_000_000, 30_000_000), 5, "0.18", 75, 50_000, "0.05"),
+        perpetual("XRP", "0.0001", 4, "0.1", (10_000_000, 2_000_000), 5, "2.2", 75, 50_000, "0.05"),
     )
 }

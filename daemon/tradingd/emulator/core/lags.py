@@ -43,6 +43,14 @@ class Lags:
         """Until the list of fills shows it."""
         return self._draw(5.0, 40.0, 300.0)
 
+    def engine(self) -> int:
+        """Until an acknowledged request reaches the engine, where acknowledging and checking are two things."""
+        return self._draw(2.0, 8.0, 120.0)
+
+    def history(self) -> int:
+        """Until an archive of orders shows one that ended."""
+        return self._draw(20.0, 150.0, 1500.0)
+
     def balance(self) -> int:
         """Until balances show it."""
         return self._draw(5.0, 60.0, 300.0)

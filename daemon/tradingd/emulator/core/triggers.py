@@ -37,6 +37,8 @@ class Triggers:
         self._exchange = exchange
         self.orders: dict[int, Conditional] = {}
         self.waiting: dict[str, dict[int, Conditional]] = {symbol: {} for symbol in exchange.instruments}
+        self.max_waiting = MAX_CONDITIONALS
+        self.one_close_per_side = True
         self._parents: dict[int, int] = {}
         self._bounds: dict[str, tuple[int, int, int, int]] = {}
 
@@ -110,11 +112,11 @@ class Triggers:
                 check_notional(instrument, draft.quantity, price)
         if exchange.has_open_id(draft.client_order_id):
             raise Refused(Reason.DUPLICATE_ID)
-        if self.count_waiting() >= MAX_CONDITIONALS:
+        if self.count_waiting() >= self.max_waiting:
             raise Refused(Reason.TOO_MANY_CONDITIONALS)
         if draft.time_in_force == "GTE_GTC" and not exchange.account.positions[draft.symbol].quantity:
             raise Refused(Reason.NO_POSITION)
-        if draft.close_position and self._has_equal(draft):
+        if self.one_close_per_side and draft.close_position and self._has_equal(draft):
             raise Refused(Reason.CLOSE_POSITION_EXISTS)
 
     def cancel(self, order: Conditional) -> Conditional:
@@ -122,6 +124,26 @@ class Triggers:
         if order.status not in WAITING:
             raise Refused(Reason.UNKNOWN_ORDER)
         return self._change(order, ConditionalStatus.CANCELED)
+
+    def amend(self, order: Conditional, trigger_price: Decimal, quantity: Decimal, price: Decimal) -> Conditional:
+        """Change one that has not fired; it keeps its number."""
+        instrument = self._exchange.instruments[order.symbol]
+        if order.status not in WAITING:
+            raise Refused(Reason.UNKNOWN_ORDER)
+        if (trigger_price, quantity, price) == (order.trigger_price, order.quantity, order.price):
+            raise Refused(Reason.NOTHING_TO_CHANGE)
+        check_tick(instrument, trigger_price, Reason.TRIGGER_NOT_POSITIVE)
+        if not order.close_position:
+            check_quantity(instrument, quantity, order.kind.endswith("MARKET"))
+        if price:
+            check_tick(instrument, price)
+        order = msgspec.structs.replace(
+            order, trigger_price=trigger_price, trigger_ticks=instrument.ticks(trigger_price), quantity=quantity,
+            price=price, updated_ms=self._exchange.now_ms)
+        if self._is_reached(order):
+            raise Refused(Reason.WOULD_TRIGGER)
+        self._store(order)
+        return order
 
     def cancel_all(self, symbol: str, status: ConditionalStatus = ConditionalStatus.CANCELED) -> None:
         """End all of a symbol that wait."""

@@ -193,7 +193,7 @@ class FaultScript:
             return Fate("ban", ban_ms=self._ban_ms)
         if not self._on_request:
             return _WELL
-        purpose = self._meaning.purpose(request.method, request.path)
+        purpose = self._meaning.purpose(request)
         names = (ANY, purpose, f"{request.method} {request.path}")
         fate = _WELL
         then: tuple[Play, ...] = ()

@@ -4,15 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
+from typing import Protocol
 
 import msgspec
 
-from tradingd.emulator.binance.desk import Desk
+from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.core.instruments import Filters
+from tradingd.emulator.core.lags import Lags
+from tradingd.emulator.core.ledger import Ledger
 from tradingd.emulator.core.market import STEPS
 
 Values = Mapping[str, object]
 _SETTLES = ("SETTLING", "DELIVERING")
+
+
+class Desk(Protocol):
+    """What acts need of a dialect's desk."""
+
+    skew_ms: int
+
+    @property
+    def exchange(self) -> Exchange:
+        """The engine."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where changes are kept."""
+
+    @property
+    def lags(self) -> Lags:
+        """Knows the time scale."""
+
+    @property
+    def now_ms(self) -> int:
+        """Venue time."""
+
+    def human_client_id(self) -> str:
+        """What an order by hand carries."""
 
 
 def change_filters(desk: Desk, symbol: str, filters: Filters) -> None:
@@ -41,7 +69,7 @@ def _set_filters(desk: Desk, values: Values) -> str:
 
 def _move_price(desk: Desk, values: Values) -> str:
     """All prices of the minute that are still to come, the mark price with them; the next minute goes on from there."""
-    symbol, factor = _symbol(desk, values), 1 + _number(values, "by_fraction")
+    symbol, factor = _symbol(desk, values), 1 + number(values, "by_fraction")
     if not Decimal("0.01") < factor < 100:
         raise ValueError("by_fraction must be above -0.99 and below 99")
     feed = desk.exchange.feeds[symbol]
@@ -54,7 +82,7 @@ def _move_price(desk: Desk, values: Values) -> str:
 
 
 def _transfer(desk: Desk, values: Values) -> str:
-    usdt = _number(values, "usdt")
+    usdt = number(values, "usdt")
     if -usdt > desk.exchange.totals().available:
         raise ValueError("more than is available")
     desk.exchange.book_income("", "TRANSFER", usdt)
@@ -63,19 +91,9 @@ def _transfer(desk: Desk, values: Values) -> str:
 
 
 def _next_funding_rate(desk: Desk, values: Values) -> str:
-    symbol, rate = _symbol(desk, values), _number(values, "rate_fraction")
+    symbol, rate = _symbol(desk, values), number(values, "rate_fraction")
     desk.exchange.funding.set_next_rate(symbol, rate)
     return f"will charge {rate} on {symbol} at {desk.exchange.funding.next_ms}"
-
-
-def _delay_engine(desk: Desk, values: Values) -> str:
-    """New orders reach the engine so much after the gateway, in real milliseconds; -5028 when that is too late."""
-    desk.engine_delay_ms = round(_number(values, "delay_ms") * Decimal(desk.lags.scale))
-    return f"delays new orders by {values['delay_ms']} ms"
-
-
-def _end_connections(desk: Desk, values: Values) -> str:
-    return f"ended {desk.streams.end_all()} connections as after 24 hours"
 
 
 def _symbol(desk: Desk, values: Values) -> str:
@@ -85,7 +103,7 @@ def _symbol(desk: Desk, values: Values) -> str:
     return symbol
 
 
-def _number(values: Values, name: str) -> Decimal:
+def number(values: Values, name: str) -> Decimal:
     try:
         number = Decimal(str(values[name]))
     except (KeyError, InvalidOperation):
@@ -100,6 +118,4 @@ ACTS: Mapping[str, Callable[[Desk, Values], str]] = {
     "move_price": _move_price,
     "transfer": _transfer,
     "next_funding_rate": _next_funding_rate,
-    "delay_engine": _delay_engine,
-    "end_connections": _end_connections,
 }

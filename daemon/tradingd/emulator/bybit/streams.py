@@ -1,0 +1,274 @@
+"""Websocket sessions: public candles and tickers by topic, private topics after auth, all pushed with their delay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from random import Random
+from typing import Any
+
+import msgspec
+
+from tradingd.emulator.bybit.limits import Limits
+from tradingd.emulator.bybit.params import is_signed
+from tradingd.emulator.bybit.payloads import INTERVALS, Json, candle_push, plain
+from tradingd.emulator.core.exchange import NEVER_MS, Exchange
+from tradingd.emulator.core.lags import Lags
+from tradingd.emulator.core.pushes import CandlePushes, Outbox
+from tradingd.emulator.core.records import BUY, SELL, Candle
+from tradingd.emulator.wire import Close, Frame, Refusal
+
+PUBLIC, PRIVATE, TRADE = "/v5/public/linear", "/v5/private", "/v5/trade"
+PRIVATE_TOPICS = ("order", "execution", "position", "wallet")
+MAX_ARGS_LENGTH = 21_000
+
+
+class Session(msgspec.Struct):
+    """One websocket of one client."""
+
+    number: int
+    path: str
+    connection: str
+    is_known: bool = False
+    topics: dict[str, None] = msgspec.field(default_factory=dict)
+
+
+class Streams:
+    """All sessions, and the frames on their way to them."""
+
+    def __init__(self, exchange: Exchange, lags: Lags, rng: Random, limits: Limits,
+                 secret_of: Callable[[str], str | None], clock_ms: Callable[[], int]) -> None:
+        self._exchange = exchange
+        self._lags = lags
+        self._rng = rng
+        self._limits = limits
+        self._secret_of = secret_of
+        self._clock_ms = clock_ms
+        self.sessions: dict[int, Session] = {}
+        self._numbers = count(1)
+        self._outbox = Outbox()
+        self._candles = CandlePushes(exchange, lags)
+        self._last_ms: dict[str, int] = {}
+        self._unsent: list[tuple[int, str, Json]] = []
+        self._push_ms = NEVER_MS
+        self._klines: dict[str, dict[str, list[int]]] = {}
+        self._tickers: dict[str, list[int]] = {}
+
+    # -- sessions -----------------------------------------------------------------------------------------------
+
+    def open(self, path: str) -> int | Refusal:
+        """Accept a handshake on one of the documented paths; categories other than linear have no feed here."""
+        if path not in (PUBLIC, PRIVATE, TRADE):
+            return Refusal(404, "Not Found")
+        if not self._limits.may_dial(self._exchange.now_ms):
+            return Refusal(403, "Forbidden")
+        number = next(self._numbers)
+        self.sessions[number] = Session(number, path, f"{self._rng.getrandbits(60):015x}-{number}")
+        return number
+
+    def close(self, number: int) -> None:
+        """The client went away."""
+        if self.sessions.pop(number, None) is not None:
+            self._index()
+
+    def end_all(self) -> int:
+        """End every connection now; says how many."""
+        for number in self.sessions:
+            self._outbox.put(number, Close(1001, "going away"), self._exchange.now_ms)
+        return len(self.sessions)
+
+    @property
+    def has_candle_listener(self) -> bool:
+        """Whether somebody listens to candles."""
+        return bool(self._klines)
+
+    def on_frame(self, number: int, text: str) -> tuple[list[Frame], Json | None]:
+        """The direct answers; a message that asks for an order is given back for the gateway."""
+        session = self.sessions.get(number)
+        if session is None:
+            return [Close(1008, "no such session")], None
+        try:
+            message = msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return [_json({"success": False, "ret_msg": "Params Error", "conn_id": session.connection, "op": ""})], None
+        op = message.get("op")
+        if op == "ping":
+            return [self._pong(session, message)], None
+        if op == "auth" and session.path != PUBLIC:
+            return [self._auth(session, message)], None
+        if session.path == TRADE:
+            return [], message
+        if op in ("subscribe", "unsubscribe"):
+            return [self._subscribe(session, message, str(op))], None
+        return [_json({"success": False, "ret_msg": "error:invalid op", "conn_id": session.connection,
+                       "req_id": message.get("req_id", ""), "op": op})], None
+
+    def _pong(self, session: Session, message: Json) -> str:
+        request_id = message.get("req_id", "")
+        if session.path == PUBLIC:
+            return _json({"success": True, "ret_msg": "pong", "conn_id": session.connection, "req_id": request_id,
+                          "op": "ping"})
+        return _json({"req_id": request_id, "op": "pong", "args": [str(self._clock_ms())],
+                      "conn_id": session.connection})
+
+    def _auth(self, session: Session, message: Json) -> str:
+        """Key, expiry and signature; an expiry that has passed is `Params Error`, which names no request."""
+        args = message.get("args")
+        fault = "Params Error"
+        if isinstance(args, list) and len(args) == 3 and str(args[1]).isdigit() and int(args[1]) > self._clock_ms():
+            secret = self._secret_of(str(args[0]))
+            session.is_known = secret is not None and is_signed(f"GET/realtime{args[1]}", str(args[2]), secret)
+            fault = "" if session.is_known else "Request not authorized"
+        if session.path == TRADE:
+            return _json({"retCode": 10004 if fault else 0, "retMsg": fault or "OK", "op": "auth",
+                          "connId": session.connection})
+        return _json({"success": not fault, "ret_msg": fault, "op": "auth", "conn_id": session.connection})
+
+    def _subscribe(self, session: Session, message: Json, op: str) -> str:
+        """All topics of one message or none: one that is unknown, or already there, refuses the others with it."""
+        args = message.get("args")
+        topics = [str(topic) for topic in args] if isinstance(args, list) else []
+        fault = ""
+        if session.path == PRIVATE and not session.is_known:
+            fault = "Request not authorized"
+        elif sum(map(len, topics)) > MAX_ARGS_LENGTH:
+            fault = "args too long"
+        elif op == "subscribe":
+            for topic in topics:
+                if topic in session.topics:
+                    fault = f"error:already subscribed,topic:{topic}"
+                elif not self._is_topic(session, topic):
+                    fault = f"error:handler not found,topic:{topic}"
+        if not fault:
+            for topic in topics:
+                if op == "subscribe":
+                    session.topics[topic] = None
+                else:
+                    session.topics.pop(topic, None)
+            self._index()
+        return _json({"success": not fault, "ret_msg": fault, "conn_id": session.connection,
+                      "req_id": message.get("req_id", ""), "op": op})
+
+    def _is_topic(self, session: Session, topic: str) -> bool:
+        if session.path == PRIVATE:
+            return topic.removesuffix(".linear") in PRIVATE_TOPICS
+        parts = topic.split(".")
+        if parts[0] == "kline":
+            return len(parts) == 3 and parts[1] in INTERVALS and parts[2] in self._exchange.feeds
+        return len(parts) == 2 and parts[0] == "tickers" and parts[1] in self._exchange.feeds
+
+    def _index(self) -> None:
+        """Who hears what."""
+        klines: dict[str, dict[str, list[int]]] = {}
+        tickers: dict[str, list[int]] = {}
+        for session in self.sessions.values():
+            for topic in session.topics if session.path == PUBLIC else ():
+                kind, *rest = topic.split(".")
+                if kind == "kline":
+                    klines.setdefault(rest[1], {}).setdefault(rest[0], []).append(session.number)
+                else:
+                    tickers.setdefault(rest[0], []).append(session.number)
+        self._klines, self._tickers = klines, tickers
+        if not klines and not tickers:
+            self._push_ms = NEVER_MS
+        elif self._push_ms == NEVER_MS:
+            self._push_ms = self._candles.next_push(self._exchange.now_ms)
+
+    # -- pushes -------------------------------------------------------------------------------------------------
+
+    def publish(self, topic: str, row: Json) -> None:
+        """Tell of a change of the account; executions of one moment leave in one message, `flush` sends them."""
+        self._unsent.append((self._exchange.now_ms, topic, row))
+
+    def flush(self) -> None:
+        """Put what was published on its way; each topic keeps its own order, and only that."""
+        groups: list[tuple[int, str, list[Json]]] = []
+        executions: dict[int, list[Json]] = {}
+        for at_ms, topic, row in self._unsent:
+            if topic == "execution" and at_ms in executions:
+                executions[at_ms].append(row)
+                continue
+            rows = [row]
+            if topic == "execution":
+                executions[at_ms] = rows
+            groups.append((at_ms, topic, rows))
+        self._unsent.clear()
+        for at_ms, topic, rows in groups:
+            due_ms = max(self._last_ms.get(topic, 0), at_ms + self._lags.stream())
+            self._last_ms[topic] = due_ms
+            for session in self.sessions.values():
+                for name in (topic, f"{topic}.linear"):
+                    if session.path == PRIVATE and name in session.topics:
+                        frame = {"id": f"{self._rng.getrandbits(64):016x}", "topic": name, "creationTime": at_ms,
+                                 "data": rows}
+                        self._outbox.put(session.number, _json(frame), due_ms)
+
+    def on_minute(self, symbol: str, minute: Candle) -> None:
+        """A minute closed: every candle that ends with it is pushed once more, confirmed."""
+        for interval, numbers in self._klines.get(symbol, {}).items():
+            closed = self._candles.closed(symbol, INTERVALS[interval], minute)
+            if closed is not None:
+                self._push_candle(symbol, interval, numbers, *closed, confirm=True)
+
+    def next_event_ms(self) -> int:
+        """When the next frame is due."""
+        return min(self._outbox.next_ms, self._push_ms)
+
+    @property
+    def next_push_ms(self) -> int:
+        """When open candles are pushed next."""
+        return self._push_ms
+
+    def push_open(self) -> None:
+        """Push all open candles and prices that somebody listens to."""
+        now_ms = self._exchange.now_ms
+        for symbol, intervals in self._klines.items():
+            if self._candles.is_silent(symbol):
+                continue
+            for interval, numbers in intervals.items():
+                candle, end_ms = self._candles.open(symbol, INTERVALS[interval])
+                self._push_candle(symbol, interval, numbers, candle, end_ms, confirm=False)
+        for symbol, numbers in self._tickers.items():
+            frame = {"topic": f"tickers.{symbol}", "type": "snapshot", "ts": now_ms, "cs": now_ms,
+                     "data": ticker(self._exchange, symbol)}
+            for number in numbers:
+                self._outbox.put(number, _json(frame), now_ms)
+        is_heard = self._klines or self._tickers
+        self._push_ms = self._candles.next_push(now_ms) if is_heard else NEVER_MS
+
+    def due(self, now_ms: int) -> list[tuple[int, Frame]]:
+        """Frames whose time has come, for sessions that still live."""
+        return self._outbox.due(now_ms, self.sessions)
+
+    def _push_candle(self, symbol: str, interval: str, numbers: list[int], candle: Candle, end_ms: int,
+                     confirm: bool) -> None:
+        now_ms = self._exchange.now_ms
+        text = _json(candle_push(candle, end_ms, interval, confirm, self._exchange.instruments[symbol], now_ms))
+        for number in numbers:
+            self._outbox.put(number, text, now_ms)
+
+
+def ticker(exchange: Exchange, symbol: str) -> Json:
+    """Prices of a symbol, as the stream and REST show them."""
+    instrument, feed = exchange.instruments[symbol], exchange.feeds[symbol]
+    day = [*feed.since(exchange.now_ms - 86_400_000), feed.forming(exchange.now_ms)]
+    (bid, bid_lots), (ask, ask_lots) = exchange.book(symbol, SELL)[0], exchange.book(symbol, BUY)[0]
+    digits, lots = instrument.price_digits, instrument.quantity_digits
+    last, mark = exchange.last_price(symbol), exchange.mark_price(symbol)
+    first = instrument.price(day[0].open)
+    volume = sum(row.volume for row in day)
+    return {
+        "symbol": symbol, "tickDirection": "PlusTick", "price24hPcnt": f"{(last - first) / first:.6f}",
+        "lastPrice": f"{last:.{digits}f}", "prevPrice24h": f"{first:.{digits}f}",
+        "highPrice24h": f"{instrument.price(max(row.high for row in day)):.{digits}f}",
+        "lowPrice24h": f"{instrument.price(min(row.low for row in day)):.{digits}f}",
+        "markPrice": f"{mark:.{digits}f}", "indexPrice": f"{mark:.{digits}f}", "openInterest": "0",
+        "openInterestValue": "0", "turnover24h": f"{volume * float(last):.4f}", "volume24h": f"{volume:.{lots}f}",
+        "nextFundingTime": str(exchange.funding.next_ms), "fundingRate": plain(exchange.funding.rate(symbol)),
+        "bid1Price": f"{instrument.price(bid):.{digits}f}", "bid1Size": f"{bid_lots * instrument.lot_unit:.{lots}f}",
+        "ask1Price": f"{instrument.price(ask):.{digits}f}", "ask1Size": f"{ask_lots * instrument.lot_unit:.{lots}f}",
+    }
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,6 +1,7 @@
 """The link to a real broker: what arrives, and what a broker that is down, slow or hanging can do. Nothing, that is."""
 
 import asyncio
+import gc
 import socket
 import ssl
 import subprocess
@@ -172,7 +173,9 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-async def test_a_broker_that_floods_is_hung_up_on_and_told_of(world: World, flood: str):
+async def test_a_broker_that_floods_is_hung_up_on_and_told_of(
+    world: World, flood: str, caplog: pytest.LogCaptureFixture
+):
     """What it sends would be kept until there is no memory left."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken: list[int] = []
@@ -195,6 +198,8 @@ async def test_a_broker_that_floods_is_hung_up_on_and_told_of(world: World, floo
         await until(lambda: bool(taken), 20)
         assert taken[0] < 20_000_000, "only what the sockets themselves hold"
         await until(lambda: world.links[0]._told == mqtt.UNASKED)
+        gc.collect()
+        assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []
 
 
 async def test_name_and_password_are_asked_for_and_a_wrong_one_is_told_without_it(

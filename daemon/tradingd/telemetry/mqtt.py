@@ -108,6 +108,7 @@ class MqttLink:
     async def _connection(self) -> None:
         loop, wake = asyncio.get_running_loop(), asyncio.Event()
         loop.set_default_executor(_LooseThreads(1))
+        loop.set_exception_handler(self._leave_behind)
         client = self._client()
         connected_at = math.inf
         self._theirs = (loop, wake)
@@ -172,6 +173,11 @@ class MqttLink:
             if message.topic != AVAILABILITY:
                 self._outbox.give_back(message)
             raise
+
+    def _leave_behind(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """The client leaves futures and callbacks behind when a connection ends; that end is told by itself."""
+        left = f"{context.get('message')}: {context.get('exception')!r}"
+        self._on_loop(lambda: log.debug("mqtt_client_left", reason=left))
 
     def _say_lost(self, why: str) -> None:
         """Once per reason: a broker that stays away is not told at each attempt."""

@@ -23,6 +23,10 @@ def make_world(tmp_path, empty_journal):
 
     def make(**options) -> World:
         shutil.copy(empty_journal, tmp_path / "journal.db")
-        return World(tmp_path, **options)
+        made.append(World(tmp_path, **options))
+        return made[-1]
 
-    return make
+    made: list[World] = []
+    yield make
+    for world in made:
+        world.close_reader()

@@ -13,6 +13,7 @@ class MachineClock:
     """
 
     def __init__(self) -> None:
+        self._rate = 1.0
         self._speed = 1.0
         self._error_s = 0.0
         self._base_ms = float(time.time_ns() // 1_000_000)
@@ -20,7 +21,7 @@ class MachineClock:
 
     def now_ms(self) -> int:
         """Venue time, ms UTC."""
-        return int(self._base_ms + (time.monotonic() - self._base_at) * 1000 * self._speed)
+        return int(self._base_ms + (time.monotonic() - self._base_at) * 1000 * self._rate)
 
     def monotonic(self) -> float:
         """Real seconds."""
@@ -46,15 +47,21 @@ class MachineClock:
 
     def synchronise(self, venue_ms: float, at: float, error_s: float = 0.0) -> float:
         """Venue time was `venue_ms` at monotonic `at`, give or take; returns by how many ms we were ahead of it."""
-        ahead = self._base_ms + (at - self._base_at) * 1000 * self._speed - venue_ms
+        ahead = self._base_ms + (at - self._base_at) * 1000 * self._rate - venue_ms
         self._base_ms, self._base_at, self._error_s = venue_ms, at, error_s
         return ahead
 
     def set_speed(self, speed: float) -> None:
         """Let venue time run `speed` times faster from now on."""
         now = time.monotonic()
-        self._base_ms += (now - self._base_at) * 1000 * self._speed
-        self._base_at, self._speed = now, speed
+        self._base_ms += (now - self._base_at) * 1000 * self._rate
+        self._base_at, self._rate, self._speed = now, speed, speed
+
+    def find_speed(self, speed: float) -> None:
+        """The venue runs `speed` times faster already, or will when its market goes on: what lags there lags so much
+        longer in venue time. Ours goes on at its own pace until `set_speed`; a market that waits for us stands still.
+        """
+        self._speed = speed
 
 
 class MachineRandom:

@@ -121,6 +121,7 @@ async def _run(
         for sim in sims.values():
             reading = await _first_reading(sim)
             clock.synchronise(reading.now_ms, reading.at)
+            clock.find_speed(reading.speed)
             keepers[sim.id] = SimKeeper(settings, sim, reading.speed, clock)
         recovered = await store.recover(clock.now_ms())
         refuse_renamed(settings, recovered)

@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.emulator.helpers import Caller
@@ -189,7 +189,31 @@ TRADER: list[Trader] = []
 ENDS: Counter[str] = Counter()
 
 
+PLAIN_FILTERS = {
+    "tick_size": "0.1",
+    "lot_size": "0.001",
+    "max_quantity": "120",
+    "max_market_quantity": "50",
+    "min_notional_usdt": "5",
+    "price_band_fraction": "0.15",
+    "status": "TRADING",
+}
+TOO_DEAR = {
+    "side": Side.BUY,
+    "sizing": "quantity",
+    "size": Decimal("0.0075"),
+    "limit": None,
+    "time_in_force": TimeInForce.GTC,
+    "stop": Decimal("0.02"),
+    "take_profit": None,
+    "leverage": 1,
+    "left_steps": 1,
+}
+"""0.3 BTC of an account that cannot pay for them: chance alone does not always get there."""
+
+
 @settings(max_examples=250, deadline=None)
+@example(PLAIN_FILTERS, TOO_DEAR)
 @given(FILTERS, INTENT)
 def test_with_any_filters_what_is_approved_is_taken_protected_and_closed(filters, how):
     """One venue for all examples; each begins flat."""

@@ -39,6 +39,7 @@ from tradingd.ports import (
 )
 from tradingd.venues.account_keeper import AccountKeeper
 from tradingd.venues.binance import BinanceDialect
+from tradingd.venues.bybit import BybitDialect
 from tradingd.venues.calling import Calls
 from tradingd.venues.client import ClientSetup, build_client
 from tradingd.venues.clock import ccxt_clock
@@ -52,7 +53,10 @@ from tradingd.venues.transport import check_endpoint, open_session
 
 T = TypeVar("T")
 
-DIALECTS: dict[str, Callable[[VenueId, Book, Credentials], Dialect]] = {"binance": BinanceDialect}
+DIALECTS: dict[str, Callable[[VenueId, Book, Credentials], Dialect]] = {
+    "binance": BinanceDialect,
+    "bybit": BybitDialect,
+}
 """The venues that are built, by id."""
 
 READ_AGAIN_S = 0.1
@@ -240,7 +244,8 @@ class CcxtVenue:
             name = self._dialect.candle_hash(stream)
             subscribe = lambda: exchange.watch_ohlcv(stream.symbol, stream.timeframe)  # noqa: E731
         elif stream.kind == ACCOUNT:
-            name, subscribe = ACCOUNT, exchange.watch_orders
+            name = ACCOUNT
+            subscribe = lambda: self._dialect.watch_account(exchange, self._clock.now_ms())  # noqa: E731
         else:
             raise VenueError(f"{self.id}: stream kind {stream.kind!r} is not known; allowed: {CANDLES}, {ACCOUNT}")
         if not streams.stands(stream.kind, name):

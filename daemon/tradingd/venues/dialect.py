@@ -62,6 +62,14 @@ class Dialect(Protocol):
         """The candle subscriptions (ccxt's names) that a frame proves to stand."""
         ...
 
+    def is_pong(self, frame: Any) -> bool:
+        """Whether a frame only answers a ping: no sign that candles still come."""
+        ...
+
+    async def watch_account(self, client: Any, now_ms: int) -> None:
+        """Subscribe to the account through ccxt's client; returns with its first frame. `now_ms`: venue time."""
+        ...
+
     def pushes(self, frame: Any) -> Iterable[Push]:
         """What a frame tells; raises when it cannot be understood."""
         ...

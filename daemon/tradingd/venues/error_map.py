@@ -13,9 +13,9 @@ from tradingd.domain.account import (
     VenueOrder,
 )
 from tradingd.domain.errors import VenueBanned, VenueError, VenueUnreachable
+from tradingd.domain.orders import OrderStatus
 from tradingd.venues.reply import Reply
 
-BAN_STATUSES = (418, 429)
 _MINUTE_MS = 60_000
 
 
@@ -32,6 +32,8 @@ class ErrorTable(msgspec.Struct, frozen=True):
     `order_limit`: with HTTP 429, too many orders, not too many requests. `unknown_order`: the look-up found nothing.
     `not_open`: the cancel found nothing to cancel. `unchanged`: success. `refused_texts`: bodies of an HTTP 5xx that
     promise that nothing was done. `short_window`: a text that names the venue's window of ten seconds.
+    `refused_statuses`: HTTP statuses of a gate that lets nothing through, and what each asks of us. `ban_statuses`:
+    those after which nothing may be sent for a while; `long_ban`: a text, and for how many ms it means that.
     """
 
     submit: dict[str, Meaning]
@@ -43,6 +45,9 @@ class ErrorTable(msgspec.Struct, frozen=True):
     ban_until: re.Pattern[str]
     refused_texts: frozenset[str]
     short_window: re.Pattern[str]
+    refused_statuses: dict[int, RejectKind]
+    ban_statuses: frozenset[int]
+    long_ban: tuple[re.Pattern[str], int] | None = None
 
 
 def classify_submit(table: ErrorTable, reply: Reply, order: VenueOrder | None) -> SubmitOutcome:
@@ -51,7 +56,8 @@ def classify_submit(table: ErrorTable, reply: Reply, order: VenueOrder | None) -
         message = reply.message or "the request never left"
         return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.NOT_SENT, message=message, sent=False)
     if reply.ok and reply.code is None and order is not None:
-        return SubmitOutcome(SubmitVerdict.ACCEPTED, order=order)
+        told = order.status is not OrderStatus.SUBMITTED  # else it is only queued for the checks
+        return SubmitOutcome(SubmitVerdict.ACCEPTED if told else SubmitVerdict.SUBMITTED, order=order)
     kind = _refusal(table, reply)
     verdict = SubmitVerdict.AMBIGUOUS if kind is None else SubmitVerdict.NOT_EXECUTED
     message = reply.message or "the answer is empty"
@@ -59,10 +65,8 @@ def classify_submit(table: ErrorTable, reply: Reply, order: VenueOrder | None) -
 
 
 def _refusal(table: ErrorTable, reply: Reply) -> RejectKind | None:
-    if reply.status == 418:
-        return RejectKind.BANNED
-    if reply.status == 429:
-        return RejectKind.THROTTLED
+    if reply.status in table.refused_statuses:
+        return table.refused_statuses[reply.status]
     if reply.code is not None and reply.code in table.submit:
         return table.submit[reply.code].kind
     if reply.status is not None and reply.status >= 500 and _text(reply) in table.refused_texts:
@@ -92,7 +96,7 @@ def classify_cancel(table: ErrorTable, reply: Reply, *, cancelled: bool) -> Canc
 def read_error(table: ErrorTable, reply: Reply, what: str, now_ms: int) -> VenueError:
     """The error of a read that did not succeed."""
     text = f"{what}: {reply.message}".rstrip(": ")
-    if reply.status in BAN_STATUSES:
+    if reply.status in table.refused_statuses:
         until_ms = ban_until_ms(table, reply.status, reply.headers, reply.body, now_ms) or now_ms
         return VenueBanned(text, until_ms=until_ms, code=reply.code)
     if reply.code is None or reply.status is None:
@@ -114,12 +118,14 @@ def ban_until_ms(table: ErrorTable, status: int, headers: dict[str, str], body: 
     The header counts first, then the time in the text, then the end of the window that is used up. A 403 comes from
     the firewall in front: it looks like an outage and must not be hammered.
     """
-    if status not in (*BAN_STATUSES, 403):
+    if status not in table.ban_statuses:
         return None
     retry_after = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
     if retry_after.strip().isdigit():
         return now_ms + int(retry_after) * 1000
     if (match := table.ban_until.search(body[:4096])) is not None and int(match[1]) > now_ms:
         return int(match[1])
+    if table.long_ban is not None and table.long_ban[0].search(body[:4096]):
+        return now_ms + table.long_ban[1]
     window_ms = 10_000 if status == 429 and table.short_window.search(body[:4096]) else _MINUTE_MS
     return now_ms - now_ms % window_ms + window_ms

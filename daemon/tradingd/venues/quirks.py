@@ -36,6 +36,8 @@ class Quirks(msgspec.Struct, frozen=True):
     read_limit_s: Quirk[float]
     ping_interval_ms: Quirk[int]
     ws_message_interval_s: Quirk[float]
+    connection_is_subscription: Quirk[bool]
+    protection_by_state: Quirk[bool]
     account_key_interval_ms: Quirk[int]
     fills_window_ms: Quirk[int]
     fills_retention_ms: Quirk[int]

@@ -15,7 +15,8 @@ MAX_TEXT = 300
 
 _LISTEN_KEY = re.compile(r"(listenKey[\"']?\s*[=:]\s*[\"']?)[^&\s\"',}]+")
 _SIGNATURE = re.compile(r"(signature=)[0-9A-Za-z%+/=_-]+")
-_CODE = re.compile(r'"code"\s*:\s*"?(-?\d+)')
+_CODE = re.compile(r'"(?:code|retCode)"\s*:\s*"?(-?\d+)')
+_TEXT = re.compile(r'"(?:msg|retMsg)"\s*:\s*"((?:[^"\\]|\\.)*)"')
 
 
 _WORDS = {
@@ -67,7 +68,7 @@ class Reply(msgspec.Struct):
     @property
     def message(self) -> str:
         """The venue's text where it wrote one, else what went wrong below it."""
-        match = re.search(r'"msg"\s*:\s*"((?:[^"\\]|\\.)*)"', self.body[:4096])
+        match = _TEXT.search(self.body[:4096])
         text = match[1] if match else self.body
         parts = [
             _WORDS.get(self.failure, self.failure) if not text else "",

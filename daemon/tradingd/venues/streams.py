@@ -97,13 +97,13 @@ class Streams:
     # the client's hooks
 
     def connected(self, client: Any) -> None:
-        """An account stream has no subscribe message: the connection is the subscription."""
+        """Where the account stream has no subscribe message, the connection is the subscription."""
         connection = self._connection(client)
         if connection is None:
             closing = asyncio.create_task(client.close())  # given up while it was dialled
             self._tasks.add(closing)
             closing.add_done_callback(self._tasks.discard)
-        elif connection.kind == ACCOUNT:
+        elif connection.kind == ACCOUNT and self._dialect.quirks.connection_is_subscription.value:
             self._stand(connection, ACCOUNT)
 
     def ended(self, client: Any, reason: str) -> None:
@@ -124,8 +124,8 @@ class Streams:
     def received(self, client: Any, data: bool) -> None:
         """A quiet account shows its life by pongs; candles must show data, since a subscription can die alone."""
         connection = self._connection(client)
-        if connection is not None and (data or connection.kind == ACCOUNT):
-            self._sink.on_alive(self._venue, connection.kind)
+        if connection is not None and connection.kind == ACCOUNT:
+            self._sink.on_alive(self._venue, ACCOUNT)
 
     def frame(self, client: Any, frame: Any) -> bool:
         """Translate and hand on; whether it was a candle and no more."""
@@ -134,6 +134,8 @@ class Streams:
             return False
         for name in self._dialect.acknowledged(frame, client.subscriptions):
             self._stand(connection, name)
+        if connection.kind == CANDLES and not self._dialect.is_pong(frame):
+            self._sink.on_alive(self._venue, CANDLES)
         kinds = set()
         for push in self._dialect.pushes(frame):
             kinds.add(type(push))

@@ -87,6 +87,14 @@ class BinanceDialect:
         """See rows."""
         return self._rows.pushes(frame)
 
+    def is_pong(self, frame: Any) -> bool:
+        """Its pongs are websocket frames of their own, which never come here."""
+        return False
+
+    async def watch_account(self, client: Any, now_ms: int) -> None:
+        """The listen key's connection carries everything of the account."""
+        await client.watch_orders()
+
     async def keep_account_stream(self, caller: Caller) -> bool:
         """PUT listenKey; False when the venue no longer knows the key."""
         reply = await caller.call("fapiPrivatePutListenKey", {})

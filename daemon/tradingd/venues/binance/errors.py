@@ -52,4 +52,6 @@ ERRORS = ErrorTable(
     ban_until=re.compile(r"banned until (\d{13})"),
     refused_texts=frozenset({"Service Unavailable."}),
     short_window=re.compile(r"(?:10|TEN)[ _]?S", re.IGNORECASE),
+    refused_statuses={418: Kind.BANNED, 429: Kind.THROTTLED},
+    ban_statuses=frozenset({418, 429, 403}),
 )

@@ -112,6 +112,18 @@ BINANCE = Quirks(
         source="Binance USDⓈ-M: WebSocket Market Streams",
         test="test_subscriptions_on_one_connection_are_paced",
     ),
+    connection_is_subscription=Quirk(
+        True,
+        why="the url with the listen key is the subscription to the account; no message asks for it or confirms it",
+        source="Binance USDⓈ-M: User Data Streams; measured with ccxt 4.5.90",
+        test="test_candles_and_account_have_a_connection_each",
+    ),
+    protection_by_state=Quirk(
+        False,
+        why="stop and take profit are orders with ids of ours, not a state of the position",
+        source="Binance USDⓈ-M: New Algo Order",
+        test="test_a_close_position_stop_has_no_quantity_and_no_reduce_only",
+    ),
     account_key_interval_ms=Quirk(
         20 * 60_000,
         why="the listen key dies after 60 minutes, and ccxt renews it once only",

@@ -71,6 +71,7 @@ class VenueSession:
         self._account_read = False
         self._prepared: set[InstrumentId] = set()
         self._warm = False
+        self._left_told = False
         self._failures = 0
         self._trouble_since: float | None = None
         self._trouble_told = False
@@ -251,6 +252,7 @@ class VenueSession:
         await self._execution.reconciler.reconcile(self.id, self._execution.pipeline.open_lane)
         self._account_read = True
         self._reached()
+        self._tell_left_alone()
         self._execution.pipeline.open_lanes(self.id)
         await self._prepare()
         if clock_error is not None:
@@ -272,6 +274,17 @@ class VenueSession:
                 feed.resync()
         self.ready.set()
         self.up.set()
+
+    def _tell_left_alone(self) -> None:
+        """Once: what is held for a strategy that the config has no more."""
+        state = self._execution.state
+        for held in () if self._left_told else state.open_positions(self.id):
+            if held.strategy is not None and held.instrument not in state.owners:
+                what = f"{held.quantity:f} {held.instrument}"
+                why = f"{held.strategy} is not in the config and holds {what}: stop and take profit stay; nothing else "
+                why += "closes it but `tradingd flatten`"
+                self._execution.recorder.incident("strategy_gone", Severity.WARNING, why, held.instrument)
+        self._left_told = True
 
     async def read_rules(self) -> None:
         """The venue's rules anew: each order from now on keeps to them; an instrument that is gone is blocked."""

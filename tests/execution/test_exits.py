@@ -341,3 +341,32 @@ async def test_a_fill_during_the_cancel_of_another_entry_is_not_forgotten(make_w
     world.venue.hanging = set()
     await world.until_flat()
     assert world.order(request.client_order_id).booked_quantity == Decimal("0.1")
+
+
+@in_virtual_time
+async def test_an_exit_whose_cancel_and_look_ups_are_never_answered_closes_a_late_part_after_one_wait(make_world):
+    world = await make_world().boot()
+    world.enter(limit_price=Decimal(49_900))
+    await world.until(lambda: world.venue.open_now())
+    await asyncio.sleep(1)
+    world.venue.hanging = {"cancel", "fills", "find_order"}
+    world.exit()
+    await asyncio.sleep(0.1)
+    world.venue.fill(world.sent(Purpose.ENTRY)[0].client_order_id, Decimal("0.04"))
+    seconds = await world.until(lambda: world.sent(Purpose.STOP) or world.sent(Purpose.EXIT), limit_s=20)
+    assert seconds <= 2.5
+
+
+@in_virtual_time
+async def test_an_exit_that_asks_the_venue_in_vain_is_through_in_time_for_the_stop(make_world):
+    world = await make_world().boot()
+    world.enter(limit_price=Decimal(49_900))
+    await world.until(lambda: world.venue.open_now())
+    world.exit()
+    await world.until(lambda: BTC in world.execution.exits.goals)
+    world.execution.exits.goals[BTC].ask_venue = True
+    world.venue.hanging = {"cancel", "fills", "find_order", "account"}
+    await asyncio.sleep(0.1)
+    world.venue.fill(world.sent(Purpose.ENTRY)[0].client_order_id, Decimal("0.04"))
+    seconds = await world.until(lambda: world.sent(Purpose.STOP) or world.sent(Purpose.EXIT), limit_s=20)
+    assert seconds <= 5.0

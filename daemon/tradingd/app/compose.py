@@ -242,6 +242,7 @@ def _build_pipeline(
         risk=tools.risk,
         resting=resting,
         book_missing=reconciler.book_missing,
+        patience_s=protection.patience_of_s,
     )
     exits.load(recovered.flags, InstrumentId.parse)
     entries = Entries(

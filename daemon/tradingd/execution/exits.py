@@ -1,12 +1,13 @@
 """Exits are tried until flat, whatever the venue answers meanwhile."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from decimal import Decimal
 
 import msgspec
 
 from tradingd.domain.account import RejectKind
-from tradingd.domain.errors import Severity, VenueError
+from tradingd.domain.errors import Severity, VenueError, VenueUnreachable
 from tradingd.domain.events import IntentDenied, incident
 from tradingd.domain.ids import Purpose, StrategyId
 from tradingd.domain.instruments import InstrumentId
@@ -56,6 +57,7 @@ class Exits:
         risk: RiskGuard,
         resting: RestingEntries,
         book_missing: Callable[[InstrumentId], Awaitable[object]],
+        patience_s: Callable[[InstrumentId], float],
     ) -> None:
         self._state = desk.state
         self._recorder = desk.recorder
@@ -67,8 +69,8 @@ class Exits:
         self._retry = desk.retry
         self._bus = desk.bus
         self._clock = desk.clock
-        self._limits = desk.limits
         self._book_missing = book_missing
+        self._patience_s = patience_s
         self.goals: dict[InstrumentId, ExitGoal] = {}
 
     def want(self, goal: ExitGoal) -> None:
@@ -107,7 +109,7 @@ class Exits:
         if not goal.whatever and self._state.is_foreign(instrument):
             self._leave_alone(goal)
             return
-        await self._resting.cancel(instrument, goal.reason, Priority.EXIT)
+        await self._cancel_resting(goal)
         entries = list(self._state.entries(instrument))
         quantity = await self._held(goal)
         if quantity is None:
@@ -125,6 +127,13 @@ class Exits:
             self._later(goal)
             return
         await self._close(goal, quantity)
+
+    async def _cancel_resting(self, goal: ExitGoal) -> None:
+        """All cancels and look-ups together take no longer than one answer may: a part that fills meanwhile is to be
+        closed, and its stop stands behind this step. What still rests then keeps the goal."""
+        cancel = self._resting.cancel(goal.instrument, goal.reason, Priority.EXIT)
+        with suppress(VenueUnreachable):
+            await within(self._patience_s(goal.instrument), cancel)
 
     def _leave_alone(self, goal: ExitGoal) -> None:
         """What is held is not ours (execution.foreign_position): the exit ends, its intents are denied. While an entry
@@ -153,21 +162,26 @@ class Exits:
 
     async def _held(self, goal: ExitGoal) -> Decimal | None:
         """The signed contracts to close: as expected, or after a failed try as the venue shows; None: try later."""
-        instrument, wait_s = goal.instrument, self._limits.submit_timeout_s
+        instrument = goal.instrument
         if not goal.ask_venue:
             return self._state.expected_quantity(instrument)
         try:
-            snapshot = await within(wait_s, self._router.venue(instrument).account(Priority.EXIT))
-            shown = snapshot.position(instrument).quantity
-            if shown != self._state.expected_quantity(instrument):
-                # a fill was missed, e.g. of the stop that closed the position while nobody listened
-                await within(wait_s, self._book_missing(instrument))
+            shown = await within(self._patience_s(instrument), self._shown(instrument))
         except VenueError:
             self._later(goal)
             return None
         if shown == 0 and self._state.expected_quantity(instrument) != 0:
             self._later(goal)
             return None
+        return shown
+
+    async def _shown(self, instrument: InstrumentId) -> Decimal:
+        """The signed contracts that the venue shows; what explains a difference is booked."""
+        snapshot = await self._router.venue(instrument).account(Priority.EXIT)
+        shown = snapshot.position(instrument).quantity
+        if shown != self._state.expected_quantity(instrument):
+            # a fill was missed, e.g. of the stop that closed the position while nobody listened
+            await self._book_missing(instrument)
         return shown
 
     def _is_fresh_leg(self, order: Order) -> bool:

@@ -41,6 +41,7 @@ class Protection:
         self._limits = desk.limits
         self._emergency_exit = emergency_exit
         self.covers = Covers(desk.state)
+        self._unknown: dict[InstrumentId, int | None] = {}
         self.on_end: Callable[[Cover, str], None] = lambda cover, why: None
 
     # --- what is wanted -------------------------------------------------------------------------------------------
@@ -138,6 +139,11 @@ class Protection:
             if order.request.purpose is Purpose.ENTRY and order.filled_quantity > 0 and (late or opened):
                 self._recorder.commit((self.want(order, order.stop_loss, order.take_profit),))
                 return self.covers[instrument]
+        if position.strategy is not None and self._unknown.get(instrument) != position.opened_ms:
+            self._unknown[instrument] = position.opened_ms
+            why = f"{instrument}: the journal does not know what stop {position.strategy} wanted for what it holds; "
+            why += "see at the venue whether one stands, place one there by hand, or close it: `tradingd flatten`"
+            self._bus.publish(incident("protection_unknown", Severity.CRITICAL, why, instrument, position.strategy))
         return None
 
     def _take_profit_due(self, cover: Cover) -> bool:
@@ -230,6 +236,11 @@ class Protection:
             return self._limits.submit_timeout_s
         least_s = MIN_PATIENCE_S if cover.tries else FIRST_PATIENCE_S
         return min(self._limits.submit_timeout_s, max(least_s, left_s))
+
+    def patience_of_s(self, instrument: InstrumentId) -> float:
+        """How long another step may hold the lane of an instrument for one thing; the stop waits behind it."""
+        cover = self.covers.get(instrument)
+        return self._limits.submit_timeout_s if cover is None else self.patience_s(cover)
 
     async def _settle_doubt(self, cover: Cover, order: Order) -> None:
         """The stop's answer was lost: look for it at once; the next try is a new leg, which cannot add exposure."""

@@ -1,6 +1,7 @@
 """What a new run knows: everything from the journal and the venue, nothing twice (P1, P4, P8, P16)."""
 
 import asyncio
+import sqlite3
 from decimal import Decimal
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from tests.execution.fakes import BINANCE, BTC, ETH, Accept, Lose, Silence
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.account import CancelVerdict
+from tradingd.domain.errors import Severity
 from tradingd.domain.events import IntentDenied
 from tradingd.domain.ids import ClientOrderId, DecisionKey, IntentId, Purpose, StrategyId
 from tradingd.domain.intents import CancelOrders, Side
@@ -349,3 +351,18 @@ async def test_the_fills_of_an_order_that_the_venue_forgot_are_not_booked_again(
     await asyncio.sleep(1)
     assert world.held() == Decimal("0.03"), world.incidents()
     assert "late_fill" not in world.incidents()
+
+
+@in_virtual_time
+async def test_a_position_whose_wanted_stop_the_journal_does_not_know_is_told_once_with_what_to_do(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    await world.crash()
+    connection = sqlite3.connect(world.path)
+    connection.executescript("DELETE FROM protection; DELETE FROM orders")
+    connection.close()
+    await world.boot()
+    await asyncio.sleep(5)
+    told = [event for event in world.events if getattr(event, "kind", "") == "protection_unknown"]
+    assert [event.severity for event in told] == [Severity.CRITICAL]
+    assert told[0].instrument == BTC and "tradingd flatten" in told[0].detail

@@ -171,6 +171,8 @@ class Daemon:
         await self._control.start()
         self.core.jobs.every("heartbeat", self.settings.log.heartbeat_s, self._beat)
         self.core.start(self._boot)
+        for name, sim in self._sims.items():
+            self.core.tasks.start(f"time of {name}", sim.follow())
         self.service.start()
         if self._mqtt is not None:
             link, announcer = self._mqtt

@@ -15,6 +15,7 @@ from tradingd.domain.errors import plain_failure
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 2.0
+FOLLOW_EVERY_S = 0.1
 STOP_LIMIT_S = 0.75
 NO_ANSWER = (OSError, TimeoutError, aiohttp.ClientError, SimVenueRefused)
 
@@ -31,9 +32,25 @@ class SimKeeper:
         self._clock = clock
         self._is_ours = settings.venues[sim.id].endpoint is None
         self._told_gone = False
+        self._began = False
+
+    async def follow(self) -> None:
+        """Take over the pace of a market that runs already, before we are READY: it begins to with our streams, and a
+        start that takes long would lose sight of its time. Ends when our time runs as its does."""
+        while not self._began:
+            await self._clock.sleep(FOLLOW_EVERY_S)
+            try:
+                reading = await self.sim.read_clock()
+            except NO_ANSWER:
+                continue  # the venue's own session tells of it
+            if not reading.stands_still and not self._began:
+                self._clock.set_speed(reading.speed)
+                self._clock.synchronise(reading.now_ms, reading.at)
+                return
 
     async def begin(self) -> None:
         """Let venue time run at its speed. A venue that does not answer gets it when it does."""
+        self._began = True
         try:
             await self._set_speed()
         except NO_ANSWER as error:

@@ -63,6 +63,15 @@ class Meaning(Protocol):
     def push(self, frame: str) -> tuple[str, str | None]:
         """One of PUSHES, and the symbol."""
 
+    def reply(self, name: str) -> tuple[int, int, str]:
+        """Status, code and text of a ready answer, one of REPLIES; code 0: a page of HTML, or the bare text."""
+
+    def error(self, code: int, text: str) -> bytes:
+        """The body of an answer with that code."""
+
+    def banned(self, until_ms: int) -> tuple[int, int, str]:
+        """Status, code and text for an address that is banned until then."""
+
 
 class VenueModel(Protocol):
     """A venue without sockets and clocks."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from tradingd.emulator.binance import meaning
 from tradingd.emulator.faults.language import ANY, Rule, Script
 from tradingd.emulator.faults.script import Fate, FaultScript, Play
 from tradingd.emulator.faults.spoil import Spoilt, needs_venue, spoil
@@ -28,7 +29,7 @@ NETWORK_SPOILS = {
 def spoilt_by_network(kind: str, response: HttpResponse | None, draw: float) -> Spoilt:
     """A reply after what the network did to it; `draw` is chance from 0 to 1."""
     rule = NETWORK_SPOILS.get(kind)
-    return Spoilt(response) if rule is None else spoil(Fate(rule.do, rule, draw), response)
+    return Spoilt(response) if rule is None else spoil(Fate(rule.do, rule, draw, meaning=meaning), response)
 
 
 class VenueFaults:

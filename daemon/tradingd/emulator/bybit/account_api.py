@@ -142,7 +142,8 @@ def coin_info(desk: Desk, params: Params) -> Json:
     """GET /v5/asset/coin/query-info: the one coin of the account."""
     wanted = params.text("coin")
     chain = {"chainType": "ERC20", "confirmation": "65", "withdrawFee": "10", "depositMin": "0",
-             "withdrawMin": "20", "chain": "ETH", "chainDeposit": "1", "chainWithdraw": "1", "minAccuracy": "4", "withdrawPercentageFee": "0"}
+             "withdrawMin": "20", "chain": "ETH", "chainDeposit": "1", "chainWithdraw": "1", "minAccuracy": "4",
+             "withdrawPercentageFee": "0"}
     rows = [{"name": "USDT", "coin": "USDT", "remainAmount": "2000000", "chains": [chain]}]
     return {"rows": rows if wanted in (None, "USDT") else []}
 

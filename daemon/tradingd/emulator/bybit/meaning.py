@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -29,6 +30,28 @@ _PURPOSES: dict[str, str] = {
     "GET /v5/market/instruments-info": "markets",
     "GET /v5/market/kline": "candles",
 }
+
+_REPLIES: Mapping[str, tuple[int, int, str]] = {
+    "rate_limited": (200, 10006, "Too many visits. Exceeded the API Rate Limit."),
+    "too_many_orders": (200, 10006, "Too many visits!"),
+    "waf": (403, 0, "403, access too frequent"),
+    "request_timeout": (200, 10000, "Server Timeout"),
+    "bad_gateway": (502, 0, ""),
+    "gateway_timeout": (504, 0, ""),
+    "unknown": (200, 10016, "Server error."),
+    "unexpected_response": (200, 500000, "Server error."),
+    "backend_timeout": (200, 10000, "Server Timeout"),
+    "overloaded": (429, 10429, "System level frequency protection."),
+    "unavailable": (503, 0, "Service Unavailable."),
+    "disconnected": (200, 3400214, "Server error, please try again later"),
+    "clock": (200, 10002, "invalid request, please check your server timestamp or recv_window param."),
+    "engine_clock": (200, 10002, "invalid request, please check your server timestamp or recv_window param."),
+    "bad_key": (200, 10003, "API key is invalid."),
+    "would_trigger": (200, 110093, "expect Falling, but trigger_price is not below the current price"),
+    "reduce_only": (200, 110017, "current position is zero, cannot fix reduce-only order qty"),
+    "too_many_conditionals": (200, 110009, "The number of stop orders exceeds the maximum allowable limit."),
+}
+_BAN = (403, 0, "403, access too frequent")
 
 
 def purpose(request: HttpRequest) -> str:
@@ -68,3 +91,18 @@ def push(frame: str) -> tuple[str, str | None]:
     rows = found.get("data") if isinstance(found, dict) else None
     symbols = {row.get("symbol") for row in rows} if isinstance(rows, list) else set()
     return kind, symbols.pop() if len(symbols) == 1 else None
+
+
+def reply(name: str) -> tuple[int, int, str]:
+    """Status, code and text of a ready answer."""
+    return _REPLIES[name]
+
+
+def error(code: int, text: str) -> bytes:
+    """The body of an answer with that code."""
+    return msgspec.json.encode({"retCode": code, "retMsg": text, "result": {}, "retExtInfo": {}, "time": 0})
+
+
+def banned(until_ms: int) -> tuple[int, int, str]:
+    """What a banned address is told: not until when."""
+    return _BAN

@@ -68,32 +68,10 @@ _DELAY = Key("ms", needed=True, least=1, most=_HOUR_MS)
 _SYMBOL = Key("text", needed=True)
 _HOW_LONG = Key("s", needed=True, least=Decimal("0.001"), most=_YEAR_S)
 
-REPLIES: Mapping[str, tuple[int, int, str]] = {
-    "rate_limited": (429, -1003, "Too many requests; current limit of IP(127.0.0.1) is 2400 requests per minute. "
-                                 "Please use the websocket for live updates to avoid polling the API."),
-    "too_many_orders": (429, -1015, "Too many new orders; current limit is 300 orders per TEN_SECONDS."),
-    "waf": (403, 0, ""),
-    "request_timeout": (408, -1007, "Timeout waiting for response from backend server. Send status unknown; "
-                                    "execution status unknown."),
-    "bad_gateway": (502, 0, ""),
-    "gateway_timeout": (504, 0, ""),
-    "unknown": (503, -1000, "Unknown error, please check your request or try again later."),
-    "unexpected_response": (503, -1006, "An unexpected response was received from the message bus. Execution status "
-                                        "unknown."),
-    "backend_timeout": (503, -1007, "Timeout waiting for response from backend server. Send status unknown; execution "
-                                    "status unknown."),
-    "overloaded": (503, -1008, "Server is currently overloaded with other requests. Please try again in a few "
-                               "minutes."),
-    "unavailable": (503, 0, "Service Unavailable."),
-    "disconnected": (500, -1001, "Internal error; unable to process your request. Please try again."),
-    "clock": (400, -1021, "Timestamp for this request is outside of the recvWindow."),
-    "engine_clock": (400, -5028, "Timestamp for this request is outside of the ME recvWindow."),
-    "bad_key": (401, -2015, "Invalid API-key, IP, or permissions for action."),
-    "would_trigger": (400, -2021, "Order would immediately trigger."),
-    "reduce_only": (400, -2022, "ReduceOnly Order is rejected."),
-    "too_many_conditionals": (400, -4045, "Reach max stop order limit."),
-}
-"""Ready answers: status, code, text. Code 0: a page of HTML, or the bare text where there is one."""
+REPLIES = ("rate_limited", "too_many_orders", "waf", "request_timeout", "bad_gateway", "gateway_timeout", "unknown",
+           "unexpected_response", "backend_timeout", "overloaded", "unavailable", "disconnected", "clock",
+           "engine_clock", "bad_key", "would_trigger", "reduce_only", "too_many_conditionals")
+"""Ready answers; each dialect has its own status, code and text for them (`Meaning.reply`)."""
 
 HUMAN_ACTS = ("open", "close", "flip", "cancel_orders", "cancel_conditionals")
 
@@ -107,9 +85,9 @@ KINDS: Mapping[str, Kind] = {
     "empty_body": Kind(REQUEST),
     "html_body": Kind(REQUEST),
     "answer": Kind(REQUEST, {
-        "reply": Key("text", choices=tuple(REPLIES)),
+        "reply": Key("text", choices=REPLIES),
         "status": Key("integer", least=200, most=599),
-        "code": Key("integer", least=-99_999, most=99_999),
+        "code": Key("integer", least=-99_999, most=9_999_999),
         "text": Key("text"),
         "executed": Key("bool", default=False),
         "retry_after_s": Key("integer", most=_YEAR_S),

@@ -38,7 +38,8 @@ class Play(msgspec.Struct, frozen=True):
 class Fate(msgspec.Struct, frozen=True):
     """What happens to one request. `kind` is empty where all is well; `draw` is chance from 0 to 1 for whoever spoils.
 
-    `then` comes after it, whatever its own fate was. `ban_ms` is venue time until the end of a ban.
+    `then` comes after it, whatever its own fate was. `ban_ms` is venue time until the end of a ban; `meaning`
+    is the dialect in which an answer is written.
     """
 
     kind: str = ""
@@ -46,6 +47,7 @@ class Fate(msgspec.Struct, frozen=True):
     draw: float = 0.0
     ban_ms: int = 0
     then: tuple[Play, ...] = ()
+    meaning: Meaning | None = None
 
     @property
     def delay_ms(self) -> int:
@@ -190,7 +192,7 @@ class FaultScript:
         """What happens to a request that comes in now."""
         self._tick(now_ms)
         if now_ms < self._ban_ms:
-            return Fate("ban", ban_ms=self._ban_ms)
+            return Fate("ban", ban_ms=self._ban_ms, meaning=self._meaning)
         if not self._on_request:
             return _WELL
         purpose = self._meaning.purpose(request)
@@ -206,7 +208,7 @@ class FaultScript:
                 continue
             if state.rule.do == "ban":
                 self._ban_ms = now_ms + self.venue_ms(state.rule.seconds("for_s") * 1000)
-            fate = Fate(state.rule.do, state.rule, state.draw.random(), self._ban_ms)
+            fate = Fate(state.rule.do, state.rule, state.draw.random(), self._ban_ms, meaning=self._meaning)
             state.played += 1
             self._note(state, now_ms, f"{_REQUEST_TEXTS[fate.kind]} {request.method} {request.path}"
                                       + _more(state.rule))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from tradingd.emulator.faults.language import REPLIES
 from tradingd.emulator.faults.script import Fate
-from tradingd.emulator.wire import HttpResponse
+from tradingd.emulator.wire import HttpResponse, Meaning
 
 SILENCE, RESET = "silence", "reset"
 NEVER_ARRIVES = ("lose_request", "reset_before")
@@ -66,25 +65,28 @@ def _cut(fate: Fate, body: bytes) -> int:
 
 
 def _banned(fate: Fate, real_ms: float) -> HttpResponse:
-    text = f"Way too many requests; IP(127.0.0.1) banned until {fate.ban_ms}. Please use the websocket for live " \
-           "updates to avoid bans."
-    return HttpResponse(418, msgspec.json.encode({"code": -1003, "msg": text}),
-                        {**_JSON, "Retry-After": str(max(1, -int(-real_ms // 1000)))})
+    assert fate.meaning is not None, "a ban is spoken in a dialect"
+    status, code, text = fate.meaning.banned(fate.ban_ms)
+    return _written(fate.meaning, status, code, text, {"Retry-After": str(max(1, -int(-real_ms // 1000)))})
 
 
 def _answer(fate: Fate) -> HttpResponse:
     rule = fate.rule
-    assert rule is not None
+    assert rule is not None and fate.meaning is not None, "an answer has a rule and a dialect"
     reply = rule.get("reply")
     if reply is not None:
-        status, code, text = REPLIES[str(reply)]
+        status, code, text = fate.meaning.reply(str(reply))
     else:
         status, code, text = rule.integer("status"), int(rule.get("code") or 0), str(rule.get("text") or "")
     headers: dict[str, str] = {}
     if rule.get("retry_after_s") is not None:
         headers["Retry-After"] = str(rule.integer("retry_after_s"))
+    return _written(fate.meaning, status, code, text, headers)
+
+
+def _written(meaning: Meaning, status: int, code: int, text: str, headers: dict[str, str]) -> HttpResponse:
     if code:
-        return HttpResponse(status, msgspec.json.encode({"code": code, "msg": text}), {**_JSON, **headers})
+        return HttpResponse(status, meaning.error(code, text), {**_JSON, **headers})
     if text:
         return HttpResponse(status, text.encode(), {"Content-Type": "text/plain", **headers})
     title = _TITLES.get(status, str(status))

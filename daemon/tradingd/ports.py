@@ -78,36 +78,6 @@ class Priority(IntEnum):
     DATA = 5
 
 
-class HttpRequest(msgspec.Struct, frozen=True):
-    """One request on the wire: `path` without host, `query` raw, header names lower case."""
-
-    method: str
-    path: str
-    query: str
-    headers: dict[str, str]
-    body: bytes = b""
-
-
-class HttpResponse(msgspec.Struct, frozen=True):
-    """One answer on the wire."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-class Wire(Protocol):
-    """Request → response and frame ↔ frame, between a venue's client and a built-in venue."""
-
-    def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request at the model's current time."""
-        ...
-
-    def advance(self, to_ms: int) -> list[tuple[str, str]]:
-        """Let the model's time pass; what it pushes as (session, frame)."""
-        ...
-
-
 class CallContext(msgspec.Struct):
     """What the caller of a venue method wants, seen by the layers below ccxt through a ContextVar.
 

@@ -26,6 +26,7 @@ from tradingd.domain.records import FlagRecord, Recovered
 from tradingd.gateway.control import ControlSocketBusy
 from tradingd.journal.opening import discard_journal, open_journal
 from tradingd.journal.spool import Spool
+from tradingd.journal.store import SqliteStore
 from tradingd.sd_notify import Notifier
 from tradingd.strategy.loader import LoadedStrategy, load_strategies
 from tradingd.strategy.timer import SWALLOWED_LIMIT, SignalTimer
@@ -97,11 +98,7 @@ async def _run(
     fresh: bool,
 ) -> int:
     asyncio.get_running_loop().set_exception_handler(logs.on_loop_exception)
-    for each in credentials.values():
-        for warning in each.warnings:
-            log.warning("credentials_from_environment", reason=warning)
-    for warning in mqtt_password.warnings if mqtt_password else ():
-        log.warning("credentials_from_environment", reason=warning)
+    _warn_of_keys(credentials, mqtt_password)
     if fresh:
         await _discard(settings)
     # pinned with the account, once the venue has answered: a typo in an endpoint must not be kept
@@ -112,11 +109,7 @@ async def _run(
     sims: dict[VenueId, SimVenue] = {}
     keepers: dict[VenueId, SimKeeper] = {}
     try:
-        spool = Spool(settings.journal_path.with_name(settings.journal_path.name + ".spool"))
-        for bad in await spool.take_in(store, clock.wall_ms()):
-            log.error("spool_line_bad", reason=bad, kept_in=str(spool.bad_path))
-        if spool.trouble:
-            log.error("spool_not_reserved", reason=spool.trouble)
+        spool = await _spool(settings, store, clock)
         sims = await _sim_venues(settings, clock)
         for sim in sims.values():
             reading = await _first_reading(sim)
@@ -160,6 +153,22 @@ async def _run(
             "places the stop, closes the position or cancels the entry; if it cannot, do so at the venue by hand."
         )
     return 0 if error is None else 1
+
+
+def _warn_of_keys(credentials: Mapping[VenueId, Credentials], mqtt_password: MqttPassword | None) -> None:
+    for each in (*credentials.values(), *((mqtt_password,) if mqtt_password else ())):
+        for warning in each.warnings:
+            log.warning("credentials_from_environment", reason=warning)
+
+
+async def _spool(settings: Settings, store: SqliteStore, clock: MachineClock) -> Spool:
+    """The spool beside the journal, which takes in what an earlier run left in it."""
+    spool = Spool(settings.journal_path.with_name(settings.journal_path.name + ".spool"))
+    for bad in await spool.take_in(store, clock.wall_ms()):
+        log.error("spool_line_bad", reason=bad, kept_in=str(spool.bad_path))
+    if spool.trouble:
+        log.error("spool_not_reserved", reason=spool.trouble)
+    return spool
 
 
 class _Stubborn:

@@ -47,7 +47,6 @@ class CandleFeedCounts(msgspec.Struct):
     duplicates: int = 0
     revised: int = 0
     gaps: int = 0
-    overflows: int = 0
     refused: int = 0
     pages: int = 0
     read_errors: int = 0
@@ -254,7 +253,6 @@ class CandleFeed:
             self._sequence.add(candle)
 
     def _overflowed(self) -> None:
-        self.counts.overflows += 1
         if not self._stale:
             self._stale = True
             self._tell("candle_buffer_overflowed", "too many candles wait behind a gap; the newer ones are read again")

@@ -78,7 +78,6 @@ class Evidence:
             self.j_decisions = _rows(db, "SELECT * FROM decisions ORDER BY sequence")
             self.j_positions = _rows(db, "SELECT * FROM positions")
             self.j_incidents = _rows(db, "SELECT * FROM incidents")
-            self.j_streams = _rows(db, "SELECT * FROM streams")
 
     @property
     def symbols(self) -> list[str]:

@@ -13,7 +13,6 @@ SLACK_MS = 500
 
 TRY_AGAIN_MS = 5_000
 CLOSING_MS = 30_000
-LEFTOVER_MS = 30_000
 
 
 def check_hold(evidence: Evidence) -> Iterator[str]:

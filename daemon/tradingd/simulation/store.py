@@ -25,7 +25,6 @@ class SimStore:
         self._boundary = boundary
         self._is_broken = is_broken
         self._fence = fence
-        self.commits = 0
 
     def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
         """Commit one unit now."""
@@ -38,7 +37,6 @@ class SimStore:
             return self.inner.submit((), durable=durable)  # a look, not a commit: nothing to be killed around
         self._boundary("before commit")
         future = self.inner.submit(records, durable=durable)
-        self.commits += 1
         self._boundary("after commit")
         return future
 

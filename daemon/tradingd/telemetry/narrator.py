@@ -5,7 +5,7 @@ the next line that passes says how many were left out. The journal has them all.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -33,11 +33,13 @@ from tradingd.domain.ids import ClientOrderId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import DenyReason
 from tradingd.domain.numbers import ZERO, plain_text
-from tradingd.domain.orders import LATE, STALE, Fill, Order, OrderEvent, OrderStatus
+from tradingd.domain.orders import LATE, STALE, Fill, OrderEvent
 from tradingd.domain.positions import Position
 from tradingd.ports import Clock
+from tradingd.telemetry.fields import fields_of, place_of, result_of, said, short
 from tradingd.telemetry.render import IsoTime
-from tradingd.telemetry.trips import Trip, Trips
+from tradingd.telemetry.thinner import MAX_KEYS, Thinner
+from tradingd.telemetry.trips import Trips
 
 EXPECTED_DENIALS = frozenset(
     {
@@ -67,7 +69,6 @@ _ORDER_EVENTS = {
     OrderEvent.CANCEL: "order_canceled",
     OrderEvent.EXPIRE: "order_expired",
 }
-_MAX_KEYS = 512
 _DENIAL_INTERVAL_S = 10.0
 
 
@@ -97,7 +98,7 @@ class Narrator:
         self._candle_interval_s = candle_interval_s
         self._own_fills = own_fills
         self._heartbeat_s = heartbeat_s
-        self._thin = _Thinner(clock)
+        self._thin = Thinner(clock)
         self._unwritable_since: float | None = None
         self._trips = Trips(positions, fills)
         self._part_filled: OrderedDict[ClientOrderId, Decimal] = OrderedDict()
@@ -123,7 +124,7 @@ class Narrator:
         write = self._log.debug if skipped is None else self._log.info
         write(
             "candle_closed",
-            **_place(candle.instrument),
+            **place_of(candle.instrument),
             timeframe=candle.timeframe,
             open_time=self._iso(candle.open_time_ms),
             open=candle.open,
@@ -131,13 +132,13 @@ class Narrator:
             low=candle.low,
             close=candle.close,
             volume=candle.volume,
-            **_said(late=candle.late, gap_before=candle.gap_before, candles_not_shown=skipped),
+            **said(late=candle.late, gap_before=candle.gap_before, candles_not_shown=skipped),
         )
 
     def _order_changed(self, event: OrderChanged) -> None:
         order = event.order
         name = _ORDER_EVENTS[event.event]
-        fields = {**_order_fields(order), "source": event.source, **_said(reason=order.reason)}
+        fields = {**fields_of(order), "source": event.source, **said(reason=order.reason)}
         if order.strategy is not None:
             self._strategies[order.instrument] = order.strategy
         if (event.before, event.event) in STALE or self._part_is_known(event):
@@ -159,7 +160,7 @@ class Narrator:
             return False
         known = self._part_filled.pop(key, ZERO)
         self._part_filled[key] = max(known, filled)
-        if len(self._part_filled) > _MAX_KEYS:
+        if len(self._part_filled) > MAX_KEYS:
             self._part_filled.popitem(last=False)
         return filled <= known
 
@@ -178,7 +179,7 @@ class Narrator:
             else "fill_of_unknown_order_booked"
             if event.is_unknown
             else "foreign_fill_booked",
-            **_place(fill.instrument),
+            **place_of(fill.instrument),
             strategy=event.strategy,
             client_order_id=fill.client_order_id,
             cause=fill.trade_id,
@@ -187,7 +188,7 @@ class Narrator:
             price=fill.price,
             fee=f"{plain_text(fill.fee)} {fill.fee_currency}",
             position=event.position.quantity,
-            **_said(maker=fill.maker, reason=fill.reason),
+            **said(maker=fill.maker, reason=fill.reason),
         )
 
     def _position_changed(self, event: PositionChanged) -> None:
@@ -198,7 +199,7 @@ class Narrator:
         if position.strategy is not None:
             self._strategies[instrument] = position.strategy
         fields: dict[str, Any] = {
-            **_place(instrument),
+            **place_of(instrument),
             "strategy": self._strategies.get(instrument),
             "cause": event.cause,
             "quantity": position.quantity,
@@ -206,13 +207,13 @@ class Narrator:
         if position.is_flat or event.closed:
             self._trips.end(instrument, position.quantity)
             write = self._log.info if position.is_flat else self._log.error
-            write("position_closed" if position.is_flat else "position_flipped", **fields, **_result(trip))
+            write("position_closed" if position.is_flat else "position_flipped", **fields, **result_of(trip))
         elif before == 0:
-            self._log.info("position_opened", **fields, entry_price=_short(position.entry_price))
+            self._log.info("position_opened", **fields, entry_price=short(position.entry_price))
         else:
             name = "position_increased" if abs(position.quantity) > abs(before) else "position_reduced"
-            told = _said(realized_usdt=_short(event.realized_pnl))
-            self._log.info(name, **fields, entry_price=_short(position.entry_price), **told)
+            told = said(realized_usdt=short(event.realized_pnl))
+            self._log.info(name, **fields, entry_price=short(position.entry_price), **told)
 
     def _intent_denied(self, event: IntentDenied) -> None:
         reason = event.denial.reason
@@ -223,12 +224,12 @@ class Narrator:
             write = self._log.info if reason in EXPECTED_DENIALS else self._log.warning
         write(
             "intent_denied",
-            **_place(event.intent.instrument),
+            **place_of(event.intent.instrument),
             strategy=event.strategy,
             cause=event.intent_id,
             intent=type(event.intent).__name__,
             reason=reason,
-            **_said(detail=event.denial.detail, denials_not_shown=skipped),
+            **said(detail=event.denial.detail, denials_not_shown=skipped),
         )
 
     def _foreign_order_seen(self, event: ForeignOrderSeen) -> None:
@@ -237,7 +238,7 @@ class Narrator:
         if skipped is not None:
             self._log.warning(
                 "foreign_order_seen",
-                **_place(order.instrument),
+                **place_of(order.instrument),
                 client_order_id=order.client_order_id,
                 venue_order_id=order.venue_order_id,
                 book=order.book,
@@ -248,9 +249,9 @@ class Narrator:
 
     def _protection_changed(self, event: ProtectionChanged) -> None:
         fields = {
-            **_place(event.instrument),
+            **place_of(event.instrument),
             "strategy": self._strategies.get(event.instrument),
-            **_said(stop_loss=event.stop_loss, take_profit=event.take_profit),
+            **said(stop_loss=event.stop_loss, take_profit=event.take_profit),
         }
         if event.replaced:
             self._log.info("protection_replaced", **fields)
@@ -270,7 +271,7 @@ class Narrator:
         write("venue_state_changed", venue=event.venue, state=event.state, before=event.before, reason=event.reason)
 
     def _stream_changed(self, event: StreamChanged) -> None:
-        fields = {"venue": event.venue, "stream": event.stream, **_said(reason=event.reason)}
+        fields = {"venue": event.venue, "stream": event.stream, **said(reason=event.reason)}
         if event.connected:
             self._log.info("stream_connected", **fields)
         else:
@@ -319,76 +320,6 @@ class Narrator:
             unknown_orders=event.unknown_orders,
             entries_allowed=event.entries_allowed,
             stream_ages_s={name: round(age_s, 1) for name, age_s in sorted(event.stream_ages_s.items())},
-            **_said(late=late, venues_not_ready=dict(event.venues_not_ready)),
+            **said(late=late, venues_not_ready=dict(event.venues_not_ready)),
             **({} if self._clock.speed == 1 else {"venue_time": self._iso(self._clock.now_ms())}),
         )
-
-
-class _Thinner:
-    """Lets one line per key and interval pass, and counts those that it held back."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._seen: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
-
-    def passes(self, key: Hashable, interval_s: float) -> int | None:
-        """How many were held back since the last that passed, or None to hold this one back."""
-        now_s = self._clock.monotonic()
-        last_s, held_back = self._seen.get(key, (None, 0))
-        if last_s is not None and now_s - last_s < interval_s:
-            self._seen[key] = (last_s, held_back + 1)
-            return None
-        self._seen[key] = (now_s, 0)
-        self._seen.move_to_end(key)
-        if len(self._seen) > _MAX_KEYS:
-            self._seen.popitem(last=False)
-        return held_back
-
-
-def _short(value: Decimal | None) -> Decimal | None:
-    """`value` to 8 decimals: an average price has up to 28 digits, of which nobody reads the last 20."""
-    if value is None:
-        return None
-    rounded = round(value, 8)
-    return value if rounded == value else rounded.normalize()
-
-
-def _result(trip: Trip) -> dict[str, Any]:
-    if not trip.known:
-        return {"detail": "it began before what a start reads: its result is in `tradingd journal trades`"}
-    return {
-        "pnl_usdt": _short(trip.realized - trip.fees),
-        "before_fees_usdt": _short(trip.realized),
-        "fees_usdt": _short(trip.fees),
-    }
-
-
-def _place(instrument: InstrumentId) -> dict[str, Any]:
-    return {"venue": instrument.venue, "instrument": str(instrument)}
-
-
-def _said(**fields: Any) -> dict[str, Any]:
-    """Only the fields that say something."""
-    return {name: value for name, value in fields.items() if value}
-
-
-def _order_fields(order: Order) -> dict[str, Any]:
-    request = order.request
-    filled = order.filled_quantity if order.status is not OrderStatus.SUBMITTED else ZERO
-    return {
-        **_place(request.instrument),
-        "strategy": order.strategy,
-        "client_order_id": request.client_order_id,
-        "cause": order.intent_id,
-        "purpose": request.purpose.name.lower(),
-        "side": request.side,
-        "kind": request.kind,
-        "quantity": "whole position" if request.quantity is None else request.quantity,
-        **_said(
-            limit_price=request.limit_price,
-            trigger_price=request.trigger_price,
-            filled=filled,
-            average_price=_short(order.average_price),
-            venue_order_id=order.venue_order_id,
-        ),
-    }

@@ -12,6 +12,7 @@ from tests.execution.fakes import BINANCE, BTC, Lose, Reject
 from tests.execution.virtual_time import in_virtual_time
 from tests.execution.world import World
 from tradingd.domain.ids import Purpose
+from tradingd.domain.intents import Side
 from tradingd.domain.orders import OrderStatus
 from tradingd.execution.order_router import EntryDraft
 from tradingd.execution.rate_budget import RatePlan
@@ -77,6 +78,29 @@ async def no_entry_before_the_account_agrees_with_the_last_fill(world: World) ->
     assert await world.outcome_of(world.enter()) == ("denied", "account_not_converged")
 
 
+async def what_another_hand_closed_unheard_is_known_after_a_reconcile(world: World) -> None:
+    await world.open_position()
+    world.venue.mute = True
+    world.venue.execute(BTC, Side.SELL, Decimal("0.04"))
+    await world.execution.reconciler.reconcile(BINANCE)
+    assert world.held() == Decimal("0.06")
+    assert world.rows("SELECT count(*) FROM fills") == [(2,)]
+
+
+async def a_stop_off_the_tick_never_leaves(world: World) -> None:
+    world.enter(limit_price=Decimal(49_900))
+    await world.until(world.venue.open_now)
+    real = world.execution.protection.legs._orders.protection
+
+    def off_tick(*parts: Any, **more: Any) -> Any:
+        return msgspec.structs.replace(real(*parts, **more), trigger_price=Decimal("49000.05"))
+
+    world.execution.protection.legs._orders.protection = off_tick  # type: ignore[method-assign]
+    world.venue.fill(world.sent(Purpose.ENTRY)[0].client_order_id, Decimal("0.04"))
+    await asyncio.sleep(1)
+    assert world.held() and world.sent(Purpose.STOP) == []
+
+
 async def no_entry_in_the_hold_period(world: World) -> None:
     await world.open_position()
     await world.close_position()
@@ -132,6 +156,10 @@ def through_risk_guard(world: World) -> None:
     world.execution.risk.approve_entry = lambda draft, view: Approved(draft.request, ())  # type: ignore[method-assign]
 
 
+def through_risk_guard_reducing(world: World) -> None:
+    world.execution.risk.approve_reducing = lambda request, rules: Approved(request, ())  # type: ignore[method-assign]
+
+
 def through_retry_policy(world: World) -> None:
     world.execution.retry.delay_s = lambda attempt: 0.0  # type: ignore[method-assign]
 
@@ -156,6 +184,13 @@ def through_balance_reconciler(world: World) -> None:
     world.execution.reconciler.check = lambda venue: None  # type: ignore[method-assign]
 
 
+def through_reconcile(world: World) -> None:
+    async def reconcile(venue: Any) -> None:
+        return
+
+    world.execution.reconciler.reconcile = reconcile  # type: ignore[method-assign]
+
+
 def through_hold_period_guard(world: World) -> None:
     world.execution.hold.check = lambda instrument, now_ms: None  # type: ignore[method-assign]
 
@@ -178,10 +213,17 @@ CASES: list[tuple[str, Scenario, Callable[[World], None], dict[str, Any]]] = [
     ("ExchangeRouter", a_lost_answer_is_a_doubt, through_exchange_router, {}),
     ("OrderRouter", quantities_and_prices_are_cut_to_what_the_venue_takes, through_order_router, {}),
     ("RiskGuard", an_entry_without_margin_is_denied, through_risk_guard, {}),
+    ("RiskGuard reducing", a_stop_off_the_tick_never_leaves, through_risk_guard_reducing, {}),
     ("RetryPolicy", refused_stops_are_tried_with_growing_pauses, through_retry_policy, {}),
     ("IdempotencyManager", the_leg_is_committed_before_it_leaves, through_idempotency_manager, {}),
     ("RateLimiter", entries_leave_the_last_of_the_budget_to_protection, through_rate_limiter, {"plan": NARROW}),
     ("BalanceReconciler", no_entry_before_the_account_agrees_with_the_last_fill, through_balance_reconciler, {}),
+    (
+        "BalanceReconciler reconcile",
+        what_another_hand_closed_unheard_is_known_after_a_reconcile,
+        through_reconcile,
+        {},
+    ),
     ("HoldPeriodGuard", no_entry_in_the_hold_period, through_hold_period_guard, {"hold": 3}),
     ("LeftoverSweeper", a_leftover_is_swept_before_the_entry_leaves, through_leftover_sweeper, {}),
     ("Protection", a_position_gets_its_stop, through_protection, {}),

@@ -11,7 +11,7 @@ from typing import Any
 
 import ccxt.pro
 
-from benchmarks.latency.marks import Marks, mark_closing_frames
+from benchmarks.latency.marks import WANTED, Marks, mark_closing_frames
 from tradingd.emulator.venues import DEFAULT_KEY, DEFAULT_SECRET
 from tradingd.venues.transport import replace_endpoint
 
@@ -40,7 +40,7 @@ class Client(ccxt.pro.binanceusdm):  # type: ignore[misc]
         super().handle_message(client, message)
 
 
-async def trade(endpoint: str, speed: int, symbols: list[str], throttled: bool) -> None:
+async def trade(endpoint: str, speed: int, symbols: list[str], throttled: bool, marks: Marks) -> None:
     """A market order on each closed candle: in, out, in, out; until killed."""
     client = Client({"apiKey": DEFAULT_KEY, "secret": DEFAULT_SECRET, "enableRateLimit": throttled,
                      "options": {"fetchMargins": False, "fetchMarkets": {"types": ["linear"]}}})
@@ -54,6 +54,7 @@ async def trade(endpoint: str, speed: int, symbols: list[str], throttled: bool) 
         client.closed = False
         while not client.closed:
             await client.watch_ohlcv(symbols[0], "1m")
+        marks.put(WANTED)
         await asyncio.gather(*(
             client.create_order(symbol, "market", "sell" if closing else "buy", QUANTITY, None,
                                 {"reduceOnly": True} if closing else {}) for symbol in symbols))
@@ -61,5 +62,6 @@ async def trade(endpoint: str, speed: int, symbols: list[str], throttled: bool) 
 
 
 if __name__ == "__main__":
-    mark_closing_frames(Marks(Path(sys.argv[2])))
-    asyncio.run(trade(sys.argv[1], int(sys.argv[3]), sys.argv[4].split(","), "--throttled" in sys.argv))
+    stamps = Marks(Path(sys.argv[2]))
+    mark_closing_frames(stamps)
+    asyncio.run(trade(sys.argv[1], int(sys.argv[3]), sys.argv[4].split(","), "--throttled" in sys.argv, stamps))

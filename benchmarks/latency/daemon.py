@@ -1,5 +1,5 @@
-"""`tradingd` itself, with closing candle frames marked: `... MARKS [--no-commit] [--stalls] ARGUMENTS`. With `--stalls`
-what keeps the loop is written to MARKS.stalls.
+"""`tradingd` itself, with closing candle frames and intents marked: `... MARKS [--no-commit] [--stalls] ARGUMENTS`.
+With `--stalls` what keeps the loop is written to MARKS.stalls.
 """
 
 import asyncio
@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.latency.marks import Marks, mark_closing_frames
+from benchmarks.latency.marks import WANTED, Marks, mark_closing_frames
 from benchmarks.latency.stalls import write_stalls
 from tradingd.app import main as process
 from tradingd.cli.main import main
 from tradingd.domain.records import Record
+from tradingd.execution.pipeline import Pipeline
 from tradingd.journal.store import SqliteStore
 
 
@@ -43,8 +44,21 @@ def commit_nothing() -> None:
     vars(process)["open_journal"] = opened
 
 
+def mark_intents(marks: Marks) -> None:
+    """From now on every intent is marked when the pipeline is given it."""
+    submit = Pipeline.submit_intent
+
+    def marked(self: Pipeline, *args: Any, **options: Any) -> None:
+        marks.put(WANTED)
+        submit(self, *args, **options)
+
+    Pipeline.submit_intent = marked  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
-    mark_closing_frames(Marks(Path(sys.argv[1])))
+    stamps = Marks(Path(sys.argv[1]))
+    mark_closing_frames(stamps)
+    mark_intents(stamps)
     arguments = sys.argv[2:]
     if "--no-commit" in arguments:
         arguments.remove("--no-commit")

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import aiohttp
 
+WANTED = "wanted"
+"""The mark of an order that is wanted from now on: an intent enters the pipeline, or `create_order` is called."""
+
 CLOSING = '"x":true'
 """How a closing candle frame of Binance's dialect is told from all others, on the raw text."""
 

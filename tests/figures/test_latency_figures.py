@@ -1,6 +1,6 @@
 """The figures about latency: their arithmetic, and one short listening to a real daemon's loop."""
 
-from benchmarks.latency.marks import Mark
+from benchmarks.latency.marks import WANTED, Mark
 from benchmarks.latency.sides import Run
 from benchmarks.loop_stall import LIMIT_MS, listen
 from benchmarks.order_latency import latencies
@@ -11,6 +11,12 @@ def test_a_latency_is_from_a_closing_frame_to_the_first_order_before_the_next_fr
     marks = [Mark("order", 0), Mark("closing", 1_000_000), Mark("closing", 2_000_000), Mark("order", 5_000_000),
              Mark("order", 6_000_000)]
     assert latencies(marks) == [3.0]
+
+
+def test_what_the_pipeline_adds_counts_from_the_intent_and_no_other_mark() -> None:
+    marks = [Mark("closing", 0), Mark(WANTED, 1_000_000), Mark("order", 5_000_000), Mark("closing", 6_000_000)]
+    assert latencies(marks, WANTED) == [4.0]
+    assert latencies(marks) == [5.0]
 
 
 def test_a_gap_is_between_two_orders_of_one_decision() -> None:

@@ -55,6 +55,19 @@ class VenuePosition(msgspec.Struct, frozen=True):
     updated_ms: int = 0
 
 
+class PositionProtection(msgspec.Struct, frozen=True):
+    """Stop and take profit where the venue keeps them as a state of the position; None where there is none.
+
+    `quantity` is signed, as held: a flat position carries nothing.
+    """
+
+    instrument: InstrumentId
+    quantity: Decimal
+    stop: Decimal | None
+    take_profit: Decimal | None
+    updated_ms: int
+
+
 class VenueBalance(msgspec.Struct, frozen=True):
     """The settle currency's balance; `available` is the venue's right field for new orders, never the total (P17).
 

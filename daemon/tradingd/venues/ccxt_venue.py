@@ -47,6 +47,7 @@ from tradingd.venues.dialect import Dialect
 from tradingd.venues.error_map import ban_until_ms, bans_orders_only, classify_cancel, classify_submit, read_error
 from tradingd.venues.quirks import Quirks
 from tradingd.venues.reply import lists_something
+from tradingd.venues.state_protection import protection_by_state
 from tradingd.venues.streams import ACCOUNT, CANDLES, Streams
 from tradingd.venues.translate import Book
 from tradingd.venues.transport import check_endpoint, open_session
@@ -116,6 +117,7 @@ class CcxtVenue:
             clock,
             RetryPolicy(clock, random, first_s=READ_AGAIN_S),
         )
+        self.state_protection = protection_by_state(self._dialect, self._calls, self._book)
         self._exchange: Any = None
         self._session: aiohttp.ClientSession | None = None
         self._streams: Streams | None = None

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from tradingd.domain.account import AccountMode, AccountSnapshot, VenueOrder
+from tradingd.domain.account import AccountMode, AccountSnapshot, PositionProtection, SubmitOutcome, VenueOrder
 from tradingd.domain.candles import Candle
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.orders import Fill, Order, OrderRequest
@@ -37,6 +37,21 @@ class Caller(Protocol):
 
     async def read(self, endpoint: str, params: Params) -> Any:
         """The decoded body of one request that must succeed; raises VenueError."""
+        ...
+
+
+@runtime_checkable
+class KeepsProtection(Protocol):
+    """A dialect of a venue that keeps stop and take profit as a state of the position."""
+
+    async def set_protection(
+        self, caller: Caller, rules: Instrument, stop: Decimal | None, take_profit: Decimal | None
+    ) -> SubmitOutcome:
+        """Set both for the whole position, none with None; the same values again are success."""
+        ...
+
+    async def read_protection(self, caller: Caller, rules: Instrument) -> PositionProtection:
+        """What the position carries; raises VenueError."""
         ...
 
 

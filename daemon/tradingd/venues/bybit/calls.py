@@ -7,7 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 from tradingd.config.credentials import Credentials
-from tradingd.domain.account import AccountMode, AccountSnapshot, SubmitOutcome, SubmitVerdict, VenueOrder
+from tradingd.domain.account import (
+    AccountMode,
+    AccountSnapshot,
+    PositionProtection,
+    SubmitOutcome,
+    SubmitVerdict,
+    VenueOrder,
+)
 from tradingd.domain.candles import Candle, timeframe_ms
 from tradingd.domain.errors import BadNumber
 from tradingd.domain.ids import VenueId, VenueOrderId
@@ -23,7 +30,7 @@ from tradingd.venues.bybit.account import CATEGORY, OF_ALL
 from tradingd.venues.bybit.errors import ERRORS
 from tradingd.venues.bybit.pages import read_all, result, rows_of
 from tradingd.venues.bybit.quirks import BYBIT
-from tradingd.venues.bybit.rows import INTERVALS, LINEAR, WORDS, PositionProtection, Rows
+from tradingd.venues.bybit.rows import INTERVALS, LINEAR, WORDS, Rows
 from tradingd.venues.bybit.rules import instruments, with_fees
 from tradingd.venues.client import network_error
 from tradingd.venues.dialect import Caller, Params
@@ -305,7 +312,7 @@ class BybitDialect:
             params = CATEGORY | {"symbol": rules.market_id} | span
             rows = await read_all(caller, "privateGetV5ExecutionList", params, what)
             with readable(what):
-                read = (self._rows.fill(row) for row in rows)
+                read = (self._rows.fill(row) for row in reversed(rows))  # they come newest first
                 found.update({fill.trade_id: fill for fill in read if fill is not None})
             start_ms += window_ms
         return sorted((fill for fill in found.values() if fill.time_ms >= since_ms), key=lambda fill: fill.time_ms)

@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
-from tradingd.domain.account import VenueBalance, VenueOrder, VenuePosition
+from tradingd.domain.account import PositionProtection, VenueBalance, VenueOrder, VenuePosition
 from tradingd.domain.candles import Candle
 from tradingd.domain.ids import ClientOrderId, TradeId, VenueId, VenueOrderId
 from tradingd.domain.instruments import InstrumentId
@@ -49,16 +47,6 @@ _NO_REASON = ("", "EC_NoError", "EC_PerCancelRequest")
 POSITION_TYPES = {"StopLoss", "TakeProfit", "PartialStopLoss", "PartialTakeProfit", "TrailingStop"}
 _FILLS = {"Trade": "", "AdlTrade": "deleveraging", "BustTrade": "liquidation", "Settle": "settlement"}
 """What moves a position; Funding comes as an execution too."""
-
-
-class PositionProtection(msgspec.Struct, frozen=True):
-    """Stop and take profit as the position carries them; None where there is none. `quantity` is signed, as held."""
-
-    instrument: InstrumentId
-    quantity: Decimal
-    stop: Decimal | None
-    take_profit: Decimal | None
-    updated_ms: int
 
 
 def one_way(row: Row) -> None:

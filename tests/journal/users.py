@@ -12,7 +12,7 @@ IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can become another user")
 
 _CHILD = """
-import os, sqlite3, sys
+import os, sqlite3, sys, urllib.parse  # Python 3.13 imports the last within Path.as_uri
 from pathlib import Path
 from tradingd.journal.{module} import *
 path, user, group = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -70,3 +70,13 @@ def test_a_job_that_fails_three_times_in_a_row_is_an_incident(tmp_path: Path):
     core.execution.reconciler.read = fails  # type: ignore[method-assign, assignment]
     world.run_for(70)
     assert [(each.kind, each.detail) for each in told] == [("job_failing", "balance failed 3 times in a row: reset")]
+
+
+def test_the_peak_that_a_drawdown_counts_from_is_known_within_seconds_of_a_start(tmp_path: Path):
+    """It was judged behind the first reconcile of a minute: a run of less never learned of a peak, and lost unseen."""
+    world = scripted(tmp_path, "")
+    world.start()
+    world.run_for(25)
+    world.stop()
+    with sqlite3.connect(world.settings.journal_path) as db:
+        assert db.execute("SELECT count(*) FROM flags WHERE name = 'peak_equity:binance'").fetchone() == (1,)

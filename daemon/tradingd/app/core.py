@@ -266,6 +266,7 @@ class Core:
         held = [position.instrument for position in self.execution.state.open_positions(session.id)]
         for instrument in dict.fromkeys((*held, *(position.instrument for position in snapshot.positions))):
             self.execution.pipeline.on_position(snapshot.position(instrument))
+        await self.execution.reconciler.book_if_due(session.id)
 
     async def read_anew(self) -> None:
         """The venues' rules, and then journal and venues compared: what an operator's reload asks for."""

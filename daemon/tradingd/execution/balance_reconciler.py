@@ -230,6 +230,10 @@ class BalanceReconciler:
         self.on_reconciled(venue)
         await self._wallets.book_if_due(venue)
 
+    async def book_if_due(self, venue: VenueId) -> None:
+        """Read the venue's funding and transfers when it is time: drawdown is judged by what they explain."""
+        await self._wallets.book_if_due(venue)
+
     async def _open_orders(self, venue: VenueId, instrument: InstrumentId | None) -> list[VenueOrder]:
         adapter = self._router.venues[venue]
         return await self._retry.run(lambda: adapter.open_orders(instrument, Priority.RECONCILE), attempts=READ_TRIES)

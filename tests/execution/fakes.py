@@ -116,6 +116,7 @@ class FakeVenue:
         self.hanging: set[str] = set()
         self.hidden: set[str] = set()
         self.mute = False
+        self.owners_stale = False
         self.fill_fraction = Decimal(1)
         self.push_delay_s = 0.01
         self.read_delay_s = 0.005
@@ -372,11 +373,14 @@ class FakeVenue:
         return [order for order in shown if order.client_order_id not in self.hidden]
 
     async def fills(self, instrument: InstrumentId, since_ms: int, priority: Priority) -> list[Fill]:
+        """The venue's rows name the venue order id alone; whose an order is its list of orders tells, unless stale."""
         await self._io("fills")
         return [
-            fill
+            msgspec.structs.replace(fill, client_order_id=None) if self.owners_stale else fill
             for fill in self.executions
-            if fill.instrument == instrument and fill.time_ms >= since_ms and fill.client_order_id not in self.hidden
+            if fill.instrument == instrument
+            and fill.time_ms >= since_ms
+            and (self.owners_stale or fill.client_order_id not in self.hidden)
         ]
 
     async def account(self, priority: Priority) -> AccountSnapshot:

@@ -341,3 +341,19 @@ async def test_an_old_leg_that_the_venue_may_have_forgotten_has_expired_and_was_
     await world.until(lambda: world.last(Purpose.ENTRY).status.is_final)
     assert world.last(Purpose.ENTRY).status is S.EXPIRED
     assert "keeps" in world.last(Purpose.ENTRY).reason
+
+
+@in_virtual_time
+async def test_a_fill_whose_order_is_not_named_yet_leaves_the_leg_in_doubt_until_it_is(make_world):
+    world = await make_world().boot()
+    world.venue.answers[Purpose.ENTRY].append(Accept(silent=True))
+    world.venue.mute = world.venue.owners_stale = True
+    world.venue.on_submit = lambda request: world.venue.hidden.add(request.client_order_id)
+    world.enter()
+    await world.until(lambda: world.sent(Purpose.ENTRY))
+    await asyncio.sleep(20)
+    assert world.last(Purpose.ENTRY).status is OrderStatus.IN_DOUBT
+    world.venue.on_submit = lambda request: None
+    world.venue.hidden.clear()
+    world.venue.mute = world.venue.owners_stale = False
+    await world.until(lambda: world.is_covered() and world.rows("SELECT count(*) FROM fills") == [(1,)])

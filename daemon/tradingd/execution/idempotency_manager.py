@@ -131,7 +131,7 @@ class IdempotencyManager:
         current = self._state.orders[key]
         if not current.status.is_unknown:
             return True
-        if mine or not past_fence:
+        if mine or not past_fence or any(self._may_be_of(fill, order) for fill in fills):
             return False
         if current.status is OrderStatus.SUBMITTED:
             self._recorder.apply_event(key, OrderEvent.TIME_OUT, "local", detail="no answer before the fence")
@@ -158,6 +158,14 @@ class IdempotencyManager:
             order.venue_order_id,
             order.child_venue_order_id,
         )
+
+    def _may_be_of(self, fill: Fill, order: Order) -> bool:
+        """Whether a fill that nobody's order explains yet may be the order's: a venue's trades may name no client order
+        id, and its list of orders lag behind them."""
+        if fill.client_order_id is not None or fill.side is not order.request.side:
+            return False
+        owner = self._state.order_by_any_id(fill.instrument, None, fill.venue_order_id)
+        return owner is None and fill.time_ms >= order.signed_ms
 
     async def refresh(self, order: Order, venue: Venue) -> None:
         """Bring an order that the venue accepted up to date; raises VenueError.

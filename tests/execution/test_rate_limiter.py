@@ -11,6 +11,7 @@ from tests.execution.fakes import BINANCE, VirtualClock
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueBanned
 from tradingd.domain.records import BanRecord
+from tradingd.domain.text import moment
 from tradingd.execution.rate_budget import RESERVED_FRACTION, RatePlan
 from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.ports import Priority
@@ -251,6 +252,16 @@ async def test_a_ban_sends_home_who_waits_and_who_comes_and_is_written_down_once
     await bench.ask("GET light", Priority.DATA)
     assert bench.out[-1][1] == "GET light"
     assert bench.limiter.banned_until_ms(BINANCE) is None
+
+
+@in_virtual_time
+async def test_a_ban_says_when_it_ends_as_a_person_reads_it():
+    bench = Bench()
+    until_ms = bench.clock.now_ms() + 120_000
+    bench.limiter.ban(BINANCE, until_ms, "HTTP 418")
+    with pytest.raises(VenueBanned, match=rf"banned us until {moment(until_ms)} \(venue time\): HTTP 418"):
+        await bench.limiter.acquire(BINANCE, "GET light", Priority.PROTECT)
+    assert moment(1_795_387_700_324) == "2026-11-22T23:48:20Z"
 
 
 @in_virtual_time

@@ -15,6 +15,7 @@ from tradingd.domain.events import VenueState
 from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.records import FlagRecord
+from tradingd.domain.text import moment
 from tradingd.feeds.candle_feed import CandleFeed
 from tradingd.feeds.supervisor import Supervisor
 from tradingd.ports import Clock, Venue, VenueSink
@@ -98,7 +99,7 @@ class VenueSession:
 
     def on_banned(self, until_ms: int, reason: str) -> None:
         """The venue lets nothing through for a while: P5 does not count that time."""
-        self._execution.router.mark(self.id, VenueState.BANNED, f"until {until_ms} (venue time): {reason}")
+        self._execution.router.mark(self.id, VenueState.BANNED, f"until {moment(until_ms)} (venue time): {reason}")
         self._restored.set()
 
     def _degrade(self, reason: str) -> None:

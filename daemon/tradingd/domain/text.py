@@ -1,4 +1,8 @@
-"""Text from outside (a plugin, an operator, a venue) made fit for disk and screen, where it comes in."""
+"""Text from outside (a plugin, an operator, a venue) made fit for disk and screen, where it comes in; and moments made
+fit for people.
+"""
+
+from datetime import UTC, datetime
 
 MAX_CHARACTERS = 500
 """So much of a reason or a tag is kept; what is longer explains nothing more."""
@@ -13,3 +17,8 @@ def storable(text: str, most: int = MAX_CHARACTERS) -> str:
     if short.isascii() and "\0" not in short:
         return short
     return short.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")[:most]
+
+
+def moment(time_ms: int) -> str:
+    """A time in ms UTC as a person reads it, to the second."""
+    return datetime.fromtimestamp(time_ms / 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,6 +8,7 @@ import msgspec
 from tradingd.domain.errors import VenueBanned
 from tradingd.domain.ids import VenueId
 from tradingd.domain.records import BanScope
+from tradingd.domain.text import moment
 from tradingd.ports import Priority
 
 TRAVEL_MS = 500
@@ -129,7 +130,10 @@ class VenueBudget:
             left_s = orders.ends_at - now
             why = f"{venue} takes no order for {left_s:.1f} s: its limit of orders is used up ({orders.reason})"
             return VenueBanned(why, until_ms=orders.until_ms, orders_only=True)
-        return VenueBanned(f"{venue} banned us: {ban.reason}", until_ms=ban.until_ms) if ban.ends_at > now else None
+        if ban.ends_at <= now:
+            return None
+        why = f"{venue} banned us until {moment(ban.until_ms)} (venue time): {ban.reason}"
+        return VenueBanned(why, until_ms=ban.until_ms)
 
     def send_home(self, venue: VenueId, now: float) -> None:
         """End the waiting of those whose request may not leave any more, and who do not wait for that."""

@@ -1,0 +1,297 @@
+"""Requests over real sockets against the built-in Bybit: what goes out, and what an answer proves."""
+
+import asyncio
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.venues.bybit.bench import BTC, BYBIT_ID, BybitBench, mark, request, stop
+from tests.venues.faulty_proxy import Fault, answer, cut_body, executed_then_gone, replaced
+from tradingd.domain.account import CancelVerdict, RejectKind, SubmitVerdict, VenueOrder
+from tradingd.domain.candles import Candle
+from tradingd.domain.errors import VenueError, VenueUnreachable
+from tradingd.domain.intents import Side
+from tradingd.domain.orders import OrderKind, OrderStatus
+from tradingd.ports import Approved, Priority, StreamKey
+from tradingd.venues.ccxt_venue import CcxtVenue
+
+CREATE = "POST /v5/order/create"
+ACCOUNT_KEY = StreamKey(BYBIT_ID, "account")
+CANDLES_KEY = StreamKey(BYBIT_ID, "candles", BTC.symbol, "1m")
+
+
+def sent(bench: BybitBench, name: str = CREATE) -> list[dict[str, Any]]:
+    return [json.loads(seen.body) for seen in bench.proxy.seen if seen.name == name]
+
+
+async def hold(bench: BybitBench, venue: CcxtVenue) -> None:
+    await bench.send(venue, request())
+    assert (await bench.shown(venue, request())).status is OrderStatus.FILLED
+
+
+async def test_opening_asks_for_the_linear_markets_and_nothing_signed(bench: BybitBench) -> None:
+    venue = bench.build()
+    await venue.open(bench.sink)
+    assert {seen.name for seen in bench.proxy.seen} == {"GET /v5/market/instruments-info"}
+    assert all("category=linear" in seen.query for seen in bench.proxy.seen) and len(bench.proxy.seen) == 2
+    assert not any("x-bapi-sign" in seen.headers for seen in bench.proxy.seen)
+    rules = venue.instruments[BTC]
+    assert (rules.market_id, rules.min_notional, rules.lot_size) == ("BTCUSDT", Decimal(5), Decimal("0.001"))
+    assert rules.max_market_quantity < rules.max_quantity and rules.max_leverage == 100
+
+
+async def test_an_order_is_signed_with_the_journalled_time_and_our_window(bench: BybitBench) -> None:
+    venue = await bench.open()
+    signed_ms = bench.clock.now_ms() - 1_234
+    assert (await venue.submit(Approved(request(), ()), signed_ms, Priority.ENTRY)).sent
+    seen = next(seen for seen in bench.proxy.seen if seen.name == CREATE)
+    assert seen.headers["x-bapi-timestamp"] == str(signed_ms) and seen.headers["x-bapi-recv-window"] == "3000"
+    assert [each.name for each in bench.proxy.seen] == [CREATE], "nothing is asked before an order"
+
+
+async def test_an_ack_proves_that_the_order_is_submitted_and_no_more(bench: BybitBench) -> None:
+    venue = await bench.open()
+    await venue.watch(ACCOUNT_KEY)
+    limit = request(kind=OrderKind.LIMIT, limit_price=await mark(venue, "1.02"), post_only=True)
+    outcome = await bench.send(venue, limit)
+    assert outcome.verdict is SubmitVerdict.SUBMITTED and outcome.order is not None
+    assert outcome.order.status is OrderStatus.SUBMITTED and outcome.order.venue_order_id
+    told: VenueOrder = await bench.sink.wait_for("order", match=lambda order: order.status.is_final)
+    assert told.status is OrderStatus.REJECTED and told.reject_reason == "EC_PostOnlyWillTakeLiquidity"
+    assert told.client_order_id == limit.client_order_id
+    assert (await bench.shown(venue, limit)).status is OrderStatus.REJECTED
+
+
+async def test_a_stop_has_a_quantity_a_direction_and_the_mark_price(bench: BybitBench) -> None:
+    venue = await bench.open()
+    await hold(bench, venue)
+    order, profit = (
+        stop(2, await mark(venue, "0.9")),
+        stop(3, await mark(venue, "1.1"), kind=OrderKind.TAKE_PROFIT_MARKET),
+    )
+    for each in (order, profit):
+        assert (await bench.send(venue, each)).verdict is SubmitVerdict.SUBMITTED
+        shown = await bench.shown(venue, each)
+        assert (shown.status, shown.kind, shown.reduce_only) == (OrderStatus.ACCEPTED, each.kind, True)
+    body = sent(bench)[1]
+    wanted = {
+        "side": "Sell", "orderType": "Market", "qty": "0.01", "triggerDirection": 2, "triggerBy": "MarkPrice",
+        "positionIdx": 0, "reduceOnly": True,
+    }  # fmt: skip
+    assert {name: body[name] for name in wanted} == wanted
+    assert sent(bench)[2]["triggerDirection"] == 1
+
+
+async def test_a_trigger_that_is_passed_already_is_refused_at_once(bench: BybitBench) -> None:
+    venue = await bench.open()
+    await hold(bench, venue)
+    outcome = await bench.send(venue, stop(2, await mark(venue, "1.1")))
+    assert (outcome.verdict, outcome.kind) == (SubmitVerdict.NOT_EXECUTED, RejectKind.WOULD_TRIGGER)
+
+
+@pytest.mark.parametrize("fault", [executed_then_gone, cut_body, replaced(200, ""), replaced(502, "<html>")])
+async def test_an_order_whose_answer_is_lost_is_in_doubt_and_found_by_our_id(bench: BybitBench, fault: Fault) -> None:
+    venue = await bench.open()
+    bench.proxy.faults[CREATE] = fault
+    assert (await bench.send(venue, request())).verdict is SubmitVerdict.AMBIGUOUS
+    assert (await bench.shown(venue, request())).status is OrderStatus.FILLED
+    assert len(sent(bench)) == 1
+
+
+async def test_an_id_that_was_used_leaves_the_order_in_doubt(bench: BybitBench) -> None:
+    venue = await bench.open()
+    await hold(bench, venue)
+    again = await bench.send(venue, request())
+    assert (again.verdict, again.code) == (SubmitVerdict.AMBIGUOUS, "110072")
+
+
+async def test_an_order_that_realtime_forgot_is_found_in_the_history_and_an_unknown_one_in_neither(
+    bench: BybitBench,
+) -> None:
+    venue = await bench.open()
+    await hold(bench, venue)
+    bench.model.act("forget_closed", {})
+    bench.proxy.seen.clear()
+    assert (await bench.shown(venue, request())).status is OrderStatus.FILLED
+    assert bench.proxy.names() == ["GET /v5/order/realtime", "GET /v5/order/history"]
+    assert await venue.find_order(request(9), Priority.RECONCILE) is None
+
+
+@pytest.mark.parametrize("body", ["", "<html>", '{"retCode":0,"retMsg":"OK","result":{}}', '{"retCode":10016}'])
+async def test_a_look_up_without_a_readable_answer_is_no_not_found(bench: BybitBench, body: str) -> None:
+    venue = await bench.open()
+    bench.proxy.faults["GET /v5/order/history"] = answer(200, body)
+    with pytest.raises(VenueError):
+        await venue.find_order(request(9), Priority.RECONCILE)
+
+
+async def test_another_order_in_the_answer_is_not_ours(bench: BybitBench) -> None:
+    venue = await bench.open()
+    row = {"symbol": "BTCUSDT", "orderLinkId": "somebody-elses", "orderStatus": "New", "updatedTime": "1"}
+    body = json.dumps({"retCode": 0, "retMsg": "OK", "result": {"list": [row], "nextPageCursor": ""}})
+    bench.proxy.faults["GET /v5/order/realtime"] = bench.proxy.faults["GET /v5/order/history"] = answer(200, body)
+    assert await venue.find_order(request(9), Priority.RECONCILE) is None
+
+
+async def test_a_cancel_is_acknowledged_and_a_second_finds_nothing(bench: BybitBench) -> None:
+    venue = await bench.open()
+    await venue.watch(ACCOUNT_KEY)
+    order = request(kind=OrderKind.LIMIT, limit_price=await mark(venue, "0.97"))
+    await bench.send(venue, order)
+    shown = await bench.shown(venue, order)
+    assert (await venue.cancel(shown, Priority.CANCEL)).verdict is CancelVerdict.CANCELED
+    told = await bench.sink.wait_for("order", match=lambda each: each.status.is_final)
+    assert told.status is OrderStatus.CANCELED and not told.reject_reason
+    assert (await venue.cancel(shown, Priority.CANCEL)).verdict is CancelVerdict.GONE
+
+
+async def test_protection_is_set_for_the_whole_position_by_the_mark_price(bench: BybitBench) -> None:
+    venue = await bench.open()
+    protection = venue.state_protection
+    assert protection is not None and venue.quirks.protection_by_state.value
+    low, high = await mark(venue, "0.95"), await mark(venue, "1.05")
+    refused = await protection.set(BTC, low, None, Priority.PROTECT)
+    assert refused.verdict is SubmitVerdict.NOT_EXECUTED, "nothing is held"
+    await hold(bench, venue)
+    for _ in range(2):  # the same again is success
+        assert (await protection.set(BTC, low, high, Priority.PROTECT)).verdict is SubmitVerdict.ACCEPTED
+    held = await protection.read(BTC, Priority.PROTECT)
+    assert (held.quantity, held.stop, held.take_profit) == (Decimal("0.01"), low, high)
+    body = sent(bench, "POST /v5/position/trading-stop")[-1]
+    assert (body["tpslMode"], body["slTriggerBy"], body["tpTriggerBy"]) == ("Full", "MarkPrice", "MarkPrice")
+    assert {order.book for order in await venue.open_orders(BTC, Priority.RECONCILE)} == {"position"}
+    assert (await protection.set(BTC, None, high, Priority.PROTECT)).verdict is SubmitVerdict.ACCEPTED
+    assert (await protection.read(BTC, Priority.PROTECT)).stop is None
+    await bench.send(venue, request(5, side=Side.SELL, reduce_only=True))
+    await bench.shown(venue, request(5))
+    assert (await protection.read(BTC, Priority.PROTECT)).take_profit is None
+    assert await venue.open_orders(BTC, Priority.RECONCILE) == []
+
+
+async def test_protection_whose_answer_is_lost_is_read_from_the_position(bench: BybitBench) -> None:
+    venue = await bench.open()
+    protection = venue.state_protection
+    assert protection is not None
+    await hold(bench, venue)
+    low = await mark(venue, "0.95")
+    bench.proxy.faults["POST /v5/position/trading-stop"] = executed_then_gone
+    assert (await protection.set(BTC, low, None, Priority.PROTECT)).verdict is SubmitVerdict.AMBIGUOUS
+    assert (await protection.read(BTC, Priority.PROTECT)).stop == low
+
+
+async def test_modes_are_prepared_once_and_again(bench: BybitBench) -> None:
+    venue = await bench.open()
+    for _ in range(2):
+        await venue.prepare(BTC, 5, "isolated")
+    assert len(sent(bench, "POST /v5/account/set-margin-mode")) == 1
+    await hold(bench, venue)
+    snapshot = await venue.account(Priority.RECONCILE)
+    held, balance = snapshot.position(BTC), snapshot.balance
+    assert held.quantity == Decimal("0.01") and held.leverage == 5
+    assert balance.available is not None and balance.initial_margin is not None
+    assert balance.available == balance.wallet - balance.initial_margin, "empty fields of the account are no zero"
+
+
+async def test_an_account_in_hedge_mode_is_told_and_not_prepared(bench: BybitBench) -> None:
+    venue = await bench.open()
+    mode = await venue.preflight()
+    assert not mode.problems and mode.can_trade and mode.account_id
+    sides = [{"symbol": "BTCUSDT", "size": "0", "side": "", "positionIdx": index} for index in (1, 2)]
+    body = json.dumps({"retCode": 0, "retMsg": "OK", "result": {"list": sides, "nextPageCursor": ""}})
+    bench.proxy.faults["GET /v5/position/list"] = answer(200, body)
+    mode = await venue.preflight()
+    assert mode.hedge_mode and "one-way" in mode.problems[0]
+    with pytest.raises(VenueError, match="hedge mode"):
+        await venue.prepare(BTC, 10, "cross")
+    assert sent(bench, "POST /v5/position/set-leverage") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "problem"),
+    [
+        ("user/query-api", {"readOnly": 1}, "may not trade"),
+        ("user/query-api", {"permissions": {"ContractTrade": [], "Wallet": ["AccountTransfer"]}}, "may not trade"),
+        ("account/info", {"unifiedMarginStatus": 1}, "unified"),
+    ],
+)
+async def test_an_account_that_cannot_trade_here_is_told(
+    bench: BybitBench, path: str, changes: dict[str, Any], problem: str
+) -> None:
+    venue = await bench.open()
+    key = {"userID": 24600000, "readOnly": 0, "permissions": {"ContractTrade": ["Order", "Position"]}}
+    info = {"unifiedMarginStatus": 6, "marginMode": "REGULAR_MARGIN"}
+    value = (key if path.startswith("user") else info) | changes
+    bench.proxy.faults[f"GET /v5/{path}"] = answer(200, json.dumps({"retCode": 0, "retMsg": "", "result": value}))
+    (told,) = (await venue.preflight()).problems
+    assert problem in told
+
+
+async def test_candles_come_ascending_and_the_last_is_forming(bench: BybitBench) -> None:
+    venue = await bench.open()
+    since_ms = bench.clock.now_ms() - 300 * 60_000
+    candles = await venue.candles(BTC, "1m", since_ms, 1_000)
+    opened = [candle.open_time_ms for candle in candles]
+    assert opened == list(range(opened[0], opened[-1] + 1, 60_000)) and 0 <= opened[0] - since_ms < 60_000
+    assert [candle.closed for candle in candles[-2:]] == [True, False] and len(candles) in (300, 301)
+    assert len(await venue.candles(BTC, "1m", since_ms, 5)) == 5
+
+
+async def test_subscriptions_of_the_account_are_one_message(bench: BybitBench) -> None:
+    venue = await bench.open()
+    await venue.watch(ACCOUNT_KEY)
+    await venue.watch(ACCOUNT_KEY)
+    (client,) = venue._exchange.clients.values()
+    assert client.subscriptions["account"]["topics"] == ["order", "execution", "position", "wallet"]
+    assert set(client.subscriptions) == {"authenticated", "account"}
+    assert [path for path, _ in bench.proxy.websockets] == ["/v5/private"]
+    await hold(bench, venue)
+    for kind in ("order", "fill", "position", "balance"):
+        await bench.sink.wait_for(kind)
+    assert bench.sink.all("bad_frame") == []
+
+
+async def test_candles_arrive_and_a_reconnect_subscribes_again(bench: BybitBench) -> None:
+    venue = await bench.open()
+    await venue.watch(CANDLES_KEY)
+    candle: Candle = await bench.sink.wait_for("candle")
+    assert candle.instrument == BTC and not candle.closed
+    bench.proxy.drop("/v5/public/linear")
+    assert (await bench.sink.wait_for("disconnect"))[0] == "candles"
+    await venue.watch(CANDLES_KEY)
+    seen = len(bench.sink.all("candle"))
+    await bench.sink.wait_for("candle", count=seen + 1)
+
+
+async def test_a_host_clock_that_is_behind_does_not_keep_the_account_deaf(bench: BybitBench) -> None:
+    bench.clock.wall_offset_ms = -12_000
+    venue = await bench.open()
+    await venue.watch(ACCOUNT_KEY)
+
+
+async def test_a_refused_login_is_told_at_once_each_time_and_forgotten_when_it_is_good(bench: BybitBench) -> None:
+    venue = await bench.open()
+    bench.clock.offset_ms -= 60_000
+    for _ in range(2):
+        async with asyncio.timeout(3):
+            with pytest.raises(VenueUnreachable):
+                await venue.watch(ACCOUNT_KEY)
+    bench.clock.offset_ms += 60_000
+    await venue.watch(ACCOUNT_KEY)
+
+
+async def test_pings_are_text_sent_in_time(bench: BybitBench) -> None:
+    venue = await bench.open(ping_interval_ms=100)
+    await venue.watch(CANDLES_KEY)
+    await venue.watch(ACCOUNT_KEY)
+    await bench.sink.wait_for("alive", count=4, match=lambda kind: kind == "account")
+    assert venue.quirks.ping_interval_ms.value < 20_000 and bench.sink.all("disconnect") == []
+
+
+async def test_a_ban_of_the_address_is_ten_minutes(bench: BybitBench) -> None:
+    venue = await bench.open()
+    bench.model.act("ban", {})
+    outcome = await bench.send(venue, request())
+    assert (outcome.verdict, outcome.kind) == (SubmitVerdict.NOT_EXECUTED, RejectKind.BANNED)
+    assert 590_000 < bench.budget.bans[0][0] - bench.clock.now_ms() <= 600_000

@@ -21,7 +21,7 @@ from tradingd.emulator.core.account import Account, money
 from tradingd.emulator.core.exchange import Exchange, Ids
 from tradingd.emulator.core.instruments import INSTRUMENTS, Instrument
 from tradingd.emulator.core.ledger import Ledger, LedgerFault
-from tradingd.emulator.core.market import MAX_CANDLES, Feed, Minute, Source, candle_prices
+from tradingd.emulator.core.market import MAX_CANDLES, MINUTE_MS, Feed, Minute, Source, candle_prices
 from tradingd.emulator.core.market_file import FileMarket
 from tradingd.emulator.core.market_synthetic import SyntheticMarket
 from tradingd.emulator.core.records import Candle
@@ -98,7 +98,10 @@ def open_bybit(options: VenueOptions, now_ms: int) -> BybitVenue:
     def account(instruments: dict[str, Instrument], wallet: Decimal) -> Account:
         return Account(instruments, wallet, TAKER_FEE, MAKER_FEE, DEFAULT_LEVERAGE)
 
-    return _open(options, now_ms, BYBIT_INSTRUMENTS, account, BybitVenue)
+    venue = _open(options, now_ms, BYBIT_INSTRUMENTS, account, BybitVenue)
+    if venue.now_ms == now_ms // MINUTE_MS * MINUTE_MS and not venue.stands_still:
+        venue.advance(now_ms)  # a market begins with a minute, but websocket orders need a clock that is right
+    return venue
 
 
 def _open(options: VenueOptions, now_ms: int, listed: Mapping[str, Instrument],

@@ -21,6 +21,7 @@ from tradingd.emulator.wire import Close, Frame, Refusal
 PUBLIC, PRIVATE, TRADE = "/v5/public/linear", "/v5/private", "/v5/trade"
 PRIVATE_TOPICS = ("order", "execution", "position", "wallet")
 MAX_ARGS_LENGTH = 21_000
+AUTH_MS = 10_000
 
 
 class Session(msgspec.Struct):
@@ -112,10 +113,15 @@ class Streams:
                       "conn_id": session.connection})
 
     def _auth(self, session: Session, message: Json) -> str:
-        """Key, expiry and signature; an expiry that has passed is `Params Error`, which names no request."""
+        """Key, expiry and signature; an expiry that has passed is `Params Error`, which names no request.
+
+        The ten seconds that clients give it last as long in real time at every speed.
+        """
         args = message.get("args")
         fault = "Params Error"
-        if isinstance(args, list) and len(args) == 3 and str(args[1]).isdigit() and int(args[1]) > self._clock_ms():
+        slack_ms = AUTH_MS * (self._lags.scale - 1)
+        if isinstance(args, list) and len(args) == 3 and str(args[1]).isdigit() and (
+                int(args[1]) > self._clock_ms() - slack_ms):
             secret = self._secret_of(str(args[0]))
             session.is_known = secret is not None and is_signed(f"GET/realtime{args[1]}", str(args[2]), secret)
             fault = "" if session.is_known else "Request not authorized"

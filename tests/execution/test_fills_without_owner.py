@@ -8,10 +8,11 @@ import msgspec
 from tests.execution.fakes import BINANCE, BTC
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.events import OrderChanged
-from tradingd.domain.ids import Purpose
+from tradingd.domain.ids import ClientOrderId, Purpose, TradeId, VenueOrderId
 from tradingd.domain.intents import Side
 from tradingd.domain.numbers import ZERO
-from tradingd.domain.orders import OrderStatus
+from tradingd.domain.orders import Fill, OrderStatus
+from tradingd.execution.unowned_fills import OWNERLESS_FILLS, UnownedFills
 
 S = OrderStatus
 
@@ -91,3 +92,16 @@ async def test_a_fill_without_an_owner_finds_it_after_a_restart_too(make_world):
     assert world.order(stop.client_order_id).booked_quantity == Decimal("0.1")
     assert world.held() == 0
     assert world.rows("SELECT cause FROM last_closes") == [("stop",)]
+
+
+def test_fills_that_wait_to_be_looked_up_are_bounded_and_those_beyond_are_nobodys():
+    def fill(number: int) -> Fill:
+        name = ClientOrderId(f"td-mjuohs00001-{number}e")
+        parts = (TradeId(str(number)), VenueOrderId(str(number)), name, Side.BUY, Decimal(1), Decimal(1), Decimal(0))
+        return Fill(BTC, *parts, "USDT", None, False, number)
+
+    unowned = UnownedFills("td")
+    waits = [unowned.remember(fill(number), is_new=True) for number in range(1, OWNERLESS_FILLS + 11)]
+    assert waits == [True] * OWNERLESS_FILLS + [False] * 10
+    assert len(unowned.ownerless) == OWNERLESS_FILLS
+    assert unowned.known(fill(OWNERLESS_FILLS + 10)) is not None

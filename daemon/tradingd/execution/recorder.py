@@ -222,11 +222,9 @@ class Recorder:
         change = self._change_position(fill, order)
         records: list[Record] = [fill, change.position]
         events: list[Event] = []
+        is_unknown = order is None and self.unowned.remember(fill, is_new=True)
         if order is not None:
             order = self._book(order, fill, change.position, source, records, events)
-        else:
-            self.unowned.remember(fill, is_new=True)
-        is_unknown = order is None and self.unowned.name_of(fill) is not None
         if order is None and change.opened and not is_unknown:
             self._bus.publish(turned(fill, change, None) if change.flipped else opened_by_others(fill, change))
         if fill.fee:

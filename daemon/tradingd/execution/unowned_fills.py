@@ -17,6 +17,11 @@ UNOWNED_FILLS = 1_000
 """Fills remembered that nobody here ordered: a child's fill may come before anybody knows its parent."""
 
 
+OWNERLESS_FILLS = 1_000
+"""Fills that wait to be looked up, all in all. More stand among those that nobody here ordered: entries are denied
+as long as any waits, and each is told as such."""
+
+
 class UnownedFills:
     """Keeps the newest of them. `ownerless` are those under our id prefix: whose they are only the journal can tell,
     and if it cannot, an order went out unwritten (P2)."""
@@ -30,13 +35,15 @@ class UnownedFills:
         """The parts of the fill's client order id, when it is under our prefix."""
         return parse_client_order_id(fill.client_order_id, self._prefix)
 
-    def remember(self, fill: Fill, *, is_new: bool) -> None:
-        """Keep one; a new one under our prefix is to be looked up."""
+    def remember(self, fill: Fill, *, is_new: bool) -> bool:
+        """Keep one; a new one under our prefix is to be looked up: then True."""
         self._fills[(fill.instrument, fill.trade_id)] = fill
-        if is_new and self.name_of(fill) is not None:
+        waits = is_new and self.name_of(fill) is not None and len(self.ownerless) < OWNERLESS_FILLS
+        if waits:
             self.ownerless[(fill.instrument, fill.trade_id)] = fill
         while len(self._fills) > UNOWNED_FILLS:
             del self._fills[next(iter(self._fills))]
+        return waits
 
     def known(self, fill: Fill) -> Fill | None:
         """The same execution, as it was booked, while its order is not known."""

@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "strategies": ("tradingd.cli.strategies_command", "list, new, check; lift a quarantine"),
     "config": ("tradingd.cli.config_command", "check, show or describe the settings"),
     "venue": ("tradingd.cli.venue_command", "run a built-in venue by itself"),
+    "quirks": (
+        "tradingd.cli.quirks_command",
+        "what is special about each venue: why, whence, and which test guards it",
+    ),
     "version": ("tradingd.cli.version_command", "print the versions of tradingd and of what it stands on"),
 }
 """Each command's module and its line of help. A module is imported only for its own commands: ccxt takes a second."""

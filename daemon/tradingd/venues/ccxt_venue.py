@@ -38,13 +38,11 @@ from tradingd.ports import (
     call_context,
 )
 from tradingd.venues.account_keeper import AccountKeeper
-from tradingd.venues.binance import BinanceDialect
-from tradingd.venues.bybit import BybitDialect
 from tradingd.venues.calling import Calls
 from tradingd.venues.client import ClientSetup, build_client
 from tradingd.venues.clock import ccxt_clock
-from tradingd.venues.dialect import Dialect
 from tradingd.venues.error_map import ban_until_ms, bans_orders_only, classify_cancel, classify_submit, read_error
+from tradingd.venues.known import DIALECTS
 from tradingd.venues.quirks import Quirks
 from tradingd.venues.reply import lists_something
 from tradingd.venues.state_protection import protection_by_state
@@ -53,12 +51,6 @@ from tradingd.venues.translate import Book
 from tradingd.venues.transport import check_endpoint, open_session
 
 T = TypeVar("T")
-
-DIALECTS: dict[str, Callable[[VenueId, Book, Credentials], Dialect]] = {
-    "binance": BinanceDialect,
-    "bybit": BybitDialect,
-}
-"""The venues that are built, by id."""
 
 READ_AGAIN_S = 0.1
 """Real seconds until a read that failed is sent again; doubled each time."""

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from benchmarks import compare, evidence
 from benchmarks.world import World
 from tests.acceptance.conftest import SPEED, MakeWorld
+from tests.telemetry.broker import free_port
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -145,13 +145,6 @@ def restart_venue(world: World, endpoint: str):
          "--state", str(world.ledger.parent), "--candles", str(world.directory / "candles.csv")],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for_note(world: World) -> None:

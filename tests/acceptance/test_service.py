@@ -136,7 +136,7 @@ def test_a_broker_that_hangs_changes_nothing_about_trading(make_world: MakeWorld
         broker.pause()
         fills, late[:] = world.events["fill_booked"], []
         world.wait_until(lambda: world.events["fill_booked"] >= fills + 6, 60, "fills while the broker hangs")
-        assert max(late) < 2.5, "the loop stood still"  # a call that waits for the broker would take 5 s
+        assert max(late) < 1.0, "the loop stood still"
         assert daemon.end(signal.SIGTERM, 15) < 10
         broker.resume()
         assert holds(lambda: reader.of(f"{base}/availability")[-1] == "offline", 60)

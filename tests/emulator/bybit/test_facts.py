@@ -1,4 +1,4 @@
-"""The fifteen facts of the venue's page, each seen through an unmodified ccxt.pro client; the numbers are the page's."""
+"""The fifteen facts of the venue's page, each seen through an unmodified ccxt.pro client; numbers as there."""
 
 from __future__ import annotations
 

@@ -115,7 +115,8 @@ async def test_section_5_two_separate_stops_are_plain_conditionals_and_the_survi
         return await client.fetch_canceled_and_closed_orders(SYMBOL, params={"orderLinkId": "td-tp"})
 
     [row] = await until(ended)
-    assert (row["status"], row["info"]["cancelType"], bench.held()) == ("canceled", "CancelByReduceOnly", 0)
+    assert (row["status"], row["info"]["cancelType"], bench.held()) == ("canceled", "CancelByReduceOnly",
+                                                                               Decimal(0))
 
 
 async def test_section_1_a_conditional_order_keeps_its_id_when_it_fires(bench: Bench) -> None:

@@ -278,7 +278,7 @@ class CcxtVenue:
         if keeper is not None:
             keeper.expect(key)
         outcome = await self._submit(approved, signed_ms, priority)
-        if keeper is not None and outcome.verdict is not SubmitVerdict.ACCEPTED:
+        if keeper is not None and outcome.verdict not in (SubmitVerdict.ACCEPTED, SubmitVerdict.SUBMITTED):
             keeper.heard(key)
         return outcome
 

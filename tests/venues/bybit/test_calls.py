@@ -15,6 +15,7 @@ from tradingd.domain.errors import VenueError, VenueUnreachable
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import OrderKind, OrderStatus
 from tradingd.ports import Approved, Priority, StreamKey
+from tradingd.venues import account_keeper
 from tradingd.venues.ccxt_venue import CcxtVenue
 
 CREATE = "POST /v5/order/create"
@@ -287,6 +288,19 @@ async def test_pings_are_text_sent_in_time(bench: BybitBench) -> None:
     await venue.watch(ACCOUNT_KEY)
     await bench.sink.wait_for("alive", count=4, match=lambda kind: kind == "account")
     assert venue.quirks.ping_interval_ms.value < 20_000 and bench.sink.all("disconnect") == []
+
+
+async def test_an_account_stream_that_does_not_tell_of_an_order_is_ended(
+    bench: BybitBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_keeper, "TOLD_WITHIN_S", 0.2)
+    monkeypatch.setattr(account_keeper, "CHECK_S", 0.05)
+    venue = await bench.open()
+    await venue.watch(ACCOUNT_KEY)
+    bench.proxy.muted = True
+    assert (await bench.send(venue, request())).verdict is SubmitVerdict.SUBMITTED
+    stream, reason = await bench.sink.wait_for("disconnect")
+    assert stream == "account" and "was not told of" in reason
 
 
 async def test_a_ban_of_the_address_is_ten_minutes(bench: BybitBench) -> None:

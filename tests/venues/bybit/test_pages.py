@@ -43,7 +43,7 @@ class Pages:
         rows = self.rows
         if "startTime" in params:
             first, last = int(str(params["startTime"])), int(str(params["endTime"]))
-            rows = [row for row in rows if first <= int(row["execTime"]) <= last]
+            rows = [row for row in rows if first <= int(row.get("execTime") or row["transactionTime"]) <= last]
         start = int(str(params.get("cursor") or "0"))
         more = start + self.size < len(rows)
         cursor = "0" if self.loops else str(start + self.size) if more else ""
@@ -102,3 +102,24 @@ async def test_fills_older_than_the_venue_keeps_are_not_asked_for(dialect: Bybit
 async def test_a_cursor_that_leads_back_is_no_complete_list() -> None:
     with pytest.raises(VenueUnreachable):
         await read_all(Pages(executions(4, 1), size=2, loops=True), "privateGetV5OrderRealtime", {}, "open orders")
+
+
+async def test_a_row_of_the_log_is_a_fee_and_a_result_or_funding_or_a_transfer(dialect: BybitDialect) -> None:
+    empty = {"symbol": "BTCUSDT", "currency": "USDT", "cashFlow": "0", "fee": "0", "funding": "", "change": "0"}
+    log = [
+        empty | {"id": "1", "type": "TRADE", "cashFlow": "-11.5", "fee": "0.25", "change": "-11.75"},
+        empty | {"id": "2", "type": "SETTLEMENT", "funding": "-0.003676", "change": "-0.003676"},
+        empty | {"id": "3", "type": "TRANSFER_IN", "symbol": "", "cashFlow": "50", "change": "50"},
+        empty | {"id": "4", "type": "BONUS", "symbol": "", "change": "7"},
+    ]
+    rows = [row | {"transactionTime": str(NOW_MS - n * 3 * DAY_MS)} for n, row in enumerate(log)]
+    found = await dialect.bookings(Pages(rows, size=2), NOW_MS - 30 * DAY_MS)
+    assert [(each.kind, each.amount) for each in found] == [
+        ("bonus", Decimal(7)),
+        ("transfer", Decimal(50)),
+        ("funding", Decimal("-0.003676")),
+        ("fee", Decimal("-0.25")),
+        ("realized_pnl", Decimal("-11.5")),
+    ]
+    assert sum(each.amount for each in found) == sum(Decimal(str(row["change"])) for row in log)
+    assert found[2].reference == f"BTCUSDT:{NOW_MS - 3 * DAY_MS}" and found[0].instrument is None

@@ -230,6 +230,24 @@ async def test_section_6_liquidation_and_deleveraging_are_executions_of_other_ty
     assert {row["info"]["execType"] for row in await client.fetch_my_trades(SYMBOL)} == {"Trade"}
 
 
+async def test_section_6_funding_is_an_execution_that_the_unified_calls_hide(bench: Bench) -> None:
+    client = await bench.client()
+    frames = bench.tap(client)
+    await watching(bench, client, "watch_my_trades")
+    await client.create_order(SYMBOL, "market", "buy", 0.05)
+    await bench.until_held("0.05")
+    bench.act("charge_funding", symbol="BTCUSDT", rate_fraction=0.001)
+
+    async def told() -> list[dict[str, Any]]:
+        return [row for row in rows(frames, "execution") if row["execType"] == "Funding"]
+
+    [row] = await until(told)
+    assert row["feeRate"] == "0.00100000" and float(row["execFee"]) > 3 and row["closedSize"] == "0"
+    assert {each["info"]["execType"] for each in await client.fetch_my_trades(SYMBOL)} == {"Trade"}
+    everything = await client.fetch_my_trades(SYMBOL, None, None, {"execType": "Funding"})
+    assert [each["info"]["execId"] for each in everything] == [row["execId"]]
+
+
 async def test_a_human_with_the_same_account_leaves_orders_without_a_link_id(bench: Bench) -> None:
     client, human = await bench.client(), await bench.client(apiKey="human-key", secret="human-secret")
     frames = bench.tap(client)

@@ -34,18 +34,36 @@ async def test_fact_1_an_acknowledged_post_only_order_is_taken_back_with_its_rea
 
 async def test_fact_1_an_order_whose_margin_is_gone_at_the_engine_is_rejected_after_its_ack(bench: Bench) -> None:
     client = await bench.client()
-    size = round(60_000 / bench.price(), 3)
-    price = round(bench.price() * 0.99, 1)
-    acks = await asyncio.gather(*(client.create_order(SYMBOL, "limit", "buy", size, price, {
-        "clientOrderId": f"td-{number}"}) for number in range(2)), return_exceptions=True)
-    assert all(isinstance(ack, dict) for ack in acks) or any(
-        isinstance(ack, ccxt.pro.InsufficientFunds) for ack in acks)
+    frames = bench.tap(client)
+    await watching(bench, client, "watch_orders")
+    bench.act("delay_engine", delay_ms=200)
+    size, price = round(60_000 / bench.price(), 3), round(bench.price() * 0.99, 1)
+    for number in range(2):
+        ack = await client.create_order(SYMBOL, "limit", "buy", size, price, {"clientOrderId": f"td-{number}"})
+        assert ack["id"] and await client.fetch_open_orders(SYMBOL, params={"orderLinkId": f"td-{number}"}) == []
 
-    async def settled() -> int:
-        open_rows = await client.fetch_open_orders(SYMBOL)
-        return len(open_rows) == 1
+    async def rejected() -> list[str]:
+        return [row["orderLinkId"] for row in rows(frames, "order") if row["orderStatus"] == "Rejected"]
 
-    await until(settled)
+    assert await until(rejected) == ["td-1"]
+    found = await client.fetch_canceled_and_closed_orders(SYMBOL, params={"orderLinkId": "td-1"})
+    assert (found[0]["status"], found[0]["info"]["rejectReason"]) == ("rejected", "EC_Others")
+
+
+async def test_fact_1_the_stream_may_tell_of_an_order_before_its_ack_arrives(bench: Bench, server: VenueServer) -> None:
+    client = await bench.client()
+    await client.fetch_positions()
+    frames = bench.tap(client)
+    await watching(bench, client, "watch_orders")
+    server._faults = server._begin(parse_script('[[rule]]\ndo = "reply_late"\ndelay_ms = 300\non = "create"\n'))
+    ack = asyncio.create_task(client.create_order(SYMBOL, "market", "buy", 0.001, None, {"clientOrderId": "td-1"}))
+
+    async def filled() -> bool:
+        return any(row["orderStatus"] == "Filled" for row in rows(frames, "order"))
+
+    await until(filled)
+    assert not ack.done()
+    await ack
 
 
 async def test_fact_2_what_came_while_nobody_waited_is_given_with_the_next_message_only(bench: Bench) -> None:

@@ -144,8 +144,13 @@ def test_a_venue_that_is_taken_up_again_has_what_it_had_and_forgets_what_realtim
     first = open_bybit(options, START_MS)
     first.act("human", {"act": "open", "symbol": "BTCUSDT", "side": "buy", "quantity": "0.01"})
     assert len(first._desk.recent) == 1
+    first.act("charge_funding", {"symbol": "BTCUSDT", "rate_fraction": "0.001"})
+    [paid] = first._desk.funding
     first.close()
     again = open_bybit(options, START_MS)
     assert str(again._desk.exchange.account.positions["BTCUSDT"].quantity) == "0.010"
     assert len(again._desk.recent) == 0 and len(again._desk.archive) == 1
+    [kept] = again._desk.funding
+    assert {name: kept[name] for name in ("execId", "execFee", "execQty", "execTime", "side")} == {
+        name: paid[name] for name in ("execId", "execFee", "execQty", "execTime", "side")}
     again.close()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from tradingd.emulator.bybit.desk import Desk
 from tradingd.emulator.core import acts
 from tradingd.emulator.core.acts import Values
+from tradingd.emulator.core.admin import number
 
 
 def play(desk: Desk, kind: str, values: Values) -> str:
@@ -12,9 +15,16 @@ def play(desk: Desk, kind: str, values: Values) -> str:
     return acts.play(desk, kind, values, {
         "expire_listen_key": lambda values: "had no listen keys to let expire",
         "end_connections": lambda values: f"ended {desk.streams.end_all()} connections",
+        "delay_engine": lambda values: _delay_engine(desk, values),
         "ban": lambda values: _ban(desk),
         "forget_closed": lambda values: _forget_closed(desk),
     })
+
+
+def _delay_engine(desk: Desk, values: Values) -> str:
+    """What is acknowledged reaches the engine so much later, in real milliseconds."""
+    desk.engine.delay_ms = round(number(values, "delay_ms") * Decimal(desk.lags.scale))
+    return f"delays what it acknowledges by {values['delay_ms']} ms"
 
 
 def _ban(desk: Desk) -> str:

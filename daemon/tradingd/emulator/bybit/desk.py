@@ -12,6 +12,7 @@ from tradingd.emulator.bybit.engine import Engine
 from tradingd.emulator.bybit.errors import VenueError
 from tradingd.emulator.bybit.limits import Limits
 from tradingd.emulator.bybit.params import Params
+from tradingd.emulator.bybit.payloads import Json
 from tradingd.emulator.bybit.streams import Streams
 from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.core.instruments import Instrument
@@ -38,7 +39,8 @@ class Desk(msgspec.Struct):
     `link_ids`: every orderLinkId ever acknowledged, with the number it belongs to. `archive`: orders that ended, as the
     history shows them. `recent`: the numbers that realtime still shows although they ended; a restart forgets them.
     `running` and `closed`: what is held after the last fill, and how much each fill closed.
-    `pairs`: partial TP and SL that end each other. `oco_ended`: those that ended that way.
+    `pairs`: partial TP and SL that end each other. `oco_ended`: those that ended that way. `funding`: payments as
+    executions.
     """
 
     exchange: Exchange
@@ -58,6 +60,7 @@ class Desk(msgspec.Struct):
     running: dict[str, Decimal] = msgspec.field(default_factory=dict)
     closed: dict[int, Decimal] = msgspec.field(default_factory=dict)
     pairs: dict[int, int] = msgspec.field(default_factory=dict)
+    funding: list[Json] = msgspec.field(default_factory=list)
     oco_ended: set[int] = msgspec.field(default_factory=set)
     attached: dict[int, Attached] = msgspec.field(default_factory=dict)
     end_next_in_ms: int | None = None
@@ -87,8 +90,6 @@ class Desk(msgspec.Struct):
         """What an order by hand carries: nothing."""
         return ""
 
-    def link_of(self, number: int) -> str:
-        """The orderLinkId of an order by its public number."""
-        exchange = self.exchange
-        found = exchange.triggers.orders.get(number) or exchange.orders.get(number)
-        return found.client_order_id if found is not None else ""
+    def keep_attached(self) -> None:
+        """What orders bring for their positions outlives a restart."""
+        self.ledger.set_meta("attached", msgspec.json.encode(self.attached).decode())

@@ -19,6 +19,7 @@ class Engine:
         self._waiting: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
         self._last_ms = 0
+        self.delay_ms = 0
 
     @property
     def next_ms(self) -> int:
@@ -27,7 +28,7 @@ class Engine:
 
     def hand_over(self, action: Callable[[], None]) -> None:
         """Do it when it arrives; one that was acknowledged first arrives first."""
-        due_ms = max(self._last_ms, self._exchange.now_ms + self._lags.engine())
+        due_ms = max(self._last_ms, self._exchange.now_ms + self.delay_ms + self._lags.engine())
         self._last_ms = due_ms
         heappush(self._waiting, (due_ms, next(self._order), action))
 

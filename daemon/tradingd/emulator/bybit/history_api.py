@@ -117,16 +117,12 @@ def executions(desk: Desk, params: Params) -> Json:
     symbols = _symbols(desk, params, needs_one=False)
     start_ms, end_ms = params.span(desk.now_ms)
     number, kind = _number(desk, params), params.text("execType")
-    pairs: list[tuple[Fill, Json]] = []
-    for symbol in symbols:
-        for fill in desk.views.fills(symbol):
-            if not start_ms <= fill.time_ms <= end_ms:
-                continue
-            row = execution_row(desk, fill)
-            if (number is None or number_of(row["orderId"]) == number) and kind in (None, row["execType"]):
-                pairs.append((fill, row))
-    page, cursor = _page(params, pairs, lambda pair: (pair[0].time_ms, pair[0].trade_id), 50, 100)
-    return {"category": "linear", "list": [row for _, row in page], "nextPageCursor": cursor}
+    found = [row for row in desk.funding if row["symbol"] in symbols]
+    found += [execution_row(desk, fill) for symbol in symbols for fill in desk.views.fills(symbol)]
+    rows = [row for row in found if start_ms <= int(row["execTime"]) <= end_ms and kind in (None, row["execType"])
+            and (number is None or number_of(row["orderId"]) == number)]
+    page, cursor = _page(params, rows, lambda row: (int(row["execTime"]), row["seq"]), 50, 100)
+    return {"category": "linear", "list": page, "nextPageCursor": cursor}
 
 
 def execution_row(desk: Desk, fill: Fill, mark: Decimal = ZERO) -> Json:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from random import Random
 
 import msgspec
 
 from tradingd.emulator.bybit import acts, meaning
 from tradingd.emulator.bybit.account_api import position_row, wallet_row
-from tradingd.emulator.bybit.desk import Desk
+from tradingd.emulator.bybit.desk import Attached, Desk
 from tradingd.emulator.bybit.engine import Engine
 from tradingd.emulator.bybit.gateway import Gateway
 from tradingd.emulator.bybit.history_api import execution_row
 from tradingd.emulator.bybit.limits import Limits
 from tradingd.emulator.bybit.lookups import Entity, archive, is_over, row_of
 from tradingd.emulator.bybit.params import WEEK_MS
-from tradingd.emulator.bybit.payloads import public_number
+from tradingd.emulator.bybit.payloads import funding_row, public_number
 from tradingd.emulator.bybit.position_api import apply_attached, end_partner, restore_pairs
 from tradingd.emulator.bybit.settings_api import restore_settings
 from tradingd.emulator.bybit.streams import Streams
@@ -66,8 +67,16 @@ class BybitVenue:
                 desk.link_ids[entity.client_order_id] = number
             if is_over(entity):
                 desk.archive.setdefault(number, Lagged(None)).put(0, entity)
-        for fill in ledger.fills():
+        desk.attached.update(msgspec.json.decode(ledger.meta("attached") or "{}", type=dict[int, Attached]))
+        fills = list(ledger.fills())
+        for fill in fills:
             self._count(fill)
+        for number, time_ms, symbol, _, usdt, _ in ledger.income(None, "FUNDING_FEE", 0, desk.now_ms, -1):
+            held = sum((fill.quantity * fill.side for fill in fills
+                        if fill.symbol == symbol and fill.time_ms <= time_ms), ZERO)
+            candle = desk.exchange.feeds[symbol].candles("1m", None, time_ms, 1, desk.now_ms)[-1]
+            price = desk.exchange.instruments[symbol].price(candle.open)
+            desk.funding.append(funding_row(symbol, number, Decimal(usdt), held, price, time_ms))
 
     def _count(self, fill: Fill) -> None:
         """Fees of orders, and how much of a position each fill closed."""
@@ -209,8 +218,12 @@ class BybitVenue:
         if is_over(order):
             archive(desk, order, at_ms)
         desk.streams.publish("order", row_of(desk, order))
-        if fill is not None and order.order_id in desk.attached:
-            apply_attached(desk, order)
+        if order.order_id in desk.attached:
+            if fill is not None:
+                apply_attached(desk, order)
+            elif is_over(order):
+                del desk.attached[order.order_id]
+                desk.keep_attached()
 
     def on_conditional(self, order: Conditional, at_ms: int) -> None:
         """Conditional order changed; once it has fired, its child is told of in its place."""
@@ -231,8 +244,21 @@ class BybitVenue:
         desk = self._desk
         symbols = tuple(symbols)
         desk.views.put_account(symbols, at_ms)
+        if cause == "FUNDING_FEE":
+            self._tell_funding(at_ms)
         self._tell_positions(symbols)
         desk.streams.publish("wallet", wallet_row(desk, desk.exchange.totals()))
+
+    def _tell_funding(self, at_ms: int) -> None:
+        """The payments of this moment that were not told yet."""
+        desk, exchange = self._desk, self._desk.exchange
+        told = {row["seq"] for row in desk.funding}
+        for number, time_ms, symbol, _, usdt, _ in desk.ledger.income(None, "FUNDING_FEE", at_ms, at_ms, 1000):
+            if number not in told:
+                row = funding_row(symbol, number, Decimal(usdt), exchange.account.positions[symbol].quantity,
+                                  exchange.mark_price(symbol), time_ms)
+                desk.funding.append(row)
+                desk.streams.publish("execution", row)
 
     def _tell_positions(self, symbols: Iterable[str]) -> None:
         exchange = self._desk.exchange

@@ -90,6 +90,7 @@ def _create_plain(desk: Desk, params: Params, draft: Draft) -> Json:
     attached = _attached(desk, params, draft)
     if attached is not None:
         desk.attached[number] = attached
+        desk.keep_attached()
     end_ms = desk.end_next_in_ms
     desk.engine.hand_over(lambda: _enter(desk, draft, number, end_ms))
     return {"orderId": public_id(number), "orderLinkId": draft.client_order_id}

@@ -178,6 +178,22 @@ def fill_row(fill: Fill, instrument: Instrument, order: Order | None, parent: Co
     }
 
 
+def funding_row(symbol: str, income_id: int, usdt: Decimal, held: Decimal, mark: Decimal, at_ms: int) -> Json:
+    """A funding payment, which this venue tells as an execution; a positive fee was paid, at the rate in `feeRate`."""
+    value = abs(held) * mark
+    order_id = public_id(income_id)
+    return {
+        "category": "linear", "symbol": symbol, "orderId": order_id, "orderLinkId": "",
+        "side": side_word(1 if held > 0 else -1), "orderPrice": "0", "orderQty": "0", "leavesQty": "0",
+        "createType": "", "orderType": "UNKNOWN", "stopOrderType": "UNKNOWN", "execFee": plain(-usdt),
+        "execId": order_id, "execPrice": plain(mark), "execQty": plain(abs(held)), "execType": "Funding",
+        "execValue": plain(value), "execTime": str(at_ms), "isMaker": False,
+        "feeRate": f"{-usdt / (value * (1 if held > 0 else -1)):.8f}" if value else "0", "tradeIv": "", "markIv": "",
+        "markPrice": plain(mark), "indexPrice": "", "underlyingPrice": "", "blockTradeId": "", "closedSize": "0",
+        "seq": income_id, "feeCurrency": "", "execPnl": "0", "marketUnit": "", "isLeverage": "0",
+    }
+
+
 def _candle_values(candle: Candle, instrument: Instrument) -> tuple[str, str, str, str, str, str]:
     digits = instrument.price_digits
     prices = [f"{instrument.price(ticks):.{digits}f}" for ticks in (candle.open, candle.high, candle.low, candle.close)]

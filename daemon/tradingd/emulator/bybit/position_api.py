@@ -159,6 +159,7 @@ def end_partner(desk: Desk, fired: Conditional) -> None:
 def apply_attached(desk: Desk, order: Order) -> None:
     """The order has opened a position: what it brought becomes the position's, where the price still allows it."""
     attached: Attached | None = desk.attached.pop(order.order_id, None)
+    desk.keep_attached()
     held = desk.exchange.account.positions[order.symbol].quantity
     if attached is None or held * order.side <= 0:
         return

@@ -9,7 +9,7 @@ from tradingd.domain.account import SubmitOutcome, VenueOrder
 from tradingd.domain.ids import ClientOrderId, Purpose, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Side
-from tradingd.domain.orders import OrderKind, OrderRequest
+from tradingd.domain.orders import OrderKind, OrderRequest, OrderStatus
 from tradingd.emulator.bybit.model import BybitVenue
 from tradingd.emulator.server import VenueServer
 from tradingd.ports import Approved, Priority
@@ -81,9 +81,14 @@ class BybitBench:
     async def send(self, venue: CcxtVenue, order: OrderRequest) -> SubmitOutcome:
         return await venue.submit(Approved(order, ()), self.clock.now_ms(), Priority.ENTRY)
 
-    async def shown(self, venue: CcxtVenue, order: OrderRequest) -> VenueOrder:
-        """The order, as soon as the venue's look-up shows it."""
-        found = await until(lambda: venue.find_order(order, Priority.RECONCILE), 5.0)
+    async def shown(self, venue: CcxtVenue, order: OrderRequest, status: OrderStatus | None = None) -> VenueOrder:
+        """The order, as soon as the venue's look-up shows it, with that status where one is given."""
+
+        async def look() -> VenueOrder | None:
+            found = await venue.find_order(order, Priority.RECONCILE)
+            return found if found is not None and status in (None, found.status) else None
+
+        found = await until(look, 5.0)
         assert isinstance(found, VenueOrder)
         return found
 

@@ -16,7 +16,7 @@ from tradingd.emulator.venues import VenueOptions, open_bybit
 async def bench() -> AsyncIterator[BybitBench]:
     clock = MachineClock()
     options = VenueOptions(
-        venue="bybit", symbols=("BTCUSDT", "ETHUSDT"), history=400, api_key=KEY, api_secret=SECRET, with_lags=False
+        venue="bybit", symbols=("BTCUSDT", "ETHUSDT"), history=400, api_key=KEY, api_secret=SECRET, with_lags=True
     )
     model = open_bybit(options, clock.now_ms())
     server = VenueServer(model, asyncio.get_running_loop().time, 1.0)

@@ -2,14 +2,23 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from tests.venues.bybit.bench import BTC, BYBIT_ID, BybitBench, mark, request, stop
+from tests.venues.doubles import until
 from tests.venues.faulty_proxy import Fault, answer, cut_body, executed_then_gone, replaced
-from tradingd.domain.account import CancelVerdict, RejectKind, SubmitVerdict, VenueOrder
+from tradingd.domain.account import (
+    AccountSnapshot,
+    CancelVerdict,
+    PositionProtection,
+    RejectKind,
+    SubmitVerdict,
+    VenueOrder,
+)
 from tradingd.domain.candles import Candle
 from tradingd.domain.errors import VenueError, VenueUnreachable
 from tradingd.domain.intents import Side
@@ -29,7 +38,18 @@ def sent(bench: BybitBench, name: str = CREATE) -> list[dict[str, Any]]:
 
 async def hold(bench: BybitBench, venue: CcxtVenue) -> None:
     await bench.send(venue, request())
-    assert (await bench.shown(venue, request())).status is OrderStatus.FILLED
+    await bench.shown(venue, request(), OrderStatus.FILLED)
+
+
+async def reads(venue: CcxtVenue, check: Callable[[PositionProtection], bool]) -> None:
+    """What the position shows lags behind what was set."""
+    protection = venue.state_protection
+    assert protection is not None
+
+    async def agrees() -> bool:
+        return check(await protection.read(BTC, Priority.PROTECT))
+
+    await until(agrees, 5.0)
 
 
 async def test_opening_asks_for_the_linear_markets_and_nothing_signed(bench: BybitBench) -> None:
@@ -62,7 +82,7 @@ async def test_an_ack_proves_that_the_order_is_submitted_and_no_more(bench: Bybi
     told: VenueOrder = await bench.sink.wait_for("order", match=lambda order: order.status.is_final)
     assert told.status is OrderStatus.REJECTED and told.reject_reason == "EC_PostOnlyWillTakeLiquidity"
     assert told.client_order_id == limit.client_order_id
-    assert (await bench.shown(venue, limit)).status is OrderStatus.REJECTED
+    await bench.shown(venue, limit, OrderStatus.REJECTED)
 
 
 async def test_a_stop_has_a_quantity_a_direction_and_the_mark_price(bench: BybitBench) -> None:
@@ -74,7 +94,7 @@ async def test_a_stop_has_a_quantity_a_direction_and_the_mark_price(bench: Bybit
     )
     for each in (order, profit):
         assert (await bench.send(venue, each)).verdict is SubmitVerdict.SUBMITTED
-        shown = await bench.shown(venue, each)
+        shown = await bench.shown(venue, each, OrderStatus.ACCEPTED)
         assert (shown.status, shown.kind, shown.reduce_only) == (OrderStatus.ACCEPTED, each.kind, True)
     body = sent(bench)[1]
     wanted = {
@@ -97,7 +117,7 @@ async def test_an_order_whose_answer_is_lost_is_in_doubt_and_found_by_our_id(ben
     venue = await bench.open()
     bench.proxy.faults[CREATE] = fault
     assert (await bench.send(venue, request())).verdict is SubmitVerdict.AMBIGUOUS
-    assert (await bench.shown(venue, request())).status is OrderStatus.FILLED
+    await bench.shown(venue, request(), OrderStatus.FILLED)
     assert len(sent(bench)) == 1
 
 
@@ -115,8 +135,8 @@ async def test_an_order_that_realtime_forgot_is_found_in_the_history_and_an_unkn
     await hold(bench, venue)
     bench.model.act("forget_closed", {})
     bench.proxy.seen.clear()
-    assert (await bench.shown(venue, request())).status is OrderStatus.FILLED
-    assert bench.proxy.names() == ["GET /v5/order/realtime", "GET /v5/order/history"]
+    await bench.shown(venue, request(), OrderStatus.FILLED)
+    assert bench.proxy.names()[:2] == ["GET /v5/order/realtime", "GET /v5/order/history"]
     assert await venue.find_order(request(9), Priority.RECONCILE) is None
 
 
@@ -141,11 +161,11 @@ async def test_a_cancel_is_acknowledged_and_a_second_finds_nothing(bench: BybitB
     await venue.watch(ACCOUNT_KEY)
     order = request(kind=OrderKind.LIMIT, limit_price=await mark(venue, "0.97"))
     await bench.send(venue, order)
-    shown = await bench.shown(venue, order)
+    shown = await bench.shown(venue, order, OrderStatus.ACCEPTED)
     assert (await venue.cancel(shown, Priority.CANCEL)).verdict is CancelVerdict.CANCELED
     told = await bench.sink.wait_for("order", match=lambda each: each.status.is_final)
     assert told.status is OrderStatus.CANCELED and not told.reject_reason
-    assert (await venue.cancel(shown, Priority.CANCEL)).verdict is CancelVerdict.GONE
+    assert (await venue.cancel(shown, Priority.CANCEL)).verdict is CancelVerdict.GONE, "the engine has done it"
 
 
 async def test_protection_is_set_for_the_whole_position_by_the_mark_price(bench: BybitBench) -> None:
@@ -158,17 +178,20 @@ async def test_protection_is_set_for_the_whole_position_by_the_mark_price(bench:
     await hold(bench, venue)
     for _ in range(2):  # the same again is success
         assert (await protection.set(BTC, low, high, Priority.PROTECT)).verdict is SubmitVerdict.ACCEPTED
-    held = await protection.read(BTC, Priority.PROTECT)
-    assert (held.quantity, held.stop, held.take_profit) == (Decimal("0.01"), low, high)
+    await reads(venue, lambda held: (held.quantity, held.stop, held.take_profit) == (Decimal("0.01"), low, high))
     body = sent(bench, "POST /v5/position/trading-stop")[-1]
     assert (body["tpslMode"], body["slTriggerBy"], body["tpTriggerBy"]) == ("Full", "MarkPrice", "MarkPrice")
-    assert {order.book for order in await venue.open_orders(BTC, Priority.RECONCILE)} == {"position"}
+    carriers = await until(lambda: venue.open_orders(BTC, Priority.RECONCILE))
+    assert {order.book for order in carriers} == {"position"}
     assert (await protection.set(BTC, None, high, Priority.PROTECT)).verdict is SubmitVerdict.ACCEPTED
-    assert (await protection.read(BTC, Priority.PROTECT)).stop is None
+    await reads(venue, lambda held: held.stop is None and held.take_profit == high)
     await bench.send(venue, request(5, side=Side.SELL, reduce_only=True))
-    await bench.shown(venue, request(5))
-    assert (await protection.read(BTC, Priority.PROTECT)).take_profit is None
-    assert await venue.open_orders(BTC, Priority.RECONCILE) == []
+    await reads(venue, lambda held: not held.quantity and held.take_profit is None)
+
+    async def none_left() -> bool:
+        return await venue.open_orders(BTC, Priority.RECONCILE) == []
+
+    await until(none_left, 5.0)
 
 
 async def test_protection_whose_answer_is_lost_is_read_from_the_position(bench: BybitBench) -> None:
@@ -179,7 +202,7 @@ async def test_protection_whose_answer_is_lost_is_read_from_the_position(bench: 
     low = await mark(venue, "0.95")
     bench.proxy.faults["POST /v5/position/trading-stop"] = executed_then_gone
     assert (await protection.set(BTC, low, None, Priority.PROTECT)).verdict is SubmitVerdict.AMBIGUOUS
-    assert (await protection.read(BTC, Priority.PROTECT)).stop == low
+    await reads(venue, lambda held: held.stop == low)
 
 
 async def test_modes_are_prepared_once_and_again(bench: BybitBench) -> None:
@@ -188,7 +211,12 @@ async def test_modes_are_prepared_once_and_again(bench: BybitBench) -> None:
         await venue.prepare(BTC, 5, "isolated")
     assert len(sent(bench, "POST /v5/account/set-margin-mode")) == 1
     await hold(bench, venue)
-    snapshot = await venue.account(Priority.RECONCILE)
+
+    async def converged() -> AccountSnapshot | None:
+        snapshot = await venue.account(Priority.RECONCILE)
+        return snapshot if snapshot.position(BTC).quantity and snapshot.balance.initial_margin else None
+
+    snapshot = await until(converged, 5.0)
     held, balance = snapshot.position(BTC), snapshot.balance
     assert held.quantity == Decimal("0.01") and held.leverage == 5
     assert balance.available is not None and balance.initial_margin is not None

@@ -150,6 +150,18 @@ async def test_section_3_keys_and_signatures(bench: Bench) -> None:
         assert await refused(client.fetch_balance()) == code
 
 
+async def test_section_3_a_key_without_permission_looks_and_does_not_touch(bench: Bench) -> None:
+    client = await bench.client()
+    bench.act("read_only")
+    assert (await client.fetch_balance())["USDT"]["total"] == 10_000
+    with pytest.raises(ccxt.pro.PermissionDenied) as caught:
+        await client.create_order(SYMBOL, "market", "buy", 0.01)
+    assert code_of(caught.value) == 10005
+    assert (await client.private_get_v5_user_query_api())["result"]["readOnly"] == 1
+    bench.act("read_only", on=False)
+    assert (await client.create_order(SYMBOL, "market", "buy", 0.01))["id"]
+
+
 async def test_section_3_a_timestamp_outside_of_the_window_is_a_network_error_that_must_not_be_retried(
         bench: Bench) -> None:
     client = await bench.client()

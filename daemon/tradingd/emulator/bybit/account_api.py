@@ -128,7 +128,7 @@ def account_info(desk: Desk, params: Params) -> Json:
 def key_info(desk: Desk, params: Params) -> Json:
     """GET /v5/user/query-api."""
     return {
-        "id": "1", "note": "built-in", "apiKey": "", "readOnly": 0, "secret": "", "permissions": {
+        "id": "1", "note": "built-in", "apiKey": "", "readOnly": int(desk.is_read_only), "secret": "", "permissions": {
             "ContractTrade": ["Order", "Position"], "Spot": [], "Wallet": [], "Options": [], "Derivatives": [],
             "CopyTrading": [], "BlockTrade": [], "Exchange": [], "NFT": [], "Affiliate": []},
         "ips": ["*"], "type": 1, "deadlineDay": 90, "expiredAt": "2030-01-01T00:00:00Z",

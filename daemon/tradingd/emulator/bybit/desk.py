@@ -64,6 +64,7 @@ class Desk(msgspec.Struct):
     oco_ended: set[int] = msgspec.field(default_factory=set)
     attached: dict[int, Attached] = msgspec.field(default_factory=dict)
     end_next_in_ms: int | None = None
+    is_read_only: bool = False
 
     @property
     def now_ms(self) -> int:

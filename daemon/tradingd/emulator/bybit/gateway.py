@@ -51,6 +51,8 @@ class Gateway:
         try:
             if route.per_second:
                 self._check_access(request)
+                if desk.is_read_only and request.method == "POST":
+                    raise VenueError(10005)
                 headers = desk.limits.charge(request.path, route.per_second, desk.now_ms)
             return 0, "OK", route.handler(desk, params), headers
         except TooMany as error:
@@ -78,7 +80,7 @@ class Gateway:
         code, text, result, headers = 0, "OK", {}, {}
         path = _OPERATIONS.get(op)
         try:
-            if not is_known:
+            if not is_known or desk.is_read_only:
                 raise VenueError(10005, "Request not authorized")
             if path is None:
                 raise VenueError(10404, "op not found")

@@ -208,7 +208,7 @@ def test_each_package_is_on_the_map() -> None:
             assert f"| `{path.name}/` |" in text, path.name
 
 
-NOT_ON_THE_MAP = {"simulation/plugins/", "emulator/bybit/", "venues/bybit/"}
+NOT_ON_THE_MAP = {"simulation/plugins/", "emulator/bybit/"}
 """Strategies of the simulation; a venue that is being built."""
 
 

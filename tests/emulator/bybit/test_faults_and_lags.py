@@ -98,6 +98,29 @@ async def test_section_1_what_is_watched_is_dialled_again_after_a_reset(bench: B
     assert (await asyncio.wait_for(again, 5))[-1]["info"]["orderStatus"] in ("New", "PartiallyFilled", "Filled")
 
 
+async def test_fact_5_a_half_open_stream_is_noticed_after_missed_pongs_only(bench: Bench, server: VenueServer) -> None:
+    client = await bench.client()
+    client.options["ws"] = {"keepAlive": 150}
+    [task] = await watching(bench, client, "watch_orders")
+    _play(server, 'do = "half_open"\nstream = "account"\nafter_s = 0\ntimes = 1')
+    await client.create_order(SYMBOL, "market", "buy", 0.01)
+    done, _ = await asyncio.wait({task}, timeout=0.15)
+    assert not done
+    with pytest.raises(ccxt.pro.RequestTimeout):
+        await asyncio.wait_for(task, 5)
+
+
+async def test_section_3_retries_of_the_client_hide_a_success_behind_110072(bench: Bench, server: VenueServer) -> None:
+    client = await bench.client(timeout=300)
+    await client.fetch_positions()
+    client.options["maxRetriesOnFailure"] = 1
+    _play(server, 'do = "lose_reply"\non = "create"\ntimes = 1')
+    with pytest.raises(ccxt.pro.InvalidOrder) as caught:
+        await client.create_order(SYMBOL, "market", "buy", 0.01, None, {"clientOrderId": "td-1"})
+    assert code_of(caught.value) == 110072
+    await bench.until_held("0.01")
+
+
 def test_every_word_of_the_language_has_a_meaning_here() -> None:
     assert all(len(meaning.reply(name)) == 3 for name in REPLIES)
     create = HttpRequest("POST", "/v5/order/create", body=b'{"symbol":"BTCUSDT"}')

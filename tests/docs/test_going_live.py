@@ -26,9 +26,7 @@ def test_a_testnet_without_an_endpoint_is_refused_since_its_orders_would_be_real
 
 
 def test_a_testnet_with_an_endpoint_is_taken() -> None:
-    settings = _settings(
-        DAEMON__MODE="testnet", DAEMON__SPEED="1", VENUES__BINANCE__ENDPOINT="http://127.0.0.1:8080"
-    )
+    settings = _settings(DAEMON__MODE="testnet", DAEMON__SPEED="1", VENUES__BINANCE__ENDPOINT="http://127.0.0.1:8080")
     assert settings.mode == "testnet"
 
 

@@ -37,11 +37,11 @@ class World:
     def __init__(self) -> None:
         self.links: list[MqttLink] = []
 
-    def link(self, port: int, password: str | None = None, **settings: object) -> Outbox:
+    def link(self, port: int, password: str | None = None, delay_s: float = 0.1, **settings: object) -> Outbox:
         outbox = Outbox(max_events=50)
         secret = None if password is None else Secret(password)
         options = MqttSettings.model_validate({"enabled": True, "host": "127.0.0.1", "port": port, **settings})
-        link = MqttLink(options, "one", secret, outbox, lambda attempt: 0.1)
+        link = MqttLink(options, "one", secret, outbox, lambda attempt: delay_s)
         link.start()
         self.links.append(link)
         return outbox
@@ -139,6 +139,22 @@ async def test_a_broker_that_hangs_stalls_no_loop_and_costs_only_the_oldest_even
     broker.resume()
     await until(lambda: reader.of(f"{BASE}/state")[-1:] == ["199"], 30)
     await until(lambda: reader.of(f"{BASE}/event/order")[-1:] == ["199" + " " * 2_000], 30)
+
+
+async def test_a_broker_that_hung_until_after_the_stop_tells_the_last_will_all_the_same(
+    broker: Broker, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """A connection that is given up says no goodbye: the broker would read it later, and keep `online` for ever."""
+    monkeypatch.setattr(mqtt, "ACKNOWLEDGE_LIMIT_S", 0.3)
+    outbox = world.link(broker.port, delay_s=60)
+    reader = Reader(broker.port)
+    await until(lambda: "online" in reader.of(f"{BASE}/availability"))
+    broker.pause()
+    outbox.publish("event/order", "unread")
+    await asyncio.sleep(1)  # given up by now
+    await world.links[0].stop(0.2)
+    broker.resume()
+    await until(lambda: reader.of(f"{BASE}/availability")[-1:] == ["offline"])
 
 
 @pytest.mark.parametrize("kind", ["nobody listens", "silent", "not a broker"])

@@ -224,6 +224,12 @@ class _Client(aiomqtt.Client):
         self._received_bytes += len(data)
         return data
 
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if kind is not None:
+            # no goodbye on a connection that is given up: who reads it later keeps the last will to himself
+            self._client._sock_close()
+        await super().__aexit__(kind, error, trace)
+
     def hang_up(self) -> None:
         """Close the socket, whatever state it is in: a handshake that timed out leaves it open."""
         socket = self._client.socket()

@@ -188,7 +188,7 @@ def through_reconcile(world: World) -> None:
     async def reconcile(venue: Any) -> None:
         return
 
-    world.execution.reconciler.reconcile = reconcile  # type: ignore[method-assign]
+    world.execution.reconciler.reconcile = reconcile  # type: ignore[method-assign, assignment]
 
 
 def through_hold_period_guard(world: World) -> None:

@@ -110,9 +110,18 @@ class RateBudget(Protocol):
         ValueError where one of our requests could never leave."""
         ...
 
-    def observe(self, venue: VenueId, status: int, headers: dict[str, str], sent_ms: int) -> None:
+    def observe(
+        self,
+        venue: VenueId,
+        status: int,
+        headers: dict[str, str],
+        sent_ms: int,
+        endpoint: str,
+        *,
+        is_refusal: bool = False,
+    ) -> None:
         """Learn from the headers of the answer to a request that left at `sent_ms` (venue time): used weight, order
-        counts, other processes on the IP."""
+        counts, other processes on the IP. `is_refusal`: nothing was done, it was one too many for its endpoint."""
         ...
 
     def ban(self, venue: VenueId, until_ms: int, reason: str) -> None:

@@ -80,6 +80,7 @@ class Budget:
         self.acquired: list[tuple[str, Priority]] = []
         self.observed: list[tuple[int, dict[str, str]]] = []
         self.sent_ms: list[int] = []
+        self.refused: list[str] = []
         self.bans: list[tuple[int, str]] = []
         self.closed: list[int] = []
         self.windows: tuple[tuple[str, int, int, str, bool], ...] = ()
@@ -96,8 +97,18 @@ class Budget:
     def adopt(self, venue: VenueId, windows: tuple[tuple[str, int, int, str, bool], ...]) -> None:
         self.windows = windows
 
-    def observe(self, venue: VenueId, status: int, headers: dict[str, str], sent_ms: int) -> None:
+    def observe(
+        self,
+        venue: VenueId,
+        status: int,
+        headers: dict[str, str],
+        sent_ms: int,
+        endpoint: str,
+        *,
+        is_refusal: bool = False,
+    ) -> None:
         self.observed.append((status, headers))
+        self.refused += [endpoint] * is_refusal
         self.sent_ms.append(sent_ms)
 
     def ban(self, venue: VenueId, until_ms: int, reason: str) -> None:

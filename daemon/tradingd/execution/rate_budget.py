@@ -9,6 +9,7 @@ from tradingd.domain.errors import VenueBanned
 from tradingd.domain.ids import VenueId
 from tradingd.domain.records import BanScope
 from tradingd.domain.text import moment
+from tradingd.execution.rolling_window import RollingHeaders, RollingLimit, RollingWindow
 from tradingd.ports import Priority
 
 TRAVEL_MS = 500
@@ -51,6 +52,10 @@ class Window(msgspec.Struct):
         elif start < self.started_ms - self.length_ms:
             self.started_ms = start
 
+    def lacks(self, cost: int, aside: float, share: float) -> bool:
+        """Whether `cost` does not fit in that share of the window beside what is set aside."""
+        return self.used + aside + cost > self.limit * share
+
     def spend(self, units: int, arrives_ms: int) -> None:
         """Count a request that reaches the venue at `arrives_ms` at the latest."""
         self.used += units
@@ -65,13 +70,16 @@ RateWindows = tuple[tuple[str, int, int, str, bool], ...]
 class RatePlan(msgspec.Struct, frozen=True):
     """A venue's limits and the weight of each endpoint ("POST fapi/v1/order"); others cost `default_weight`.
 
-    `order_endpoints` count as one order each.
+    `order_endpoints` count as one order each. A venue counts in windows of its clock, or in `rolling` ones, whose
+    `headers` tell how it counts, or in both.
     """
 
     windows: RateWindows
     weights: dict[str, int]
     order_endpoints: frozenset[str]
     default_weight: int = 1
+    rolling: tuple[RollingLimit, ...] = ()
+    headers: RollingHeaders | None = None
 
 
 RESERVED_FRACTION = {
@@ -112,13 +120,15 @@ class VenueBudget:
     def __init__(self, plan: RatePlan) -> None:
         self.plan = plan
         self.windows = [Window(*window) for window in plan.windows]
+        self.rolling = [RollingWindow(limit, TRAVEL_MS / 1000) for limit in plan.rolling]
         self.waiting: list[Waiter] = []
         self.leaving = 0  # let out, and not gone yet
         self.closures = dict.fromkeys(BanScope, Closure())
         self.waker: asyncio.Task[None] | None = None
+        self.wakes_at = inf
 
     def costs(self, endpoint: str) -> list[int]:
-        """What one request takes of each window."""
+        """What one request takes of each window of the clock."""
         weight = self.plan.weights.get(endpoint, self.plan.default_weight)
         orders = int(endpoint in self.plan.order_endpoints)
         return [orders if window.counts_orders else weight for window in self.windows]
@@ -167,21 +177,43 @@ class VenueBudget:
         for window in self.windows:
             window.roll(now_ms, error_ms)
 
-    def take(self, waiter: Waiter, set_aside: list[float], arrives_ms: int) -> bool:
+    def nothing_aside(self) -> list[float]:
+        """What is set aside of each window while the first of those who wait is looked at."""
+        return [0.0] * (len(self.windows) + len(self.rolling))
+
+    def take(self, waiter: Waiter, set_aside: list[float], now: float, arrives_ms: int) -> bool:
         """Spend what a request costs if it fits beside what is set aside for those before it; else set its own aside:
         where it is short nobody passes it, and elsewhere nobody takes its share, or it would be short there next."""
         share = 1 - RESERVED_FRACTION[waiter.priority]
-        costs = self.costs(waiter.endpoint)
+        fixed = self.costs(waiter.endpoint)
+        costs = fixed + [window.costs(waiter.endpoint) for window in self.rolling]
+        aside = set_aside[len(fixed) :]
         short = [
-            cost > 0 and window.used + aside + cost > window.limit * share
-            for window, cost, aside in zip(self.windows, costs, set_aside, strict=True)
+            cost > 0 and window.lacks(cost, kept, share)
+            for window, cost, kept in zip(self.windows, fixed, set_aside[: len(fixed)], strict=True)
+        ] + [
+            cost > 0 and window.lacks(cost, kept, share, now)
+            for window, cost, kept in zip(self.rolling, costs[len(fixed) :], aside, strict=True)
         ]
-        for index, cost in enumerate(costs):
-            if not any(short):
-                self.windows[index].spend(cost, arrives_ms)
-            elif cost:
-                set_aside[index] += inf if short[index] else cost
-        return not any(short)
+        if any(short):
+            for index, cost in enumerate(costs):
+                if cost:
+                    set_aside[index] += inf if short[index] else cost
+            return False
+        for window, cost in zip(self.windows, fixed, strict=True):
+            window.spend(cost, arrives_ms)
+        for window_of, cost in zip(self.rolling, costs[len(fixed) :], strict=True):
+            if cost:
+                window_of.spend(now)
+        return True
+
+    def changes_in_s(self, now: float, now_ms: int, error_ms: int, speed: float) -> float:
+        """Real seconds until some window has more room, or orders may leave again."""
+        moments = [(window.ends_ms(error_ms) - now_ms + 1) / 1000 / speed for window in self.windows]
+        moments += [window.changes_at(now) - now for window in self.rolling]
+        if (reopens_s := self.closures[BanScope.ORDERS].ends_at - now) > 0:
+            moments.append(reopens_s)
+        return max(0.005, min(moments, default=1.0))
 
 
 def waits(ban: VenueBanned, priority: Priority) -> bool:

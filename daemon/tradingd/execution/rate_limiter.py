@@ -3,11 +3,13 @@
 import asyncio
 from bisect import insort
 from collections.abc import Callable
+from math import inf
 
 from tradingd.domain.errors import VenueUnreachable
 from tradingd.domain.ids import VenueId
 from tradingd.domain.records import BanRecord, BanScope
 from tradingd.execution.rate_budget import TRAVEL_MS, Closure, RatePlan, RateWindows, VenueBudget, Waiter, waits
+from tradingd.execution.rolling_window import Told
 from tradingd.ports import Clock, Priority
 
 HOST_CLOCK_OFF_MS = 86_400_000
@@ -87,22 +89,61 @@ class RateLimiter:
         if ban is not None:
             raise ban
 
-    def observe(self, venue: VenueId, status: int, headers: dict[str, str], sent_ms: int | None = None) -> None:
+    def observe(
+        self,
+        venue: VenueId,
+        status: int,
+        headers: dict[str, str],
+        sent_ms: int | None = None,
+        endpoint: str = "",
+        *,
+        is_refusal: bool = False,
+    ) -> None:
         """Take the venue's own count where it is higher: other processes on the IP spend it too.
 
         Only in the window in which the request surely arrived: one that left before the window began, or at its
         beginning within the error of our clock, may have been counted in the one before, and that count would close a
         window in which nothing was spent yet. The next answer tells what is lost. `sent_ms` None: it left just now.
+        `is_refusal`: the venue did nothing, as this request was one too many for its endpoint.
         """
         budget = self._venues[venue]
         lower = {name.lower(): value for name, value in headers.items()}
         now_ms = self._clock.now_ms()
-        counted_ms = (now_ms if sent_ms is None else sent_ms) - self._clock.error_ms
+        sent = now_ms if sent_ms is None else sent_ms
+        counted_ms = sent - self._clock.error_ms
         budget.roll(now_ms, self._clock.error_ms)
         for window in budget.windows:
-            text = lower.get(window.header.lower(), "") if window.header else ""
-            if text.isascii() and text.isdigit() and counted_ms >= window.started_ms:
-                window.used = max(window.used, int(text))
+            used = _count(lower, window.header)
+            if used is not None and counted_ms >= window.started_ms:
+                window.used = max(window.used, used)
+        self._roll_on(venue, budget, endpoint, lower, sent, is_refusal)
+
+    def _roll_on(
+        self, venue: VenueId, budget: VenueBudget, endpoint: str, lower: dict[str, str], sent_ms: int, is_refusal: bool
+    ) -> None:
+        """What an answer says of the rolling windows; whoever waits may leave sooner by it."""
+        now, headers = self._clock.monotonic(), budget.plan.headers
+        sent_at = now - self._real_s(self._clock.now_ms() - sent_ms)
+        told = Told(is_refusal=is_refusal)
+        if headers is not None:
+            resets_ms = _count(lower, headers.resets_ms)
+            late_ms = self._clock.error_ms - self._clock.now_ms()
+            reopens_at = None if resets_ms is None else now + self._real_s(resets_ms + late_ms)
+            told = Told(_count(lower, headers.limit), _count(lower, headers.left), reopens_at, is_refusal)
+        for window in budget.rolling:
+            if window.costs(endpoint):
+                window.answered(now)
+            if endpoint in window.plan.endpoints:
+                window.learn(told, now, sent_at)
+        if budget.waiting and now + self._changes_in_s(budget) < budget.wakes_at:
+            self._serve(venue, budget)
+
+    def _real_s(self, venue_ms: float) -> float:
+        return venue_ms / 1000 / self._clock.speed
+
+    def _changes_in_s(self, budget: VenueBudget) -> float:
+        clock = self._clock
+        return budget.changes_in_s(clock.monotonic(), clock.now_ms(), clock.error_ms, clock.speed)
 
     def ban(self, venue: VenueId, until_ms: int, reason: str) -> None:
         """Close the venue until `until_ms`, send every waiter home, remember it across restarts, tell `on_ban`.
@@ -139,7 +180,9 @@ class RateLimiter:
         """The fullest window's share, for status and heartbeat."""
         budget = self._venues[venue]
         budget.roll(self._clock.now_ms(), self._clock.error_ms)
-        return max((window.used / window.limit for window in budget.windows), default=0.0)
+        now = self._clock.monotonic()
+        shares = [window.used / window.limit for window in budget.windows]
+        return max([*shares, *(window.used(now) / window.limit for window in budget.rolling)], default=0.0)
 
     def _serve(self, venue: VenueId, budget: VenueBudget) -> None:
         """Let out everybody who fits, in the order of rank: who waits for one window holds up nobody who needs another.
@@ -149,32 +192,41 @@ class RateLimiter:
         now_ms = self._clock.now_ms()
         budget.roll(now_ms, self._clock.error_ms)
         arrives_ms = now_ms + self._clock.error_ms + round(TRAVEL_MS * self._clock.speed)
-        set_aside = [0.0] * len(budget.windows)
+        set_aside = budget.nothing_aside()
         waiting, budget.waiting = budget.waiting, []
         now = self._clock.monotonic()
         for waiter in waiting:
             if waiter.future.done():
                 continue
-            if budget.closed(venue, waiter.endpoint, now) is None and budget.take(waiter, set_aside, arrives_ms):
+            if budget.closed(venue, waiter.endpoint, now) is None and budget.take(waiter, set_aside, now, arrives_ms):
                 waiter.future.set_result(None)
                 budget.leaving += 1
             else:
                 budget.waiting.append(waiter)
-        if budget.waiting and (budget.waker is None or budget.waker.done()):
-            budget.waker = asyncio.get_running_loop().create_task(
-                self._wake(venue, budget), name=f"rate budget of {venue}"
-            )
-            budget.waker.add_done_callback(lambda task: self._woken(venue, budget, task))
+        if budget.waiting:
+            self._wake_in(venue, budget, self._changes_in_s(budget))
 
-    async def _wake(self, venue: VenueId, budget: VenueBudget) -> None:
-        """Serve the waiters each time a window begins anew."""
+    def _wake_in(self, venue: VenueId, budget: VenueBudget, wait_s: float) -> None:
+        """See that the waiters are served then; one waker at a time, which an earlier moment replaces."""
+        wakes_at = self._clock.monotonic() + wait_s
+        if budget.waker is not None and not budget.waker.done():
+            if budget.wakes_at <= wakes_at:
+                return
+            budget.waker.cancel()
+        budget.wakes_at = wakes_at
+        budget.waker = asyncio.get_running_loop().create_task(
+            self._wake(venue, budget, wait_s), name=f"rate budget of {venue}"
+        )
+        budget.waker.add_done_callback(lambda task: self._woken(venue, budget, task))
+
+    async def _wake(self, venue: VenueId, budget: VenueBudget, wait_s: float) -> None:
+        """Serve the waiters each time a window has more room."""
         while budget.waiting:
-            now_ms = self._clock.now_ms()
-            ends_ms = min(window.ends_ms(self._clock.error_ms) for window in budget.windows)
-            wait_s = (ends_ms - now_ms + 1) / 1000 / self._clock.speed
-            reopens_s = budget.closures[BanScope.ORDERS].ends_at - self._clock.monotonic()
-            await self._clock.sleep(max(0.005, min(wait_s, reopens_s) if reopens_s > 0 else wait_s))
+            await self._clock.sleep(wait_s)
+            budget.wakes_at = -inf  # so that serving starts no other waker
             self._serve(venue, budget)
+            wait_s = self._changes_in_s(budget)
+            budget.wakes_at = self._clock.monotonic() + wait_s
 
     def _woken(self, venue: VenueId, budget: VenueBudget, task: "asyncio.Task[None]") -> None:
         """Tell of a waker that died, and let nobody wait for it: the next one to wait starts another."""
@@ -193,3 +245,9 @@ class RateLimiter:
                 budget.waker.cancel()
             for waiter in budget.waiting:
                 waiter.future.cancel()
+
+
+def _count(headers: dict[str, str], name: str) -> int | None:
+    """The number in a header, its name in whatever case; None where there is none."""
+    text = headers.get(name.lower(), "") if name else ""
+    return int(text) if text.isascii() and text.isdigit() else None

@@ -41,7 +41,15 @@ from tradingd.venues.account_keeper import AccountKeeper
 from tradingd.venues.calling import Calls
 from tradingd.venues.client import ClientSetup, build_client
 from tradingd.venues.clock import ccxt_clock
-from tradingd.venues.error_map import ban_until_ms, bans_orders_only, classify_cancel, classify_submit, read_error
+from tradingd.venues.error_map import (
+    ban_reason,
+    ban_until_ms,
+    bans_orders_only,
+    classify_cancel,
+    classify_submit,
+    is_one_too_many,
+    read_error,
+)
 from tradingd.venues.known import DIALECTS
 from tradingd.venues.quirks import Quirks
 from tradingd.venues.reply import lists_something
@@ -337,15 +345,16 @@ class CcxtVenue:
 
     # what the client's hooks call
 
-    def answered(self, status: int, headers: dict[str, str], body: str, sent_ms: int) -> None:
+    def answered(self, status: int, headers: dict[str, str], body: str, sent_ms: int, endpoint: str) -> None:
         """Tell the budget what an answer says of our use, and of a ban."""
-        self._budget.observe(self.id, status, headers, sent_ms)
-        until_ms = ban_until_ms(self._dialect.errors, status, headers, body, self._clock.now_ms())
+        errors = self._dialect.errors
+        self._budget.observe(self.id, status, headers, sent_ms, endpoint, is_refusal=is_one_too_many(errors, body))
+        until_ms = ban_until_ms(errors, status, headers, body, self._clock.now_ms(), self._clock.speed)
         if until_ms is None:
             return
-        orders_only = bans_orders_only(self._dialect.errors, status, body)
+        orders_only = bans_orders_only(errors, status, body)
         close = self._budget.close_orders if orders_only else self._budget.ban
-        close(self.id, until_ms, "HTTP 429, too many orders" if orders_only else f"HTTP {status}")
+        close(self.id, until_ms, ban_reason(errors, status, body))
 
     async def acquire(self, endpoint: str, priority: Priority) -> None:
         """Wait for the budget of one request."""

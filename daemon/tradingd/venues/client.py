@@ -36,8 +36,8 @@ class Hooks(Protocol):
     def refuse_banned(self, endpoint: str) -> None:
         """Raise while no request may leave."""
 
-    def answered(self, status: int, headers: dict[str, str], body: str, sent_ms: int) -> None:
-        """An answer came, whatever it says, to a request that left at `sent_ms` (venue time)."""
+    def answered(self, status: int, headers: dict[str, str], body: str, sent_ms: int, endpoint: str) -> None:
+        """An answer came, whatever it says, to a request to `endpoint` that left at `sent_ms` (venue time)."""
 
     def connected(self, client: Any) -> None:
         """A websocket stands."""
@@ -70,6 +70,8 @@ class ClientSetup(msgspec.Struct, frozen=True):
 
 sent_ms: ContextVar[int] = ContextVar("sent_ms")
 """When the request of this task left, venue time: ccxt hands it to nobody."""
+sent_to: ContextVar[str] = ContextVar("sent_to", default="")
+"""Where to, by the budget's name of the endpoint."""
 
 
 class EndpointCost(float):
@@ -122,6 +124,7 @@ class _OurBudget(_Override):
 
     async def throttle(self, cost: Any = None) -> None:
         """Wait for the budget, unless the caller took it already."""
+        sent_to.set(cost.endpoint)
         context = call_context.get()
         if context is not None and context.prepaid:
             context.prepaid = False
@@ -161,7 +164,7 @@ class _WireRecord(_Override):
         body = super().on_rest_response(code, reason, url, method, response_headers, response_body, *rest)
         if (reply := current_reply.get()) is not None:
             reply.status, reply.headers, reply.body = code, response_headers, body
-        self._seams.hooks.answered(code, response_headers, body, sent_ms.get())
+        self._seams.hooks.answered(code, response_headers, body, sent_ms.get(), sent_to.get())
         return body
 
 

@@ -33,7 +33,9 @@ class ErrorTable(msgspec.Struct, frozen=True):
     `not_open`: the cancel found nothing to cancel. `unchanged`: success. `refused_texts`: bodies of an HTTP 5xx that
     promise that nothing was done. `short_window`: a text that names the venue's window of ten seconds.
     `refused_statuses`: HTTP statuses of a gate that lets nothing through, and what each asks of us. `ban_statuses`:
-    those after which nothing may be sent for a while; `long_ban`: a text, and for how many ms it means that.
+    those after which nothing may be sent for a while, `ban_codes` likewise; `long_ban`: a text, and for how many ms of
+    real time it means that, as those codes do. `too_many`: one more than the endpoint takes, and nothing was done.
+    `blocked`: the text of a gate that shuts out whole countries.
     """
 
     submit: dict[str, Meaning]
@@ -48,6 +50,9 @@ class ErrorTable(msgspec.Struct, frozen=True):
     refused_statuses: dict[int, RejectKind]
     ban_statuses: frozenset[int]
     long_ban: tuple[re.Pattern[str], int] | None = None
+    ban_codes: frozenset[str] = frozenset()
+    too_many: frozenset[str] = frozenset()
+    blocked: re.Pattern[str] | None = None
 
 
 def classify_submit(table: ErrorTable, reply: Reply, order: VenueOrder | None) -> SubmitOutcome:
@@ -112,20 +117,37 @@ def bans_orders_only(table: ErrorTable, status: int, body: str) -> bool:
     return status == 429 and Reply(body=body.strip()).code in table.order_limit
 
 
-def ban_until_ms(table: ErrorTable, status: int, headers: dict[str, str], body: str, now_ms: int) -> int | None:
+def is_one_too_many(table: ErrorTable, body: str) -> bool:
+    """Whether an answer refuses its request for the rate of its endpoint."""
+    return bool(table.too_many) and Reply(body=body.strip()).code in table.too_many
+
+
+def ban_reason(table: ErrorTable, status: int, body: str) -> str:
+    """What a ban is for, in words."""
+    if bans_orders_only(table, status, body):
+        return "HTTP 429, too many orders"
+    if table.blocked is not None and table.blocked.search(body[:4096]):
+        return f"HTTP {status}: it does not serve the country of this address"
+    return f"HTTP {status}"
+
+
+def ban_until_ms(
+    table: ErrorTable, status: int, headers: dict[str, str], body: str, now_ms: int, speed: float = 1.0
+) -> int | None:
     """Until when (venue time) nothing may be sent after an answer; None when it bans nothing.
 
     The header counts first, then the time in the text, then the end of the window that is used up. A 403 comes from
     the firewall in front: it looks like an outage and must not be hammered.
     """
-    if status not in table.ban_statuses:
+    by_code = bool(table.ban_codes) and Reply(body=body.strip()).code in table.ban_codes
+    if status not in table.ban_statuses and not by_code:
         return None
     retry_after = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
     if retry_after.strip().isdigit():
         return now_ms + int(retry_after) * 1000
     if (match := table.ban_until.search(body[:4096])) is not None and int(match[1]) > now_ms:
         return int(match[1])
-    if table.long_ban is not None and table.long_ban[0].search(body[:4096]):
-        return now_ms + table.long_ban[1]
+    if table.long_ban is not None and (by_code or table.long_ban[0].search(body[:4096])):
+        return now_ms + round(table.long_ban[1] * speed)
     window_ms = 10_000 if status == 429 and table.short_window.search(body[:4096]) else _MINUTE_MS
     return now_ms - now_ms % window_ms + window_ms

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from tradingd.execution.rate_budget import RatePlan
+from tradingd.execution.rolling_window import RollingHeaders, RollingLimit
 from tradingd.ports import VenueLimits
 
 T = TypeVar("T")
@@ -46,6 +47,8 @@ class Quirks(msgspec.Struct, frozen=True):
     rate_windows: Quirk[tuple[tuple[str, int, int, str, bool], ...]]
     weights: Quirk[dict[str, int]]
     order_endpoints: Quirk[frozenset[str]]
+    rolling_limits: Quirk[tuple[RollingLimit, ...]]
+    rolling_headers: Quirk[RollingHeaders | None]
 
     def limits(self, *, receive_window_ms: int | None, window_scale: float) -> VenueLimits:
         """What the fence needs; `window_scale` multiplies venue times of a built-in venue that runs faster."""
@@ -61,4 +64,10 @@ class Quirks(msgspec.Struct, frozen=True):
 
     def rate_plan(self) -> RatePlan:
         """The venue's budget for the RateLimiter."""
-        return RatePlan(self.rate_windows.value, self.weights.value, self.order_endpoints.value)
+        return RatePlan(
+            self.rate_windows.value,
+            self.weights.value,
+            self.order_endpoints.value,
+            rolling=self.rolling_limits.value,
+            headers=self.rolling_headers.value,
+        )

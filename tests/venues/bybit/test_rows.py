@@ -200,16 +200,3 @@ def test_times_of_reads_and_connections_are_those_of_the_other_venues() -> None:
     for name in ("http_keepalive_s", "read_hedge_s", "read_limit_s"):
         assert getattr(BYBIT, name).value == getattr(BINANCE, name).value
     assert BYBIT.read_limit_s.value * 1000 == BYBIT.receive_window_ms.value
-
-
-def test_no_rolling_second_holds_more_than_the_venue_takes() -> None:
-    plan = BYBIT.rate_plan()
-    per_second = {"POST": 10, "GET": 50} | {"GET /v5/user/query-api": 10, "GET /v5/account/fee-rate": 10}
-    for window in plan.windows:
-        _, length_ms, limit, _, counts_orders = window
-        assert length_ms == 1_000
-        for endpoint, weight in plan.weights.items():
-            cost = int(endpoint in plan.order_endpoints) if counts_orders else weight
-            most = per_second.get(endpoint, per_second.get(endpoint.split()[0], 50))
-            assert not cost or 2 * (limit // cost) <= most, endpoint  # a rolling second touches two fixed ones
-    assert 25 * 5 + 5 * 5 < 600 / 2

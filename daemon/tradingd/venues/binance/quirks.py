@@ -176,4 +176,16 @@ BINANCE = Quirks(
         source="Binance USDⓈ-M: New Order; New Algo Order (request weight)",
         test="test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls",
     ),
+    rolling_limits=Quirk(
+        (),
+        why="the venue counts by the minute of its clock",
+        source="Binance USDⓈ-M: General Info, Limits",
+        test="test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls",
+    ),
+    rolling_headers=Quirk(
+        None,
+        why="its headers count what was used of each window",
+        source="Binance USDⓈ-M: General Info, Limits",
+        test="test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls",
+    ),
 )

@@ -49,4 +49,7 @@ ERRORS = ErrorTable(
     refused_statuses={403: Kind.BANNED},
     ban_statuses=frozenset({403}),
     long_ban=(re.compile("access too frequent"), TOO_FREQUENT_BAN_MS),
+    ban_codes=frozenset({"10018"}),
+    too_many=frozenset({"10006"}),
+    blocked=re.compile("country|CloudFront", re.IGNORECASE),
 )

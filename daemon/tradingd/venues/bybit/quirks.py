@@ -1,34 +1,9 @@
 """Bybit V5 linear as data."""
 
+from tradingd.venues.bybit.limits import ENDPOINTS, HEADERS, ROLLING
 from tradingd.venues.quirks import Quirk, Quirks
 
 _DAY_MS = 86_400_000
-
-_WRITE = 5
-"""An endpoint of 10 requests a second, where a read has 50: see rate_windows."""
-
-_WEIGHTS = {
-    "POST /v5/order/create": 0,
-    "POST /v5/order/cancel": _WRITE,
-    "POST /v5/position/trading-stop": _WRITE,
-    "POST /v5/position/set-leverage": _WRITE,
-    "POST /v5/account/set-margin-mode": _WRITE,
-    "GET /v5/user/query-api": _WRITE,
-    "GET /v5/order/realtime": 1,
-    "GET /v5/order/history": 1,
-    "GET /v5/execution/list": 1,
-    "GET /v5/position/list": 1,
-    "GET /v5/account/wallet-balance": 1,
-    "GET /v5/account/info": 1,
-    "GET /v5/account/fee-rate": _WRITE,
-    "GET /v5/account/transaction-log": _WRITE,
-    "GET /v5/market/kline": 1,
-    "GET /v5/market/tickers": 1,
-    "GET /v5/market/time": 1,
-    "GET /v5/market/instruments-info": 1,
-    "DIAL candles": 0,
-    "DIAL account": 0,
-}
 
 BYBIT = Quirks(
     ccxt_id="bybit",
@@ -160,22 +135,33 @@ BYBIT = Quirks(
         test="test_candles_come_ascending_and_the_last_is_forming",
     ),
     rate_windows=Quirk(
-        (("weight 1s", 1_000, 25, "", False), ("orders 1s", 1_000, 5, "", True)),
-        why="the venue counts a rolling second per endpoint: 10 for what writes, 50 for reads. Half of that in a fixed "
-        "second is never more in a rolling one; the 600 in 5 s of the address are then out of reach, too",
-        source="Bybit V5: Rate Limit Rules; its headers (X-Bapi-Limit-Status) count each endpoint apart",
-        test="test_no_rolling_second_holds_more_than_the_venue_takes",
+        (),
+        why="the venue counts in no window of the clock",
+        source="Bybit V5: Rate Limit Rules",
+        test="test_a_hundred_entries_and_one_exit_exceed_no_window_and_the_exit_leaves_first",
     ),
     weights=Quirk(
-        _WEIGHTS,
-        why="a write has a fifth of what a read has; ccxt lets 20 creates a second go, where the venue takes 10",
+        dict.fromkeys(ENDPOINTS, 1),
+        why="each request counts as one; ccxt lets 20 creates a second go, where the venue takes 10",
         source="Bybit V5: Rate Limit Rules; measured with ccxt 4.5.90",
-        test="test_no_rolling_second_holds_more_than_the_venue_takes",
+        test="test_the_plan_knows_every_endpoint_that_the_adapter_calls",
     ),
     order_endpoints=Quirk(
         frozenset({"POST /v5/order/create"}),
-        why="orders have a window of their own",
+        why="the endpoint of all orders",
+        source="Bybit V5: Place Order",
+        test="test_the_plan_knows_every_endpoint_that_the_adapter_calls",
+    ),
+    rolling_limits=Quirk(
+        ROLLING,
+        why="the venue counts a rolling second per account and endpoint, five of them per address, and dials",
         source="Bybit V5: Rate Limit Rules",
-        test="test_no_rolling_second_holds_more_than_the_venue_takes",
+        test="test_a_hundred_entries_and_one_exit_exceed_no_window_and_the_exit_leaves_first",
+    ),
+    rolling_headers=Quirk(
+        HEADERS,
+        why="each private answer tells the limit of its endpoint and what is left of it",
+        source="Bybit V5: Rate Limit Rules (X-Bapi-Limit, X-Bapi-Limit-Status, X-Bapi-Limit-Reset-Timestamp)",
+        test="test_what_another_process_spends_is_learned_from_the_headers",
     ),
 )

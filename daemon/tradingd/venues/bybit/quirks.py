@@ -138,7 +138,7 @@ BYBIT = Quirks(
         (),
         why="the venue counts in no window of the clock",
         source="Bybit V5: Rate Limit Rules",
-        test="test_a_hundred_entries_and_one_exit_exceed_no_window_and_the_exit_leaves_first",
+        test="test_many_entries_and_one_exit_beside_another_process_are_never_too_many_and_the_exit_leaves_first",
     ),
     weights=Quirk(
         dict.fromkeys(ENDPOINTS, 1),
@@ -156,12 +156,12 @@ BYBIT = Quirks(
         ROLLING,
         why="the venue counts a rolling second per account and endpoint, five of them per address, and dials",
         source="Bybit V5: Rate Limit Rules",
-        test="test_a_hundred_entries_and_one_exit_exceed_no_window_and_the_exit_leaves_first",
+        test="test_many_entries_and_one_exit_beside_another_process_are_never_too_many_and_the_exit_leaves_first",
     ),
     rolling_headers=Quirk(
         HEADERS,
         why="each private answer tells the limit of its endpoint and what is left of it",
         source="Bybit V5: Rate Limit Rules (X-Bapi-Limit, X-Bapi-Limit-Status, X-Bapi-Limit-Reset-Timestamp)",
-        test="test_what_another_process_spends_is_learned_from_the_headers",
+        test="test_an_order_that_was_one_too_many_was_not_executed_and_closes_its_endpoint",
     ),
 )

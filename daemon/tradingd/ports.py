@@ -13,6 +13,7 @@ from tradingd.domain.account import (
     AccountMode,
     AccountSnapshot,
     CancelOutcome,
+    PositionProtection,
     SubmitOutcome,
     VenueBalance,
     VenueOrder,
@@ -205,6 +206,21 @@ class VenueLimits(msgspec.Struct, frozen=True):
     orders_kept_ms: int = 3 * 86_400_000
 
 
+class StateProtection(Protocol):
+    """Stop and take profit as a state of the whole position: it follows the size, and ends with the position."""
+
+    async def set(
+        self, instrument: InstrumentId, stop: Decimal | None, take_profit: Decimal | None, priority: Priority
+    ) -> SubmitOutcome:
+        """Set both by the mark price, none with None. The same again is success, and changes nothing: after an answer
+        that was lost it is set or read again. Prices lie on the tick. Never raises but on cancel."""
+        ...
+
+    async def read(self, instrument: InstrumentId, priority: Priority) -> PositionProtection:
+        """What the position carries; may lag by the visibility margin behind a set. Raises VenueError."""
+        ...
+
+
 class Venue(Protocol):
     """One venue in domain types. Reads raise VenueError (VenueUnreachable, VenueBanned); submit and cancel never raise.
 
@@ -214,6 +230,11 @@ class Venue(Protocol):
 
     id: VenueId
     limits: VenueLimits
+
+    @property
+    def state_protection(self) -> StateProtection | None:
+        """Where protection is a state of the position; None where it is made of orders."""
+        ...
 
     async def open(self, sink: VenueSink) -> None:
         """Build the client and load the instruments' rules; raises VenueError."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tests.execution.fake_levels import FakeLevels
 from tests.execution.virtual_time import START_MS as START_MS
 from tests.execution.virtual_time import MiddleRandom as MiddleRandom
 from tests.execution.virtual_time import VirtualClock as VirtualClock
@@ -129,6 +130,7 @@ class FakeVenue:
         self.cancelled: list[VenueOrder | Order] = []
         self.calls: list[str] = []
         self.prepared: list[InstrumentId] = []
+        self.state_protection: FakeLevels | None = None
         self._number = 0
         self._pushes: deque[tuple[Callable[[VenueSink], None], VenueSink]] = deque()
 
@@ -178,6 +180,12 @@ class FakeVenue:
         await asyncio.sleep(self.read_delay_s)
         if kind in self.unreachable or "*" in self.unreachable:
             raise VenueUnreachable(f"{name}: connection reset")
+
+    def keep_levels(self) -> FakeLevels:
+        """From now on stop and take profit are a state of the position."""
+        self.limits = msgspec.structs.replace(self.limits, close_position_stops=False)
+        self.state_protection = FakeLevels(self)
+        return self.state_protection
 
     # --- orders ---------------------------------------------------------------------------------------------------
 
@@ -285,6 +293,7 @@ class FakeVenue:
         quantity: Decimal,
         price: Decimal | None = None,
         order: VenueOrder | None = None,
+        reason: str = "",
     ) -> Fill:
         """Move position and wallet; without an order it is somebody else's hand."""
         price = price or self.mark
@@ -303,9 +312,13 @@ class FakeVenue:
             Decimal(0),
             False,
             self.clock.now_ms(),
+            reason,
         )
         self.executions.append(fill)
-        self.positions[instrument] = self.positions.get(instrument, Decimal(0)) + fill.signed_quantity
+        before = self.positions.get(instrument, Decimal(0))
+        self.positions[instrument] = before + fill.signed_quantity
+        if self.state_protection is not None and before * self.positions[instrument] <= 0:
+            self.state_protection.clear(instrument)
         self.wallet -= fee
         self._push(lambda sink: sink.on_fill(fill))
         return fill

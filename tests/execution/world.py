@@ -263,7 +263,9 @@ class World:
     def is_covered(self, instrument: InstrumentId = BTC) -> bool:
         """Whether a position is held and a stop of ours stands behind it at the venue."""
         stops = [each for each in self.venue.open_now(instrument) if each.trigger_price is not None]
-        return self.held(instrument) != 0 and bool(stops) and self.execution.protection.is_covered(instrument)
+        levels = self.venue.state_protection
+        stands = bool(stops) if levels is None else levels.carried.get(instrument, (None,))[0] is not None
+        return self.held(instrument) != 0 and stands and self.execution.protection.is_covered(instrument)
 
     def sent(self, purpose: Purpose) -> list[Any]:
         return [request for request in self.venue.submitted if request.purpose is purpose]

@@ -33,6 +33,7 @@ from tradingd.domain.records import (
     NoteRecord,
     OrderEventRecord,
     ProtectionRecord,
+    ProtectionSetRecord,
     Record,
     SignalRecord,
     StrategyStateRecord,
@@ -67,6 +68,10 @@ EVERY_RECORD: list[Any] = [
     LedgerRecord(BINANCE, "funding", "7", BTC, D("-0.01"), "USDT", NOON),
     LedgerRecord(BINANCE, "transfer", "8", None, D("100"), "USDT", NOON),
     ProtectionRecord(BTC, TREND, IntentId("d1#1"), D("42000"), None, ClientOrderId("s"), None, "covered", NOON),
+    ProtectionSetRecord(ClientOrderId("s1"), BTC, TREND, IntentId("d1#1"), D("42000"), None, "wanted", NOON),
+    ProtectionSetRecord(
+        ClientOrderId("s2"), BTC, None, None, None, D("4"), "wanted", NOON, "refused", "10001", "no", NOON + 1
+    ),
     LastCloseRecord(BTC, NOON, "stop", TradeId("9"), TREND),
     BalanceRecord(BINANCE, "USDT", D("1000"), D("1001.5"), D("900"), NOON),
     DayEquityRecord(BINANCE, "2023-11-14", D("1000"), D("0"), NOON),

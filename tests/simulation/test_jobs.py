@@ -35,11 +35,11 @@ def test_after_an_order_that_broke_a_filter_the_rules_are_read_at_once_and_not_a
     request = OrderRequest(ClientOrderId("td-x-1e"), BTC, Purpose.ENTRY, Side.BUY, OrderKind.MARKET, Decimal(1))
     order = Order(request=request, strategy=None, intent_id=None)
     for _ in range(3):
-        core.execution.router.on_trouble(order, refused)
+        core.execution.router.on_trouble(order.instrument, refused)
         world.run_for(5)
     assert len(reads) == 1
     world.run_for(60)
-    core.execution.router.on_trouble(order, refused)
+    core.execution.router.on_trouble(order.instrument, refused)
     world.run_for(5)
     assert len(reads) == 2
     assert core.execution.router.is_ready(BINANCE)

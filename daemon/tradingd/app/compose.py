@@ -1,6 +1,6 @@
 """Puts the daemon's parts together. Every object is made here, once, and given what it needs."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 import msgspec
@@ -16,6 +16,7 @@ from tradingd.domain.intents import DenyReason
 from tradingd.domain.orders import Fill
 from tradingd.domain.records import FlagRecord, Record, Recovered
 from tradingd.execution.balance_reconciler import BalanceReconciler
+from tradingd.execution.cover import Covers
 from tradingd.execution.desk import Desk
 from tradingd.execution.entries import Entries, Switches
 from tradingd.execution.exchange_router import ExchangeRouter
@@ -23,6 +24,7 @@ from tradingd.execution.exits import Exits
 from tradingd.execution.hold_period_guard import HoldPeriodGuard
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
+from tradingd.execution.levels import Levels
 from tradingd.execution.limits import Limits, StrategyPlan, VenuePlan
 from tradingd.execution.lookout import Lookout
 from tradingd.execution.moves import Moves
@@ -141,7 +143,9 @@ def build_execution(
         orders=OrderRouter(),
         risk=_risk_guard(state, limits, recovered),
     )
-    sweeper, protection = _build_protection(settings, desk, store, tools, epoch, recovered, emergency_exit)
+    sweeper, protection = _build_protection(
+        settings, desk, store, tools, epoch, recovered, emergency_exit, lambda each: reconciler.book_missing(each)
+    )
     reconciler = BalanceReconciler(desk, idempotency, sweeper, tools.risk)
     pipeline, exits, switches, hold = _build_pipeline(
         settings, desk, tools, plans, sweeper, protection, reconciler, recovered
@@ -194,6 +198,7 @@ def _build_protection(
     epoch: Epoch,
     recovered: Recovered,
     emergency_exit: Callable[[InstrumentId, str], None],
+    book_missing: Callable[[InstrumentId], Awaitable[int]],
 ) -> tuple[LeftoverSweeper, Protection]:
     """What places protective orders and what sweeps them away; each needs to know of the other."""
     sweeper = LeftoverSweeper(desk, store, lambda instrument: protection.keep_ids(instrument))
@@ -208,7 +213,9 @@ def _build_protection(
         idempotency=tools.idempotency,
         placed=sweeper.forget,
     )
-    protection = Protection(desk, legs, emergency_exit)
+    covers = Covers(desk.state, lambda instrument: desk.router.venue(instrument).state_protection is not None)
+    levels = Levels(desk, covers, tools.idempotency, book_missing)
+    protection = Protection(desk, legs, levels, covers, emergency_exit)
     protection.load(recovered.protections)
     return sweeper, protection
 
@@ -305,6 +312,10 @@ def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
 
     execution.recorder.on_fill = on_fill
     execution.recorder.on_unknown = pipeline.on_unknown
+    levels = execution.protection.levels
+    reconciler.learn_levels = levels.look
+    levels.on_look = pipeline.on_fact
+    execution.recorder.on_state_order = levels.note_shown
     bus.subscribe(PositionSeen, lambda event: pipeline.on_position(event.position))
     bus.subscribe(ForeignOrderSeen, lambda event: sweeper.note_foreign(event.order))
 

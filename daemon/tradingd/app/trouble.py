@@ -8,7 +8,6 @@ from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.errors import Severity
 from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import InstrumentId
-from tradingd.domain.orders import Order
 from tradingd.ports import Clock
 
 RULES_AGAIN_S = 60.0
@@ -35,9 +34,9 @@ class Trouble:
         self._want_rules = want_rules
         self._rules_wanted_at: dict[VenueId, float] = {}
 
-    def on_outcome(self, order: Order, outcome: SubmitOutcome) -> None:
-        """An order that the venue did not take, or of which nobody knows."""
-        instrument, kind = order.instrument, outcome.kind
+    def on_outcome(self, instrument: InstrumentId, outcome: SubmitOutcome) -> None:
+        """An order, or a stop as a state, that the venue did not take, or of which nobody knows."""
+        kind = outcome.kind
         session = self._sessions[instrument.venue]
         if outcome.verdict is SubmitVerdict.AMBIGUOUS:
             session.ask_recovery(outcome.told())

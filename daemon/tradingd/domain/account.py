@@ -11,6 +11,9 @@ from tradingd.domain.intents import Side
 from tradingd.domain.numbers import ZERO
 from tradingd.domain.orders import OrderKind, OrderStatus
 
+POSITION_BOOK = "position"
+"""The book of what a venue makes by itself of the levels that a position carries: no orders of anybody."""
+
 
 class VenueOrder(msgspec.Struct, frozen=True):
     """One order as the venue shows it, from a reply, a stream or a look-up.
@@ -39,6 +42,12 @@ class VenueOrder(msgspec.Struct, frozen=True):
     raw_type: str = ""
     reject_code: str | None = None
     reject_reason: str = ""
+
+    @property
+    def is_state(self) -> bool:
+        """Whether it only shows what the whole position carries: it ends with the position. One for a part of it is an
+        order like others."""
+        return self.book == POSITION_BOOK and (self.close_position or self.quantity is None)
 
 
 class VenuePosition(msgspec.Struct, frozen=True):

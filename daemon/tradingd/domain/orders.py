@@ -226,10 +226,14 @@ class Order(msgspec.Struct, frozen=True):
         return self.request.purpose.may_increase_exposure and not self.status.is_final
 
 
+POSITION_ENDS = ("stop_loss", "take_profit")
+"""The reasons of fills by which a venue ends a position at levels that it carries as its state."""
+
+
 class Fill(msgspec.Struct, frozen=True):
     """One execution. `fee` is positive when paid; `client_order_id` is None for fills that nobody here ordered.
 
-    `reason` tells a liquidation or auto-deleveraging from a human's order, where the venue says so.
+    `reason` tells a liquidation, a deleveraging or a level of the position from a human's order, where the venue does.
     """
 
     instrument: InstrumentId
@@ -250,3 +254,8 @@ class Fill(msgspec.Struct, frozen=True):
     def signed_quantity(self) -> Decimal:
         """The change of position, in contracts."""
         return self.quantity * self.side.sign
+
+    @property
+    def is_of_position(self) -> bool:
+        """Whether the venue executed a stop or take profit that the whole position carried: nobody's order."""
+        return self.client_order_id is None and self.reason in POSITION_ENDS

@@ -133,6 +133,25 @@ class ProtectionRecord(msgspec.Struct, frozen=True):
     updated_ms: int
 
 
+class ProtectionSetRecord(msgspec.Struct, frozen=True):
+    """One setting of the stop and the take profit that a position carries; upsert by `set_id`, an id of ours that the
+    venue never sees. `outcome` is None until there is one, then: accepted, refused, unknown. `why`: what called for it.
+    """
+
+    set_id: ClientOrderId
+    instrument: InstrumentId
+    strategy: StrategyId | None
+    intent_id: IntentId | None
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    why: str
+    time_ms: int
+    outcome: str | None = None
+    raw_code: str | None = None
+    detail: str = ""
+    answered_ms: int | None = None
+
+
 class LastCloseRecord(msgspec.Struct, frozen=True):
     """The fill that last made the position zero, by anyone (P4); upsert by instrument."""
 
@@ -254,6 +273,7 @@ Record = (
     | OrderEventRecord
     | LedgerRecord
     | ProtectionRecord
+    | ProtectionSetRecord
     | LastCloseRecord
     | BalanceRecord
     | DayEquityRecord

@@ -1,7 +1,7 @@
 """Journal and venue made to agree, the venue wins (P8); and no entry before they do after an own fill (P17)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
 
@@ -64,6 +64,7 @@ class BalanceReconciler:
         self._history_start_ms: dict[VenueId, int] = {}
         self._marks = HistoryMarks(desk.recorder)
         self._unlisted_told: dict[VenueId, tuple[str, ...]] = {}
+        self.learn_levels: Callable[[InstrumentId], Awaitable[None]] = _nothing_to_learn
         self.on_reconciled: Callable[[VenueId], None] = lambda venue: None
 
     def begin_history(self, venue: VenueId, flags: tuple[FlagRecord, ...]) -> None:
@@ -251,6 +252,7 @@ class BalanceReconciler:
             else:
                 await self._idempotency.refresh(order, adapter)
         await self._retry.run(partial(self.book_missing, instrument), attempts=READ_TRIES)
+        await self._retry.run(partial(self.learn_levels, instrument), attempts=READ_TRIES)
 
     async def book_missing(self, instrument: InstrumentId) -> int:
         """Read the venue's executions since shortly before the last one read so, and book those that are new."""
@@ -348,3 +350,7 @@ class BalanceReconciler:
 
     def _raise(self, kind: str, severity: Severity, detail: str, venue: VenueId) -> None:
         self._bus.publish(incident(kind, severity, detail, venue))
+
+
+async def _nothing_to_learn(instrument: InstrumentId) -> None:
+    """Protection is made of orders, and those are looked up."""

@@ -1,13 +1,13 @@
 """What each open position wants for its protection, and what stands for it at the venue."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import msgspec
 
 from tradingd.domain.ids import ClientOrderId, IntentId, Purpose, StrategyId
 from tradingd.domain.instruments import InstrumentId
-from tradingd.domain.numbers import ZERO
+from tradingd.domain.numbers import ZERO, plain_text
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import IntentRecord, ProtectionRecord
 from tradingd.execution.state import TradingState
@@ -15,11 +15,32 @@ from tradingd.execution.state import TradingState
 LIVE = (OrderStatus.ACCEPTED, OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)
 
 
+TAKE_PROFIT_TRIES = 5
+
+
+class Carried(msgspec.Struct, frozen=True):
+    """The levels that a position carries, where the venue keeps them as its state."""
+
+    stop: Decimal | None
+    take_profit: Decimal | None
+
+    def serves(self, wanted: "Carried") -> bool:
+        """Whether what is wanted stands. A level that nobody here wants may be another hand's."""
+        return wanted.stop in (None, self.stop) and wanted.take_profit in (None, self.take_profit)
+
+    def told(self) -> str:
+        """Both in words."""
+        levels = (("stop", self.stop), ("take profit", self.take_profit))
+        return ", ".join(f"{name} {plain_text(level)}" if level is not None else f"no {name}" for name, level in levels)
+
+
 class Move(msgspec.Struct):
-    """A `Protect` intent under way: the levels that it wants are the cover's; `began` is monotonic."""
+    """A `Protect` intent under way: the levels that it wants are the cover's; `began` is monotonic. `before`: what the
+    position carried until then."""
 
     record: IntentRecord
     began: float
+    before: Carried | None = None
 
 
 class Cover(msgspec.Struct):
@@ -28,6 +49,10 @@ class Cover(msgspec.Struct):
     `loaded_at`: when a start read it from the journal (monotonic), until it was first compared with the venue.
     `wait`: a step of a move that failed, and from when on (monotonic) it may be tried again; any other may go at once.
     `move_tries`: how often that step has failed in a row.
+
+    Where levels are a state of the position: `carries` is what it was last known to carry, `sure` unless a set has had
+    no answer since; `era` counts the times that it was flat, `sets` the settings; `set_ms`: when the last one ended
+    (venue time); `look_at`: when it is read next (monotonic); `why`: what calls for the next setting.
     """
 
     instrument: InstrumentId
@@ -48,6 +73,13 @@ class Cover(msgspec.Struct):
     move: Move | None = None
     wait: tuple[str, float] = ("", 0.0)
     move_tries: int = 0
+    carries: Carried | None = None
+    sure: bool = False
+    era: int = 0
+    sets: int = 0
+    set_ms: int = 0
+    look_at: float = 0.0
+    why: str = ""
 
     def record(self, state: str, now_ms: int) -> ProtectionRecord:
         """The journal's row."""
@@ -67,9 +99,12 @@ class Cover(msgspec.Struct):
 class Covers(dict[InstrumentId, Cover]):
     """The cover of each instrument, and how much of it stands. Reads are cheap; nothing here waits or sends."""
 
-    def __init__(self, state: TradingState) -> None:
+    def __init__(
+        self, state: TradingState, by_state: Callable[[InstrumentId], bool] = lambda instrument: False
+    ) -> None:
         super().__init__()
         self._state = state
+        self.by_state = by_state
 
     def load(self, records: tuple[ProtectionRecord, ...]) -> None:
         """Take over what the journal knows."""
@@ -134,7 +169,31 @@ class Covers(dict[InstrumentId, Cover]):
         cover = self.get(instrument)
         if cover is None or cover.stop_loss is None:
             return True
+        if self.by_state(instrument):
+            return self._is_carried(cover)
         return self.is_whole(self.stop(cover)) or self.is_bridged(instrument)
+
+    # --- levels as a state of the position ------------------------------------------------------------------------
+
+    def wanted(self, cover: Cover) -> Carried:
+        """The levels to set, on the tick. One that nobody here wants stays as it was last seen: it is another hand's. A
+        take profit that the venue refused too often is not wanted any more."""
+        rules, seen = self._state.instruments[cover.instrument], cover.carries or Carried(None, None)
+        given_up = cover.take_profit_tries >= TAKE_PROFIT_TRIES
+        return Carried(
+            seen.stop if cover.stop_loss is None else rules.round_price(cover.stop_loss),
+            seen.take_profit if cover.take_profit is None or given_up else rules.round_price(cover.take_profit),
+        )
+
+    def _is_carried(self, cover: Cover) -> bool:
+        """Whether the position carries its stop; while it is moved the old one serves as well as the new one."""
+        if cover.carries is None or cover.carries.stop is None:
+            return False
+        return cover.move is not None or cover.carries.stop == self.wanted(cover).stop
+
+    def stands(self, cover: Cover) -> bool:
+        """Whether the position surely carries all that is wanted."""
+        return cover.sure and cover.carries is not None and cover.carries.serves(self.wanted(cover))
 
     def keep_ids(self, instrument: InstrumentId) -> frozenset[ClientOrderId]:
         """The protective orders that belong to the open position: a sweep leaves them. A bridge is kept as long as it

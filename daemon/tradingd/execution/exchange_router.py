@@ -43,7 +43,7 @@ class ExchangeRouter:
         self._reachable_since: dict[VenueId, float] = {}
         self._answered_at = {venue: clock.monotonic() for venue in venues}
         self._late: set[asyncio.Task[None]] = set()
-        self.on_trouble: Callable[[Order, SubmitOutcome], None] = lambda order, outcome: None
+        self.on_trouble: Callable[[InstrumentId, SubmitOutcome], None] = lambda instrument, outcome: None
 
     def venue(self, instrument: InstrumentId) -> Venue:
         """The venue of an instrument."""
@@ -147,7 +147,7 @@ class ExchangeRouter:
         if outcome.sent and outcome.verdict is not SubmitVerdict.AMBIGUOUS:
             self.note_answer(order.instrument.venue)
         if outcome.verdict is not SubmitVerdict.ACCEPTED:
-            self.on_trouble(order, outcome)
+            self.on_trouble(order.instrument, outcome)
         return outcome
 
     def _take_in(self, key: ClientOrderId, outcome: SubmitOutcome) -> None:

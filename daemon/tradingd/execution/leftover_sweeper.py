@@ -161,7 +161,7 @@ class LeftoverSweeper:
         for order in shown:
             ours = parse_client_order_id(order.client_order_id, self._limits.order_prefix)
             if ours is None:
-                if _is_conditional(order):
+                if _is_conditional(order) and not order.is_state:
                     foreign[str(order.venue_order_id)] = order
                 continue
             known = await self._know(order)

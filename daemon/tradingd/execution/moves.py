@@ -19,12 +19,12 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial, DenyReason, Protect, check_protect
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import IntentRecord
-from tradingd.execution.cover import Cover, Move
+from tradingd.execution.cover import TAKE_PROFIT_TRIES, Carried, Cover, Move
 from tradingd.execution.desk import Desk
 from tradingd.execution.entries import FRESH_PRICE_S
 from tradingd.execution.exchange_router import within
 from tradingd.execution.lanes import Lane
-from tradingd.execution.protection import NOT_A_TRY, TAKE_PROFIT_TRIES, Protection
+from tradingd.execution.protection import NOT_A_TRY, Protection
 from tradingd.execution.sender import Sent
 from tradingd.ports import Priority
 
@@ -36,6 +36,7 @@ ANSWER_S = 0.25
 LONGEST_PAUSE_S = 5.0
 NOT_NOW = (DenyReason.RATE_BUDGET, DenyReason.BANNED, DenyReason.JOURNAL_NOT_WRITABLE)
 BRIDGE, DROP, TAKE_BACK, PLACE, TAKE_PROFIT, FINISH = "bridge", "drop", "take back", "place", "take profit", "finish"
+SET = "set"
 Step = tuple[str, Order | None]
 
 
@@ -154,7 +155,7 @@ class Moves:
         cover.intent_id = record.intent_id
         cover.stop_loss = cover.stop_loss if stop is None else stop
         cover.take_profit = cover.take_profit if target is None else target
-        cover.move = Move(record, self._clock.monotonic())
+        cover.move = Move(record, self._clock.monotonic(), cover.carries if before is None else before.before)
         self._recorder.commit((cover.record("wanted", now_ms), *superseded))
 
     def resume(self, record: IntentRecord) -> bool:
@@ -187,6 +188,9 @@ class Moves:
 
     def _next(self, cover: Cover) -> Step | None:
         """The one thing to do now; None: nothing, or an answer or the venue's own act is waited for."""
+        if self._covers.by_state(cover.instrument):
+            idle = cover.move is None or cover.closing or self._state.expected_quantity(cover.instrument) == 0
+            return None if idle else (FINISH if self._covers.stands(cover) else SET, None)
         size = self._state.expected_quantity(cover.instrument)
         stop, target = self._covers.stop(cover), self._covers.take_profit(cover)
         bridges = list(self._covers.bridges(cover.instrument))
@@ -235,10 +239,23 @@ class Moves:
             await self._bridge(cover)
         elif name == PLACE:
             await self._place(cover)
+        elif name == SET:
+            await self._set(cover)
         elif name == FINISH:
             self._finish(cover)
         elif order is not None:
             await self._take_back(cover, name, order)
+
+    async def _set(self, cover: Cover) -> None:
+        """Levels that are a state of the position are moved by one setting, and are never missing."""
+        if self._is_overdue(cover):
+            self._fail(cover, "not_set", "the venue gave no answer in time")
+            return
+        why = await self._protection.set_levels(cover)
+        if why is not None and why[0] not in NOT_A_TRY:
+            self._fail(cover, *why)
+        elif not self._covers.stands(cover):
+            self._pause(cover, SET)
 
     async def _bridge(self, cover: Cover) -> None:
         """Let a reduce-only stop stand in; several where the venue's largest order is smaller than the position."""
@@ -345,16 +362,25 @@ class Moves:
         """End the intent; what stands at the venue is what is wanted from now on."""
         if cover.move is None:
             return
-        stop, target = self._covers.stop(cover), self._covers.take_profit(cover)
-        if self._covers.is_whole(stop) and stop is not None:
-            cover.stop_loss = stop.request.trigger_price
-        if target is not None and target.status is OrderStatus.ACCEPTED:
-            cover.take_profit = target.request.trigger_price
+        stood = self._stood(cover)
+        cover.stop_loss = cover.stop_loss if stood.stop is None else stood.stop
+        cover.take_profit = cover.take_profit if stood.take_profit is None else stood.take_profit
         failed = self._ended(cover.move.record, "failed", reason, why)
         cover.move = None
         self._recorder.commit((failed, cover.record("covered", self._clock.now_ms())))
         told = incident("protection_not_replaced", Severity.WARNING, why, cover.instrument, cover.strategy)
         self._bus.publish(told)
+
+    def _stood(self, cover: Cover) -> Carried:
+        """What stands at the venue, or stood before the move and is put back."""
+        if self._covers.by_state(cover.instrument):
+            before = cover.move.before if cover.move is not None else None
+            return before or cover.carries or Carried(None, None)
+        stop, target = self._covers.stop(cover), self._covers.take_profit(cover)
+        return Carried(
+            stop.request.trigger_price if stop is not None and self._covers.is_whole(stop) else None,
+            target.request.trigger_price if target is not None and target.status is OrderStatus.ACCEPTED else None,
+        )
 
     def _end(self, cover: Cover, why: str) -> None:
         """What was held is not held any more, or not by us."""

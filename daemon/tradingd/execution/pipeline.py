@@ -256,6 +256,7 @@ class Pipeline:
             ):
                 self._add_protect(instrument)
             self._moves.look(instrument)
+            self._protection.levels.look_if_due(instrument, self.lanes[instrument])
             if self._exits.retry_due(instrument):
                 self._add_exit(instrument)
             if self._sweep_missing(instrument) or self._stands_beside_foreign(instrument, now):

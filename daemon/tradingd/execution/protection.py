@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from decimal import Decimal
 
-from tradingd.domain.account import RejectKind
+from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.errors import Severity, VenueError
 from tradingd.domain.events import ProtectionChanged, incident
 from tradingd.domain.ids import ClientOrderId, Purpose
@@ -11,12 +11,14 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import ProtectionRecord
-from tradingd.execution.cover import Cover, Covers
+from tradingd.execution.cover import TAKE_PROFIT_TRIES, Cover, Covers
 from tradingd.execution.desk import Desk
+from tradingd.execution.exchange_router import within
+from tradingd.execution.levels import Levels
 from tradingd.execution.protective_orders import ProtectiveOrders
 from tradingd.execution.sender import Sent
+from tradingd.ports import Priority
 
-TAKE_PROFIT_TRIES = 5
 NOT_A_TRY = (RejectKind.BANNED, RejectKind.THROTTLED, RejectKind.NOT_SENT)
 MIN_PATIENCE_S = 0.2
 FIRST_PATIENCE_S = 1.0
@@ -29,6 +31,8 @@ class Protection:
         self,
         desk: Desk,
         legs: ProtectiveOrders,
+        levels: Levels,
+        covers: Covers,
         emergency_exit: Callable[[InstrumentId, str], None],
     ) -> None:
         self._state = desk.state
@@ -40,7 +44,8 @@ class Protection:
         self._clock = desk.clock
         self._limits = desk.limits
         self._emergency_exit = emergency_exit
-        self.covers = Covers(desk.state)
+        self.levels = levels
+        self.covers = covers
         self._unknown: dict[InstrumentId, int | None] = {}
         self.on_end: Callable[[Cover, str], None] = lambda cover, why: None
 
@@ -98,6 +103,7 @@ class Protection:
         if not exposed:
             cover.unprotected_since = None
             cover.told_covered = cover.closing = False
+            cover.carries, cover.sure, cover.era = None, False, cover.era + 1
             self.on_end(cover, "the position was closed meanwhile")
             return False
         if covered:
@@ -106,7 +112,7 @@ class Protection:
             cover.unprotected_since = None
             cover.told_covered = True
             cover.tries = 0
-            return self._take_profit_due(cover)
+            return self._levels_due(cover) if self.covers.by_state(instrument) else self._take_profit_due(cover)
         if cover.unprotected_since is None:
             cover.unprotected_since = self._bare_since(cover, loaded_at)
             if cover.told_covered:
@@ -154,6 +160,12 @@ class Protection:
         order = self._state.orders.get(cover.take_profit_order) if cover.take_profit_order else None
         return order is None or (order.status.is_final and order.status is not OrderStatus.FILLED)
 
+    def _levels_due(self, cover: Cover) -> bool:
+        """Whether the position carries its stop, and yet not surely all that is wanted. A move sees to that itself."""
+        if cover.closing or cover.move is not None or self._clock.monotonic() < cover.take_profit_retry_at:
+            return False
+        return (cover.stop_loss, cover.take_profit) != (None, None) and not self.covers.stands(cover)
+
     def overdue(self, instrument: InstrumentId) -> bool:
         """Whether the position has been naked for longer than P5 allows."""
         return self.unprotected_s(instrument) > self._limits.unprotected_limit_s
@@ -175,6 +187,9 @@ class Protection:
         if self.overdue(instrument) and cover.tries and not cover.closing:
             self.emergency(cover, f"no stop for {self.unprotected_s(instrument):.1f} s")
         if not self.retry_due(instrument):
+            return
+        if self.covers.by_state(instrument):
+            await self.set_levels(cover)
             return
         if not self.is_covered(instrument):
             await self.place_stop(cover, quantity)
@@ -227,6 +242,61 @@ class Protection:
             self._raise(cover, "take_profit_not_placed", Severity.WARNING, f"given up after {TAKE_PROFIT_TRIES} tries")
         else:
             cover.take_profit_retry_at = self._clock.monotonic() + self._retry.delay_s(cover.take_profit_tries)
+
+    # --- where levels are a state of the position -----------------------------------------------------------------
+
+    async def set_levels(self, cover: Cover) -> tuple[str, str] | None:
+        """Set both once; returns reason and words of a refusal. An answer that was lost is none: the position is read,
+        and both are set again."""
+        outcome = await self.levels.set(cover, self.patience_s(cover))
+        if self._may_be_the_target(cover, outcome):
+            # which of the two the venue does not want shows when the stop is set alone, and that goes first
+            alone = await self.levels.set(cover, self.patience_s(cover), target=False)
+            if alone.verdict is SubmitVerdict.ACCEPTED:
+                self._refused_target(cover, outcome)
+                self.review(cover.instrument)
+                return outcome.kind.value, outcome.told()
+            outcome = alone
+        if outcome.verdict is SubmitVerdict.NOT_EXECUTED:
+            self._refused_stop(cover, outcome)
+            return outcome.kind.value, outcome.told()
+        if outcome.verdict is not SubmitVerdict.ACCEPTED:
+            await self._read_back(cover, outcome)
+        self.review(cover.instrument)
+        return None
+
+    def _may_be_the_target(self, cover: Cover, outcome: SubmitOutcome) -> bool:
+        if outcome.verdict is not SubmitVerdict.NOT_EXECUTED or self.covers.wanted(cover).take_profit is None:
+            return False
+        return outcome.kind not in (*NOT_A_TRY, RejectKind.REDUCE_ONLY)
+
+    def _refused_target(self, cover: Cover, outcome: SubmitOutcome) -> None:
+        cover.take_profit_tries += cover.move is None
+        cover.take_profit_retry_at = self._clock.monotonic() + self._retry.delay_s(max(1, cover.take_profit_tries))
+        if outcome.kind is RejectKind.WOULD_TRIGGER:
+            self._emergency_exit(cover.instrument, f"take profit {cover.take_profit} reached before it could stand")
+        elif cover.take_profit_tries >= TAKE_PROFIT_TRIES:
+            self._raise(cover, "take_profit_not_placed", Severity.WARNING, f"given up after {TAKE_PROFIT_TRIES} tries")
+
+    def _refused_stop(self, cover: Cover, outcome: SubmitOutcome) -> None:
+        cover.look_at = 0.0  # whatever we take the position for, the venue may know better
+        if outcome.kind is RejectKind.WOULD_TRIGGER and cover.stop_loss is not None:
+            self.emergency(cover, f"the price is beyond the stop {cover.stop_loss}")
+        elif self.is_covered(cover.instrument):
+            cover.take_profit_retry_at = self._clock.monotonic() + self._retry.delay_s(1)
+        else:
+            self._failed(cover, f"the stop does not stand: {outcome.told()}")
+
+    async def _read_back(self, cover: Cover, outcome: SubmitOutcome) -> None:
+        why = f"the stop may not stand: {outcome.told()}"
+        try:
+            await within(self.patience_s(cover), self.levels.look(cover.instrument, Priority.PROTECT))
+        except VenueError as error:
+            why += f"; nor could it be read: {error}"
+        if not self.is_covered(cover.instrument):
+            self._failed(cover, why)
+        elif not self.covers.stands(cover):
+            cover.take_profit_retry_at = self._clock.monotonic() + self._retry.delay_s(1)
 
     def patience_s(self, cover: Cover) -> float:
         """How long to wait for one answer: no longer than until the position must be closed instead. The first try

@@ -9,7 +9,15 @@ from tradingd.bus import Bus
 from tradingd.domain.account import CancelOutcome, CancelVerdict, VenueOrder
 from tradingd.domain.errors import IllegalTransition, JournalError, Severity, VenueError
 from tradingd.domain.events import Event, Filled, ForeignOrderSeen, OrderChanged, PositionChanged, incident
-from tradingd.domain.ids import ClientOrderId, ParsedClientOrderId, Purpose, TradeId, VenueId, parse_client_order_id
+from tradingd.domain.ids import (
+    ClientOrderId,
+    ParsedClientOrderId,
+    Purpose,
+    StrategyId,
+    TradeId,
+    VenueId,
+    parse_client_order_id,
+)
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import LATE, Fill, Order, OrderEvent, OrderStatus, next_status
 from tradingd.domain.positions import Position, PositionChange, apply_fill
@@ -57,6 +65,7 @@ class Recorder:
         self.unowned = UnownedFills(order_prefix)
         self._recalled_ms: dict[InstrumentId, int] = {}
         self.on_unknown: Callable[[VenueOrder], None] = lambda shown: None
+        self.on_state_order: Callable[[VenueOrder], None] = lambda shown: None
         self.on_fill: Callable[[Fill], Sequence[Record]] = lambda fill: ()
 
     # --- commit and publish ---------------------------------------------------------------------------------------
@@ -178,6 +187,8 @@ class Recorder:
             if parse_client_order_id(shown.client_order_id, self._prefix) is not None:
                 if source == "stream":
                     self.on_unknown(shown)
+            elif shown.is_state:
+                self.on_state_order(shown)
             else:
                 self._bus.publish(ForeignOrderSeen(shown))
             return None
@@ -219,6 +230,7 @@ class Recorder:
         seen.add(fill.trade_id)
         if order is not None and fill.client_order_id != order.client_order_id:
             fill = msgspec.structs.replace(fill, client_order_id=order.client_order_id)
+        owner = self._state.position(fill.instrument).strategy if fill.is_of_position else None
         change = self._change_position(fill, order)
         records: list[Record] = [fill, change.position]
         events: list[Event] = []
@@ -230,10 +242,10 @@ class Recorder:
         if fill.fee:
             records.append(_fee(fill))
         if change.closed:
-            close = self._close(fill, order, change)
+            close = self._close(fill, order.strategy if order else owner, order, change)
             self._state.last_closes[fill.instrument] = close
             records.append(close)
-        strategy = change.position.strategy or (order.strategy if order else None)
+        strategy = change.position.strategy or (order.strategy if order else owner)
         events.append(Filled(fill, order, strategy, change.position, is_unknown))
         events.append(PositionChanged(change.position, change.realized_pnl, change.closed, fill.trade_id))
         records += self.on_fill(fill)
@@ -340,10 +352,11 @@ class Recorder:
             events.append(OrderChanged(changed, order.status, event, source, fill.time_ms))
         return changed
 
-    def _close(self, fill: Fill, order: Order | None, change: PositionChange) -> LastCloseRecord:
+    def _close(
+        self, fill: Fill, strategy: StrategyId | None, order: Order | None, change: PositionChange
+    ) -> LastCloseRecord:
         before = self._state.last_closes.get(fill.instrument)
         close_ms = max(change.position.updated_ms, before.close_ms if before else 0)
-        strategy = order.strategy if order is not None else None
         cause = _cause(fill, order, self.unowned.name_of(fill))
         return LastCloseRecord(fill.instrument, close_ms, cause, fill.trade_id, strategy)
 

@@ -33,6 +33,7 @@ from tradingd.domain.records import (
     NoteRecord,
     OrderEventRecord,
     ProtectionRecord,
+    ProtectionSetRecord,
     Record,
     SignalRecord,
     StrategyStateRecord,
@@ -243,6 +244,7 @@ CODECS: Mapping[type, Codec] = {
         # the venue shows the same movement at each reading of its history: the first row stands
         Codec(LedgerRecord, schema.ledger, key=("venue", "kind", "reference"), keep_first=True),
         Codec(ProtectionRecord, schema.protection, key=_INSTRUMENT),
+        Codec(ProtectionSetRecord, schema.protection_sets, key=("set_id",)),
         Codec(LastCloseRecord, schema.last_closes, key=_INSTRUMENT),
         Codec(BalanceRecord, schema.balances, key=("venue", "time_ms", "currency"), keep_first=True),
         Codec(DayEquityRecord, schema.day_equity, key=("venue", "day")),

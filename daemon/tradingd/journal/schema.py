@@ -268,6 +268,27 @@ protection = table(
     moment("updated_ms"),
 )
 
+protection_sets = table(
+    "protection_sets",
+    sequence(),
+    text("set_id"),
+    instrument(),
+    text("strategy", optional=True),
+    text("intent_id", optional=True),
+    money("stop_loss", optional=True),
+    money("take_profit", optional=True),
+    text("why"),
+    moment("time_ms"),
+    text("outcome", optional=True),
+    text("raw_code", optional=True),
+    text("detail"),
+    moment("answered_ms", optional=True),
+    sa.UniqueConstraint("set_id"),
+    sa.CheckConstraint("outcome IN ('accepted', 'refused', 'unknown')"),
+    sa.Index("protection_sets_intent", "intent_id"),
+    sa.Index("protection_sets_instrument", "venue", "symbol", "time_ms"),
+)
+
 last_closes = table(
     "last_closes",
     instrument(key=True),

@@ -170,6 +170,10 @@ _V_REJECTIONS = """
         coalesce(e.raw_code, o.reject_code), e.detail, o.intent_id, e.client_order_id, e.time_ms
     FROM order_events e LEFT JOIN orders o ON o.client_order_id = e.client_order_id
     WHERE e.event IN ('reject', 'not_found')
+    UNION ALL
+    SELECT s.time_iso, 'venue', s.venue, s.symbol, s.strategy, 'set_protection', s.why, s.raw_code, s.detail,
+        s.intent_id, NULL, s.time_ms
+    FROM protection_sets s WHERE s.outcome = 'refused'
 """
 
 _V_DAILY_PNL = """

@@ -47,6 +47,8 @@ _NO_REASON = ("", "EC_NoError", "EC_PerCancelRequest")
 POSITION_TYPES = {"StopLoss", "TakeProfit", "PartialStopLoss", "PartialTakeProfit", "TrailingStop"}
 _FILLS = {"Trade": "", "AdlTrade": "deleveraging", "BustTrade": "liquidation", "Settle": "settlement"}
 """What moves a position; Funding comes as an execution too."""
+_ENDS = {"StopLoss": "stop_loss", "TakeProfit": "take_profit"}
+"""Levels of the whole position; those for a part of it are an order like others, and nobody's of ours."""
 
 
 def one_way(row: Row) -> None:
@@ -134,7 +136,7 @@ class Rows:
             realized_pnl=number(row, "execPnl") if row.get("execPnl") not in (None, "") else None,
             maker=row.get("isMaker") is True,
             time_ms=int(row["execTime"]),
-            reason=_FILLS[word],
+            reason=_FILLS[word] or _ENDS.get(str(row.get("stopOrderType")), ""),
         )
 
     def position(self, row: Row) -> VenuePosition | None:

@@ -209,3 +209,13 @@ class Covers(dict[InstrumentId, Cover]):
         ]
         own = (each for each in ids if each is not None)
         return frozenset(each for each in own if (order := self._state.orders.get(each)) and self.closes(order))
+
+
+def is_ending(order: Order | None) -> bool:
+    """Whether its cancel was asked for, and nothing is known of it yet."""
+    return order is not None and order.cancel_requested_ms is not None
+
+
+def is_firing(order: Order | None) -> bool:
+    """Whether the venue is executing it: then it is waited for."""
+    return order is not None and order.status in (OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)

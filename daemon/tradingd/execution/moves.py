@@ -19,7 +19,7 @@ from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial, DenyReason, Protect, check_protect
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import IntentRecord
-from tradingd.execution.cover import TAKE_PROFIT_TRIES, Carried, Cover, Move
+from tradingd.execution.cover import TAKE_PROFIT_TRIES, Carried, Cover, Move, is_ending, is_firing
 from tradingd.execution.desk import Desk
 from tradingd.execution.entries import FRESH_PRICE_S
 from tradingd.execution.exchange_router import within
@@ -194,7 +194,7 @@ class Moves:
         size = self._state.expected_quantity(cover.instrument)
         stop, target = self._covers.stop(cover), self._covers.take_profit(cover)
         bridges = list(self._covers.bridges(cover.instrument))
-        if size == 0 or cover.closing or any(_fires(order) for order in (stop, target, *bridges)):
+        if size == 0 or cover.closing or any(is_firing(order) for order in (stop, target, *bridges)):
             return None
         if stop is not None and stop.status.is_unknown:
             return None
@@ -209,7 +209,7 @@ class Moves:
         elif cover.stop_loss is not None:
             return (PLACE, None) if self._covers.is_bridged(cover.instrument) else None
         waits = target is not None and target.status is OrderStatus.ACCEPTED
-        if waits and (_is_ending(target) or not self._is_right(cover, target, cover.take_profit)):
+        if waits and (is_ending(target) or not self._is_right(cover, target, cover.take_profit)):
             return TAKE_PROFIT, target
         if cover.move is not None and not bridges and self._take_profit_ended(cover, target):
             return FINISH, None
@@ -393,13 +393,3 @@ class Moves:
         return msgspec.structs.replace(
             record, outcome=outcome, reason=reason, detail=detail, decided_ms=self._clock.now_ms()
         )
-
-
-def _is_ending(order: Order | None) -> bool:
-    """Whether its cancel was asked for, and nothing is known of it yet."""
-    return order is not None and order.cancel_requested_ms is not None
-
-
-def _fires(order: Order | None) -> bool:
-    """Whether the venue is executing it: then it is waited for."""
-    return order is not None and order.status in (OrderStatus.TRIGGERED, OrderStatus.PARTIALLY_FILLED)

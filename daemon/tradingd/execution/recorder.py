@@ -9,21 +9,14 @@ from tradingd.bus import Bus
 from tradingd.domain.account import CancelOutcome, CancelVerdict, VenueOrder
 from tradingd.domain.errors import IllegalTransition, JournalError, Severity, VenueError
 from tradingd.domain.events import Event, Filled, ForeignOrderSeen, OrderChanged, PositionChanged, incident
-from tradingd.domain.ids import (
-    ClientOrderId,
-    ParsedClientOrderId,
-    Purpose,
-    StrategyId,
-    TradeId,
-    VenueId,
-    parse_client_order_id,
-)
+from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, TradeId, VenueId, parse_client_order_id
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import LATE, Fill, Order, OrderEvent, OrderStatus, next_status
 from tradingd.domain.positions import Position, PositionChange, apply_fill
-from tradingd.domain.records import LastCloseRecord, LedgerRecord, OrderEventRecord, Record
+from tradingd.domain.records import LastCloseRecord, OrderEventRecord, Record
 from tradingd.domain.text import storable
 from tradingd.execution.fact_queue import FactQueue
+from tradingd.execution.fill_facts import cause_of, fee_of
 from tradingd.execution.foreign import opened_by_others, turned
 from tradingd.execution.state import TradingState
 from tradingd.execution.unowned_fills import UnownedFills
@@ -240,7 +233,7 @@ class Recorder:
         if order is None and change.opened and not is_unknown:
             self._bus.publish(turned(fill, change, None) if change.flipped else opened_by_others(fill, change))
         if fill.fee:
-            records.append(_fee(fill))
+            records.append(fee_of(fill))
         if change.closed:
             close = self._close(fill, order.strategy if order else owner, order, change)
             self._state.last_closes[fill.instrument] = close
@@ -293,7 +286,7 @@ class Recorder:
             records.append(position)
         close = self._state.last_closes.get(fill.instrument)
         if close is not None and close.trade_id == fill.trade_id:
-            close = msgspec.structs.replace(close, cause=_cause(fill, order), strategy=order.strategy)
+            close = msgspec.structs.replace(close, cause=cause_of(fill, order), strategy=order.strategy)
             self._state.last_closes[fill.instrument] = close
             records.append(close)
         self.commit(records, events)
@@ -357,7 +350,7 @@ class Recorder:
     ) -> LastCloseRecord:
         before = self._state.last_closes.get(fill.instrument)
         close_ms = max(change.position.updated_ms, before.close_ms if before else 0)
-        cause = _cause(fill, order, self.unowned.name_of(fill))
+        cause = cause_of(fill, order, self.unowned.name_of(fill))
         return LastCloseRecord(fill.instrument, close_ms, cause, fill.trade_id, strategy)
 
     def incident(
@@ -384,22 +377,4 @@ def _learn(order: Order, shown: VenueOrder | None) -> Order:
         else shown.child_venue_order_id or order.child_venue_order_id,
         filled_quantity=max(order.filled_quantity, shown.filled_quantity),
         average_price=order.average_price if order.booked_quantity else shown.average_price or order.average_price,
-    )
-
-
-def _cause(fill: Fill, order: Order | None, name: ParsedClientOrderId | None = None) -> str:
-    """Whose fill it was, in a word; an id of ours tells it even where the order is not known."""
-    purpose = order.request.purpose if order is not None else name.purpose if name is not None else None
-    return fill.reason or (purpose.name.lower() if purpose is not None else "foreign")
-
-
-def _fee(fill: Fill) -> LedgerRecord:
-    return LedgerRecord(
-        fill.instrument.venue,
-        "fee",
-        f"{fill.instrument.symbol}:{fill.trade_id}",
-        fill.instrument,
-        -fill.fee,
-        fill.fee_currency,
-        fill.time_ms,
     )

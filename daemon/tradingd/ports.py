@@ -194,7 +194,9 @@ class VenueLimits(msgspec.Struct, frozen=True):
 
     `order_books`: the first holds plain orders and what a conditional one becomes, and names the order of a fill; the
     last holds conditional orders. A venue may count its ids anew in each. `conditional_orders`: so many may wait at a
-    time on the whole account. `orders_kept_ms`: an order that ended without a fill may be unknown so long after.
+    time on the whole account. `ack_is_acceptance`: answers to submit and cancel come behind the venue's checks; where
+    they do not, SUBMITTED and CANCELED say that the request arrived, and no more. `orders_kept_ms`:
+    an order that ended without a fill may be unknown so long after.
     """
 
     receive_window_ms: int

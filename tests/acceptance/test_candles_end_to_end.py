@@ -47,8 +47,10 @@ def cancels_after_the_end(world: World) -> list[str]:
     A second cancel is fair: protection may break a sweep off while its first one is on the way.
     """
     with sqlite3.connect(f"file:{world.ledger}?mode=ro", uri=True) as db:
-        rows = db.execute("SELECT client_order_id, count(*), sum(accepted) FROM requests WHERE method = 'DELETE'"
-                          " AND client_order_id IS NOT NULL GROUP BY 1").fetchall()
+        rows = db.execute(
+            "SELECT client_order_id, count(*), sum(accepted) FROM requests WHERE method = 'DELETE'"
+            " AND client_order_id IS NOT NULL GROUP BY 1"
+        ).fetchall()
     return [f"{name}: {times} cancels" for name, times, accepted in rows if accepted and times > 2]
 
 

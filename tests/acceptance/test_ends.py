@@ -84,8 +84,11 @@ def test_a_killed_venue_is_started_again_and_reconciled_with(make_world: MakeWor
     assert world.daemon.process.returncode == 0
     found = compare.compare(world.ledger, world.journal, world.directory / "candles.csv", speed=SPEED)
     assert {finding.name: finding.wrong for finding in found if finding.wrong and finding.name != "incidents"} == {}
-    assert [kind for kind, _, _ in evidence.read_journal(world.journal).incidents
-            if kind in ("handler_fault", "step_failed", "illegal_order_event")] == []
+    assert [
+        kind
+        for kind, _, _ in evidence.read_journal(world.journal).incidents
+        if kind in ("handler_fault", "step_failed", "illegal_order_event")
+    ] == []
 
 
 def test_a_venue_at_an_endpoint_is_somebody_elses(make_world: MakeWorld) -> None:
@@ -95,8 +98,9 @@ def test_a_venue_at_an_endpoint_is_somebody_elses(make_world: MakeWorld) -> None
     world.ledger.parent.mkdir(parents=True)
     venue = restart_venue(world, f"http://127.0.0.1:{first}")
     gone: list[str] = []
-    world.listeners.append(lambda entry: gone.append(entry["reason"]) if entry["event"] == "built_in_venue_gone"
-                           else None)
+    world.listeners.append(
+        lambda entry: gone.append(entry["reason"]) if entry["event"] == "built_in_venue_gone" else None
+    )
     try:
         wait_for_note(world)
         world.start()
@@ -132,8 +136,9 @@ def test_daemon_and_venue_killed_together_go_on_from_their_files(make_world: Mak
     world.wait_finished(60)
     world.wait_quiet()
     daemon.end(signal.SIGTERM, 15)
-    found = compare.compare(world.ledger, world.journal, world.directory / "candles.csv", speed=SPEED,
-                            tolerated=frozenset({"sweep_failed"}))
+    found = compare.compare(
+        world.ledger, world.journal, world.directory / "candles.csv", speed=SPEED, tolerated=frozenset({"sweep_failed"})
+    )
     assert {finding.name: finding.wrong for finding in found if finding.wrong} == {}
 
 
@@ -141,9 +146,23 @@ def restart_venue(world: World, endpoint: str):
     """By hand, as an operator would: the same port, the same ledger."""
     port = endpoint.rpartition(":")[2]
     return subprocess.Popen(
-        [sys.executable, "-m", "tradingd", "venue", "binance", "--port", port, "--seed", "1",
-         "--state", str(world.ledger.parent), "--candles", str(world.directory / "candles.csv")],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [
+            sys.executable,
+            "-m",
+            "tradingd",
+            "venue",
+            "binance",
+            "--port",
+            port,
+            "--seed",
+            "1",
+            "--state",
+            str(world.ledger.parent),
+            "--candles",
+            str(world.directory / "candles.csv"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
 
 

@@ -133,9 +133,7 @@ def test_incidents_are_listed_one_per_line(daemon) -> None:
     daemon.answers["incidents"] = {"incidents": [INCIDENT]}
     done = tradingd("incidents", "--socket", str(daemon.path))
     first, hint = done.stdout.splitlines()
-    assert first == (
-        "i7  2026-11-22T18:03:11Z  critical  unprotected  BTC/USDT:USDT@binance  no stop for 6 s\\nat all"
-    )
+    assert first == ("i7  2026-11-22T18:03:11Z  critical  unprotected  BTC/USDT:USDT@binance  no stop for 6 s\\nat all")
     assert "incidents ack ID" in hint
     assert json.loads(tradingd("incidents", "--json", "--socket", str(daemon.path)).stdout) == [INCIDENT]
     daemon.answers["incidents"] = {"incidents": []}

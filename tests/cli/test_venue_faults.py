@@ -28,8 +28,9 @@ def test_a_script_with_mistakes_ends_with_78_and_names_them_all(tmp_path: Path) 
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    ("bad_dya", "nearest: bad_day"), ("none.toml", "cannot be read: no such file")])
+@pytest.mark.parametrize(
+    ("given", "said"), [("bad_dya", "nearest: bad_day"), ("none.toml", "cannot be read: no such file")]
+)
 def test_a_script_that_is_not_there_ends_with_78(given: str, said: str, tmp_path: Path) -> None:
     done = subprocess.run([*VENUE, given], capture_output=True, text=True, timeout=30, check=False, cwd=tmp_path)
     assert done.returncode == 78 and said in done.stderr and "lagging_account" in done.stderr
@@ -49,8 +50,14 @@ def test_every_fault_that_is_played_is_a_line_and_is_kept(tmp_path: Path) -> Non
         finally:
             venue.terminate()
     assert statuses == [200, 403, 200, 403]
-    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z fault: answered with an error GET /fapi/v1/time, "
-                            r"reply waf \(rule 1, odd\)\n", line) for line in lines), lines
+    assert all(
+        re.fullmatch(
+            r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z fault: answered with an error GET /fapi/v1/time, "
+            r"reply waf \(rule 1, odd\)\n",
+            line,
+        )
+        for line in lines
+    ), lines
     assert [each["number"] for each in kept] == [1, 2] and kept[0]["name"] == "odd"
 
 
@@ -75,8 +82,9 @@ def test_the_commands_of_the_page_start_a_venue(tmp_path: Path) -> None:
     (tmp_path / "my_faults.toml").write_text("".join(re.findall(r"^```toml\n(seed.*?)^```", PAGE, re.M | re.S)))
     for words in commands:
         words[words.index("--port") + 1] = "0"
-        with subprocess.Popen([sys.executable, "-m", "tradingd", *words], stdout=subprocess.PIPE, text=True,
-                              cwd=tmp_path) as venue:
+        with subprocess.Popen(
+            [sys.executable, "-m", "tradingd", *words], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+        ) as venue:
             assert venue.stdout is not None
             try:
                 assert venue.stdout.readline().startswith("listening on http://127.0.0.1:")

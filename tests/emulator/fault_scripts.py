@@ -66,8 +66,11 @@ def rules(draw: st.DrawFn, *, soon: bool = False) -> Rule:
         on = tuple(draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)))
     elif kind.befalls == PUSH or trigger == "push":
         push = tuple(draw(st.lists(st.sampled_from((ANY, *PUSHES)), min_size=1, max_size=3, unique=True)))
-    when = {key: draw(values(known, 60 if soon else None))
-            for key, known in WHEN_KEYS.items() if draw(st.integers(0, 3)) == 0}
+    when = {
+        key: draw(values(known, 60 if soon else None))
+        for key, known in WHEN_KEYS.items()
+        if draw(st.integers(0, 3)) == 0
+    }
     if on or push:
         when.pop("every_s", None)
     else:
@@ -80,10 +83,16 @@ def rules(draw: st.DrawFn, *, soon: bool = False) -> Rule:
     since = draw(st.none() | st.integers(0, 4_000_000_000_000))
     until = draw(st.none() | st.integers(1, 1_000_000_000)) if not soon else None
     return Rule(
-        do=do, on=on, push=push, stream=draw(st.sampled_from((ANY, *STREAMS))) if kind.befalls == STREAM else ANY,
+        do=do,
+        on=on,
+        push=push,
+        stream=draw(st.sampled_from((ANY, *STREAMS))) if kind.befalls == STREAM else ANY,
         symbol=draw(st.none() | st.sampled_from(SYMBOLS)) if (on or push) and "symbol" not in kind.keys else None,
-        since_ms=None if soon else since, until_ms=None if until is None else (since or 0) + until,
-        what=tuple(sorted(what.items())), **when)
+        since_ms=None if soon else since,
+        until_ms=None if until is None else (since or 0) + until,
+        what=tuple(sorted(what.items())),
+        **when,
+    )
 
 
 @st.composite
@@ -91,6 +100,8 @@ def scripts(draw: st.DrawFn, *, soon: bool = False) -> Script:
     """A script that the language accepts; names are given to some rules, each its own."""
     drawn = draw(st.lists(rules(soon=soon), max_size=6))
     names = draw(st.lists(TEXTS, min_size=len(drawn), max_size=len(drawn), unique=True))
-    named = [msgspec.structs.replace(rule, name=name) if draw(st.booleans()) else rule
-             for rule, name in zip(drawn, names, strict=True)]
+    named = [
+        msgspec.structs.replace(rule, name=name) if draw(st.booleans()) else rule
+        for rule, name in zip(drawn, names, strict=True)
+    ]
     return Script(seed=draw(st.integers(0, 2**53)), rules=tuple(named))

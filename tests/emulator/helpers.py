@@ -24,8 +24,9 @@ START_MS -= START_MS % 60_000
 MARKET = {"type": "MARKET", "newOrderRespType": "RESULT"}
 
 
-def write_candles(path: Path, rows: list[tuple[float, float, float, float]], start_ms: int = START_MS,
-                  volume: float = 10.0) -> Path:
+def write_candles(
+    path: Path, rows: list[tuple[float, float, float, float]], start_ms: int = START_MS, volume: float = 10.0
+) -> Path:
     """A candle file with one row per minute."""
     lines = ["timestamp_ms,open,high,low,close,volume"]
     for index, row in enumerate(rows):
@@ -56,8 +57,16 @@ class Caller:
     def now_ms(self) -> int:
         return self.venue.now_ms
 
-    def call(self, method: str, path: str, *, signed: bool = True, key: str = "sim-key", secret: str = "sim-secret",
-             **params: Any) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        signed: bool = True,
+        key: str = "sim-key",
+        secret: str = "sim-secret",
+        **params: Any,
+    ) -> Any:
         values = {name: value for name, value in params.items() if value is not None}
         if signed:
             values.setdefault("timestamp", self.now_ms)
@@ -67,21 +76,33 @@ class Caller:
         else:
             text = urlencode(values)
         in_body = method in ("POST", "PUT")
-        self.last = self.venue.handle(HttpRequest(
-            method, path, "" if in_body else text, {"x-mbx-apikey": key}, text.encode() if in_body else b""))
+        self.last = self.venue.handle(
+            HttpRequest(method, path, "" if in_body else text, {"x-mbx-apikey": key}, text.encode() if in_body else b"")
+        )
         return json.loads(self.last.body)
 
     def order(self, side: str, quantity: Any = "0.01", **params: Any) -> Any:
         """A market order unless told otherwise."""
-        return self.call("POST", "/fapi/v1/order", **{"symbol": "BTCUSDT", "side": side, "quantity": quantity, **MARKET,
-                                                      **params})
+        return self.call(
+            "POST", "/fapi/v1/order", **{"symbol": "BTCUSDT", "side": side, "quantity": quantity, **MARKET, **params}
+        )
 
     def limit(self, side: str, price: Any, quantity: Any = "0.01", **params: Any) -> Any:
         return self.order(side, quantity, **{"type": "LIMIT", "price": price, "timeInForce": "GTC", **params})
 
     def algo(self, side: str, kind: str, trigger: Any, **params: Any) -> Any:
-        return self.call("POST", "/fapi/v1/algoOrder", **{"symbol": "BTCUSDT", "side": side, "type": kind,
-                                                          "algoType": "CONDITIONAL", "triggerPrice": trigger, **params})
+        return self.call(
+            "POST",
+            "/fapi/v1/algoOrder",
+            **{
+                "symbol": "BTCUSDT",
+                "side": side,
+                "type": kind,
+                "algoType": "CONDITIONAL",
+                "triggerPrice": trigger,
+                **params,
+            },
+        )
 
     def listen(self, *topics: str) -> int:
         """A user stream, or a market stream on topics."""
@@ -97,8 +118,11 @@ class Caller:
 
     def run(self, seconds: float) -> list[dict[str, Any]]:
         """Let venue time pass; gives the frames of that time."""
-        fresh = [json.loads(frame) for _, frame in self.venue.advance(self.now_ms + int(seconds * 1000))
-                 if isinstance(frame, str)]
+        fresh = [
+            json.loads(frame)
+            for _, frame in self.venue.advance(self.now_ms + int(seconds * 1000))
+            if isinstance(frame, str)
+        ]
         self.frames += fresh
         return fresh
 

@@ -23,7 +23,8 @@ def test_available_is_equity_less_initial_margin_of_positions_and_orders() -> No
     assert float(position["positionInitialMargin"]) == pytest.approx(0.1 * mark / 10)
     assert float(position["openOrderInitialMargin"]) == pytest.approx(630)
     assert float(row["availableBalance"]) == pytest.approx(
-        float(row["totalWalletBalance"]) + float(row["totalUnrealizedProfit"]) - float(row["totalInitialMargin"]))
+        float(row["totalWalletBalance"]) + float(row["totalUnrealizedProfit"]) - float(row["totalInitialMargin"])
+    )
     assert float(row["totalWalletBalance"]) < 10_000
     fees = caller.call("GET", "/fapi/v1/income", incomeType="COMMISSION")
     assert sum(float(fee["income"]) for fee in fees) == pytest.approx(float(row["totalWalletBalance"]) - 10_000)
@@ -79,9 +80,15 @@ def test_pages_of_fills_go_on_from_a_trade_id() -> None:
 
 
 ACTIONS = st.lists(
-    st.tuples(st.sampled_from(["market", "limit", "reduce", "stop", "take", "cancel", "wait"]),
-              st.sampled_from(["BUY", "SELL"]), st.integers(1, 400), st.integers(-30, 30)),
-    min_size=3, max_size=25)
+    st.tuples(
+        st.sampled_from(["market", "limit", "reduce", "stop", "take", "cancel", "wait"]),
+        st.sampled_from(["BUY", "SELL"]),
+        st.integers(1, 400),
+        st.integers(-30, 30),
+    ),
+    min_size=3,
+    max_size=25,
+)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

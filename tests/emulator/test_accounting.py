@@ -14,11 +14,33 @@ from tradingd.emulator.core.records import ZERO
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["market", "market", "limit", "reduce", "stop", "trail", "price", "funding", "leverage",
-                               "margin", "add", "deleverage", "transfer", "wait"]),
-              st.sampled_from(SYMBOLS), st.sampled_from(["BUY", "SELL"]), st.integers(1, 1200),
-              st.integers(-900, 900)),
-    min_size=4, max_size=22)
+    st.tuples(
+        st.sampled_from(
+            [
+                "market",
+                "market",
+                "limit",
+                "reduce",
+                "stop",
+                "trail",
+                "price",
+                "funding",
+                "leverage",
+                "margin",
+                "add",
+                "deleverage",
+                "transfer",
+                "wait",
+            ]
+        ),
+        st.sampled_from(SYMBOLS),
+        st.sampled_from(["BUY", "SELL"]),
+        st.integers(1, 1200),
+        st.integers(-900, 900),
+    ),
+    min_size=4,
+    max_size=22,
+)
 
 
 def play(caller: Caller, kind: str, symbol: str, side: str, thousandths: int, bps: int) -> None:
@@ -58,11 +80,16 @@ def play(caller: Caller, kind: str, symbol: str, side: str, thousandths: int, bp
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, seed=st.integers(0, 3), isolated=st.booleans(), leverage=st.integers(5, 60), fall=st.booleans())
-def test_the_books_balance_whatever_happens(steps: list[tuple[str, str, str, int, int]], seed: int, isolated: bool,
-                                            leverage: int, fall: bool) -> None:
+def test_the_books_balance_whatever_happens(
+    steps: list[tuple[str, str, str, int, int]], seed: int, isolated: bool, leverage: int, fall: bool
+) -> None:
     caller = Caller(seed=seed)
-    opening = [("leverage", "BTCUSDT", "BUY", leverage - 1, 0), ("margin", "BTCUSDT", "BUY", 0, int(isolated)),
-               ("market", "BTCUSDT", "BUY", 700, 0), ("market", "ETHUSDT", "SELL", 300, 0)]
+    opening = [
+        ("leverage", "BTCUSDT", "BUY", leverage - 1, 0),
+        ("margin", "BTCUSDT", "BUY", 0, int(isolated)),
+        ("market", "BTCUSDT", "BUY", 700, 0),
+        ("market", "ETHUSDT", "SELL", 300, 0),
+    ]
     crash = [("price", "BTCUSDT", "BUY", 0, -900), ("market", "BTCUSDT", "BUY", 300, 0)] if fall else []
     for step in (*opening, *steps[:5], *crash, *steps[5:]):
         play(caller, *step)
@@ -75,15 +102,31 @@ def check_balances(caller: Caller) -> None:
     rows = caller.exchange.ledger.income(None, None, 0, 1 << 60, 1 << 30)
     assert account.wallet == 10_000 + sum((Decimal(row[4]) for row in rows), ZERO)
     assert account.wallet == Decimal(caller.exchange.ledger.meta("wallet") or 0)
-    answer = {name: Decimal(value) for name, value in caller.call("GET", "/fapi/v3/account").items()
-              if isinstance(value, str)}
-    truth = sum((caller.exchange.mark_price(symbol) * held.quantity - held.entry_price * held.quantity
-                 for symbol, held in account.positions.items()), ZERO)
+    answer = {
+        name: Decimal(value) for name, value in caller.call("GET", "/fapi/v3/account").items() if isinstance(value, str)
+    }
+    truth = sum(
+        (
+            caller.exchange.mark_price(symbol) * held.quantity - held.entry_price * held.quantity
+            for symbol, held in account.positions.items()
+        ),
+        ZERO,
+    )
     assert abs(answer["totalUnrealizedProfit"] - truth) < Decimal("0.001")
     assert abs(answer["totalWalletBalance"] + answer["totalUnrealizedProfit"] - answer["totalMarginBalance"]) < Decimal(
-        "0.0000001")
-    assert min(answer["totalInitialMargin"], answer["totalMaintMargin"], answer["totalPositionInitialMargin"],
-               answer["totalOpenOrderInitialMargin"], answer["availableBalance"], answer["maxWithdrawAmount"]) >= 0
+        "0.0000001"
+    )
+    assert (
+        min(
+            answer["totalInitialMargin"],
+            answer["totalMaintMargin"],
+            answer["totalPositionInitialMargin"],
+            answer["totalOpenOrderInitialMargin"],
+            answer["availableBalance"],
+            answer["maxWithdrawAmount"],
+        )
+        >= 0
+    )
     apart = sum((held.isolated_usdt for held in account.positions.values()), ZERO)
     assert abs(answer["totalCrossWalletBalance"] - (account.wallet - apart)) < Decimal("0.0000001")
 

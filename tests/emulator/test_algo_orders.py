@@ -37,8 +37,9 @@ def test_a_stop_fires_a_new_plain_order_with_its_own_id(tmp_path: Path) -> None:
     caller = steady(tmp_path, DROP)
     caller.listen()
     caller.order("BUY", "0.05")
-    algo = caller.algo("SELL", "STOP_MARKET", "64000", closePosition="true", workingType="MARK_PRICE",
-                       clientAlgoId="td-stop")
+    algo = caller.algo(
+        "SELL", "STOP_MARKET", "64000", closePosition="true", workingType="MARK_PRICE", clientAlgoId="td-stop"
+    )
     caller.run(240)
     assert caller.position() == 0
     row = caller.call("GET", "/fapi/v1/algoOrder", algoId=algo["algoId"])
@@ -116,12 +117,19 @@ def test_margin_is_asked_for_only_when_a_stop_fires(tmp_path: Path) -> None:
     assert caller.position() == 0
 
 
-@pytest.mark.parametrize(("side", "kind", "trigger", "expected"), [
-    ("SELL", "STOP_MARKET", "66000", -2021), ("BUY", "STOP_MARKET", "60000", -2021),
-    ("SELL", "TAKE_PROFIT_MARKET", "60000", -2021), ("BUY", "TAKE_PROFIT_MARKET", "66000", -2021),
-    ("SELL", "STOP_MARKET", "60000.05", -4014), ("SELL", "STOP_MARKET", "0", -4006),
-    ("SELL", "LIMIT", "60000", -1116), ("SELL", "STOP", "60000", -1102),
-])
+@pytest.mark.parametrize(
+    ("side", "kind", "trigger", "expected"),
+    [
+        ("SELL", "STOP_MARKET", "66000", -2021),
+        ("BUY", "STOP_MARKET", "60000", -2021),
+        ("SELL", "TAKE_PROFIT_MARKET", "60000", -2021),
+        ("BUY", "TAKE_PROFIT_MARKET", "66000", -2021),
+        ("SELL", "STOP_MARKET", "60000.05", -4014),
+        ("SELL", "STOP_MARKET", "0", -4006),
+        ("SELL", "LIMIT", "60000", -1116),
+        ("SELL", "STOP", "60000", -1102),
+    ],
+)
 def test_triggers_are_checked(side: str, kind: str, trigger: str, expected: int) -> None:
     assert Caller().algo(side, kind, trigger, quantity="0.01")["code"] == expected
 

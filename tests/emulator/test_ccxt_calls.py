@@ -35,8 +35,9 @@ async def client(port_and_venue: tuple[int, BinanceVenue]) -> AsyncIterator[Any]
 
 
 async def test_orders_are_edited_and_cancelled_in_batches(client: Any) -> None:
-    placed = await client.create_orders([
-        {"symbol": SYMBOL, "type": "limit", "side": "buy", "amount": 0.01, "price": 63000 + step} for step in range(3)])
+    placed = await client.create_orders(
+        [{"symbol": SYMBOL, "type": "limit", "side": "buy", "amount": 0.01, "price": 63000 + step} for step in range(3)]
+    )
     first = await client.edit_order(placed[0]["id"], SYMBOL, "limit", "buy", 0.02, 62900)
     assert (first["amount"], first["price"], first["id"]) == (0.02, 62900, placed[0]["id"])
     with pytest.raises(ccxt.pro.BaseError, match="-5027"):
@@ -58,8 +59,14 @@ async def test_post_only_good_till_date_and_trailing_go_through_the_unified_call
     order = await client.create_order(SYMBOL, "limit", "buy", 0.01, 63000, {"timeInForce": "GTD", "goodTillDate": till})
     assert order["info"]["goodTillDate"] == till // 1000 * 1000
     await client.create_order(SYMBOL, "market", "buy", 0.01)
-    trail = await client.create_order(SYMBOL, "market", "sell", 0.01, None, {
-        "trailingPercent": 1.5, "reduceOnly": True, "trailingTriggerPrice": 70000})
+    trail = await client.create_order(
+        SYMBOL,
+        "market",
+        "sell",
+        0.01,
+        None,
+        {"trailingPercent": 1.5, "reduceOnly": True, "trailingTriggerPrice": 70000},
+    )
     (waiting,) = await client.fetch_open_orders(SYMBOL, params=TRIGGER)
     assert waiting["id"] == trail["id"] and waiting["info"]["callbackRate"] == "1.5"
     assert waiting["info"]["activatePrice"] == "70000.0"
@@ -109,16 +116,21 @@ async def test_gte_gtc_goes_with_the_position(client: Any) -> None:
 
 
 async def test_funding_and_liquidations_are_read_through_unified_calls(
-        client: Any, port_and_venue: tuple[int, BinanceVenue]) -> None:
+    client: Any, port_and_venue: tuple[int, BinanceVenue]
+) -> None:
     rate = await client.fetch_funding_rate(SYMBOL)
     assert rate["fundingRate"] == float(port_and_venue[1]._desk.exchange.funding.rate("BTCUSDT"))
     await client.create_order(SYMBOL, "market", "buy", 0.01)
     async with aiohttp.ClientSession() as session:
         base = f"http://127.0.0.1:{port_and_venue[0]}/_venue/act"
-        for values, status in (({"do": "charge_funding", "symbol": "BTCUSDT", "rate_fraction": "0.001"}, 200),
-                               ({"do": "liquidate", "symbol": "BTCUSDT"}, 200), ({"do": "nothing"}, 400),
-                               ({"do": "human", "act": "open", "symbol": "BTCUSDT"}, 400),
-                               ({"do": "set_filters", "symbol": "BTCUSDT", "tick_size": "x"}, 400), ({}, 400)):
+        for values, status in (
+            ({"do": "charge_funding", "symbol": "BTCUSDT", "rate_fraction": "0.001"}, 200),
+            ({"do": "liquidate", "symbol": "BTCUSDT"}, 200),
+            ({"do": "nothing"}, 400),
+            ({"do": "human", "act": "open", "symbol": "BTCUSDT"}, 400),
+            ({"do": "set_filters", "symbol": "BTCUSDT", "tick_size": "x"}, 400),
+            ({}, 400),
+        ):
             answer = await session.post(base, json=values)
             assert (answer.status, "done" in await answer.json()) == (status, status == 200)
     assert [row["amount"] < 0 for row in await client.fetch_funding_history(SYMBOL)] == [True]
@@ -127,7 +139,8 @@ async def test_funding_and_liquidations_are_read_through_unified_calls(
 
 
 async def test_a_reload_of_the_markets_brings_new_filters_and_the_state_of_the_symbol(
-        client: Any, port_and_venue: tuple[int, BinanceVenue]) -> None:
+    client: Any, port_and_venue: tuple[int, BinanceVenue]
+) -> None:
     port_and_venue[1].act("set_filters", {"symbol": "BTCUSDT", "tick_size": "0.5", "min_notional_usdt": "200"})
     port_and_venue[1].act("set_filters", {"symbol": "ETHUSDT", "status": "SETTLING"})
     assert client.market(SYMBOL)["precision"]["price"] == 0.1

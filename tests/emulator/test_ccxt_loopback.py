@@ -75,10 +75,22 @@ async def test_candles_orders_fills_and_positions_arrive(client: Any) -> None:
 async def test_protective_orders_live_in_the_algo_book(client: Any) -> None:
     await client.create_order(SYMBOL, "market", "buy", 0.05)
     price = (await client.fetch_ohlcv(SYMBOL, "1m", None, 1))[-1][4]
-    stop = await client.create_order(SYMBOL, "market", "sell", None, None, {
-        "closePosition": True, "stopLossPrice": price * 0.9, "workingType": "MARK_PRICE", "clientOrderId": "td-2"})
-    take = await client.create_order(SYMBOL, "market", "sell", None, None, {
-        "closePosition": True, "takeProfitPrice": price * 1.2, "workingType": "MARK_PRICE", "clientOrderId": "td-3"})
+    stop = await client.create_order(
+        SYMBOL,
+        "market",
+        "sell",
+        None,
+        None,
+        {"closePosition": True, "stopLossPrice": price * 0.9, "workingType": "MARK_PRICE", "clientOrderId": "td-2"},
+    )
+    take = await client.create_order(
+        SYMBOL,
+        "market",
+        "sell",
+        None,
+        None,
+        {"closePosition": True, "takeProfitPrice": price * 1.2, "workingType": "MARK_PRICE", "clientOrderId": "td-3"},
+    )
     assert (stop["info"]["orderType"], take["info"]["orderType"]) == ("STOP_MARKET", "TAKE_PROFIT_MARKET")
 
     async def both() -> bool:

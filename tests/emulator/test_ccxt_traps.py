@@ -43,7 +43,8 @@ class Bench:
     def requests(self, path: str) -> list[tuple[str, str, str]]:
         """Method, parameters and code of what was asked there."""
         rows = self.venue._desk.ledger._db.execute(
-            "SELECT method, params, code FROM requests WHERE path = ? ORDER BY request_id", (path,))
+            "SELECT method, params, code FROM requests WHERE path = ? ORDER BY request_id", (path,)
+        )
         return list(rows)
 
     def price(self) -> float:
@@ -116,8 +117,14 @@ async def test_trap_4_the_test_flag_is_a_live_order(bench: Bench) -> None:
 
 async def test_trap_5_attached_stops_make_no_protective_order(bench: Bench) -> None:
     client = await bench.client()
-    await client.create_order(SYMBOL, "market", "buy", 0.01, None, {
-        "stopLoss": {"triggerPrice": bench.price() * 0.9}, "takeProfit": {"triggerPrice": bench.price() * 1.1}})
+    await client.create_order(
+        SYMBOL,
+        "market",
+        "buy",
+        0.01,
+        None,
+        {"stopLoss": {"triggerPrice": bench.price() * 0.9}, "takeProfit": {"triggerPrice": bench.price() * 1.1}},
+    )
     assert await client.fetch_open_orders(SYMBOL, params=TRIGGER) == []
     assert "stopLoss" in bench.requests("/fapi/v1/order")[0][1]
 
@@ -125,8 +132,14 @@ async def test_trap_5_attached_stops_make_no_protective_order(bench: Bench) -> N
 async def test_trap_8_a_triggered_order_reads_closed_although_its_child_still_works(bench: Bench) -> None:
     client = await bench.client()
     await client.create_order(SYMBOL, "market", "buy", 0.01)
-    stop = await client.create_order(SYMBOL, "limit", "sell", 0.01, bench.price() * 0.999, {
-        "stopLossPrice": bench.price() * 0.99, "reduceOnly": True})
+    stop = await client.create_order(
+        SYMBOL,
+        "limit",
+        "sell",
+        0.01,
+        bench.price() * 0.999,
+        {"stopLossPrice": bench.price() * 0.99, "reduceOnly": True},
+    )
     bench.act("move_price", symbol="BTCUSDT", by_fraction=-0.03)
 
     async def fired() -> Any:
@@ -150,8 +163,14 @@ async def test_trap_9_one_stop_is_told_of_under_two_ids_and_one_client_id(bench:
 
     listening = asyncio.create_task(listen())
     await connected(client, "private")
-    stop = await client.create_order(SYMBOL, "market", "sell", None, None, {
-        "closePosition": True, "stopLossPrice": bench.price() * 0.99, "clientOrderId": "td-stop"})
+    stop = await client.create_order(
+        SYMBOL,
+        "market",
+        "sell",
+        None,
+        None,
+        {"closePosition": True, "stopLossPrice": bench.price() * 0.99, "clientOrderId": "td-stop"},
+    )
     bench.act("move_price", symbol="BTCUSDT", by_fraction=-0.03)
 
     async def both() -> bool:
@@ -210,8 +229,9 @@ async def test_trap_12_a_dropped_connection_raises_and_the_next_watch_dials_agai
 async def test_trap_13_many_single_subscriptions_end_the_connection_and_one_message_does_not(bench: Bench) -> None:
     client = await bench.client()
     frames = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
-    results = await asyncio.gather(*(asyncio.wait_for(client.watch_ohlcv(SYMBOL, frame), 5) for frame in frames),
-                                   return_exceptions=True)
+    results = await asyncio.gather(
+        *(asyncio.wait_for(client.watch_ohlcv(SYMBOL, frame), 5) for frame in frames), return_exceptions=True
+    )
     assert any(isinstance(result, ccxt.NetworkError) for result in results)
     other = await bench.client()
     assert await asyncio.wait_for(other.watch_ohlcv_for_symbols([[SYMBOL, frame] for frame in frames]), 5)
@@ -231,8 +251,9 @@ async def test_trap_14_a_flat_position_arrives_with_neither_side_nor_leverage(be
 
 
 @pytest.mark.parametrize(("act", "prefix"), [("liquidate", "autoclose-"), ("deleverage", "adl_autoclose")])
-async def test_trap_15_a_liquidation_is_silent_in_watched_fills_and_stands_in_the_list(bench: Bench, act: str,
-                                                                                       prefix: str) -> None:
+async def test_trap_15_a_liquidation_is_silent_in_watched_fills_and_stands_in_the_list(
+    bench: Bench, act: str, prefix: str
+) -> None:
     client = await bench.client()
     await client.create_order(SYMBOL, "market", "buy", 0.01)
     fills = asyncio.create_task(client.watch_my_trades(SYMBOL))
@@ -286,11 +307,17 @@ async def test_trap_21_hedge_mode_refuses_reduce_only_and_the_client_drops_it_si
     client = await bench.client()
     await client.set_position_mode(True)
     assert (await client.fetch_position_mode(SYMBOL))["hedged"] is True
-    assert await refused(client.create_order(SYMBOL, "market", "sell", 0.01, None, {
-        "reduceOnly": True, "positionSide": "LONG"})) == -1106
+    assert (
+        await refused(
+            client.create_order(SYMBOL, "market", "sell", 0.01, None, {"reduceOnly": True, "positionSide": "LONG"})
+        )
+        == -1106
+    )
     assert await refused(client.create_order(SYMBOL, "market", "buy", 0.01)) == -4061
-    assert await refused(client.create_order(SYMBOL, "market", "sell", 0.01, None, {
-        "hedged": True, "reduceOnly": True})) == -4060
+    assert (
+        await refused(client.create_order(SYMBOL, "market", "sell", 0.01, None, {"hedged": True, "reduceOnly": True}))
+        == -4060
+    )
     sent = bench.requests("/fapi/v1/order")[-1][1]
     assert "positionSide=LONG" in sent and "reduceOnly" not in sent
 

@@ -46,9 +46,14 @@ def test_changed_filters_are_listed_and_hold_at_once(caller: Caller) -> None:
 
 
 def test_a_change_that_prices_and_sizes_do_not_have_is_refused(caller: Caller) -> None:
-    for changes, words in (({"tick_size": "0.15"}, "no multiple"), ({"lot_size": "0.0005"}, "no multiple"),
-                           ({"status": "HALTED"}, "no status"), ({"colour": 1}, "what to change"), ({}, "what to"),
-                           ({"tick_size": "much"}, "tick_size")):
+    for changes, words in (
+        ({"tick_size": "0.15"}, "no multiple"),
+        ({"lot_size": "0.0005"}, "no multiple"),
+        ({"status": "HALTED"}, "no status"),
+        ({"colour": 1}, "what to change"),
+        ({}, "what to"),
+        ({"tick_size": "much"}, "tick_size"),
+    ):
         with pytest.raises(ValueError, match=words):
             change(caller, **changes)
     with pytest.raises(ValueError, match="no act"):
@@ -69,11 +74,19 @@ def test_a_symbol_that_takes_only_reducing_orders_says_so_with_its_code(caller: 
     assert caller.order("BUY")["status"] == "FILLED"
 
 
-@pytest.mark.parametrize(("status", "opening", "reducing"), [
-    ("PRE_SETTLE", -4140, None), ("PRE_DELIVERING", -4140, None), ("PENDING_TRADING", -4108, -4108),
-    ("CLOSE", -4141, -4141), ("DELIVERED", -4141, -4141)])
-def test_the_status_of_a_symbol_decides_what_it_takes(caller: Caller, status: str, opening: int,
-                                                      reducing: int | None) -> None:
+@pytest.mark.parametrize(
+    ("status", "opening", "reducing"),
+    [
+        ("PRE_SETTLE", -4140, None),
+        ("PRE_DELIVERING", -4140, None),
+        ("PENDING_TRADING", -4108, -4108),
+        ("CLOSE", -4141, -4141),
+        ("DELIVERED", -4141, -4141),
+    ],
+)
+def test_the_status_of_a_symbol_decides_what_it_takes(
+    caller: Caller, status: str, opening: int, reducing: int | None
+) -> None:
     caller.order("BUY", "0.02")
     resting = caller.limit("BUY", "63000")
     change(caller, status=status)
@@ -98,8 +111,10 @@ def test_an_opening_trigger_is_rejected_when_it_fires_into_a_symbol_that_only_re
 
 def test_a_market_order_without_a_price_in_reach_of_the_mark_is_refused(caller: Caller) -> None:
     change(caller, price_band_fraction="0.000001")
-    assert caller.order("BUY") == {"code": -4131, "msg": "The counterparty's best price does not meet the "
-                                                         "PERCENT_PRICE filter limit."}
+    assert caller.order("BUY") == {
+        "code": -4131,
+        "msg": "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
+    }
 
 
 def test_another_key_of_the_account_sees_and_moves_the_same_things(caller: Caller) -> None:

@@ -76,11 +76,17 @@ def test_times_are_real_whatever_the_speed() -> None:
 
 
 def test_since_and_until_are_venue_time() -> None:
-    faults = FaultScript(parse_script(
-        '[[rule]]\ndo = "lose_reply"\nsince = 2026-11-22T10:00:00Z\nuntil = 2026-11-22T11:00:00+00:30'), meaning)
+    faults = FaultScript(
+        parse_script('[[rule]]\ndo = "lose_reply"\nsince = 2026-11-22T10:00:00Z\nuntil = 2026-11-22T11:00:00+00:30'),
+        meaning,
+    )
     ten_ms = 1_795_341_600_000
     assert [bool(faults.request(ten_ms + ms, CREATE).kind) for ms in (-1, 0, 1_799_999, 1_800_000)] == [
-        False, True, True, False]
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_the_clock_sets_off_what_streams_and_the_venue_do() -> None:
@@ -91,9 +97,14 @@ def test_the_clock_sets_off_what_streams_and_the_venue_do() -> None:
 
 
 def test_what_streams_do_comes_on_top_of_what_befalls_the_request() -> None:
-    faults = FaultScript(parse_script(
-        '[[rule]]\ndo = "mute"\nfor_s = 3\non = "create"\n[[rule]]\ndo = "lose_reply"\n'
-        '[[rule]]\ndo = "reset_after"\n'), meaning, START_MS)
+    faults = FaultScript(
+        parse_script(
+            '[[rule]]\ndo = "mute"\nfor_s = 3\non = "create"\n[[rule]]\ndo = "lose_reply"\n'
+            '[[rule]]\ndo = "reset_after"\n'
+        ),
+        meaning,
+        START_MS,
+    )
     fate = faults.request(START_MS, CREATE)
     assert fate.kind == "lose_reply" and [play.kind for play in fate.then] == ["mute"]
     assert [played.text for played in faults.played] == ["lost the reply to POST /fapi/v1/order"]
@@ -201,12 +212,35 @@ class _Recorder:
 REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/fapi/v1/order", {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.01"}),
     ("POST", "/fapi/v1/order", {"symbol": "BTCUSDT", "side": "SELL", "type": "MARKET", "quantity": "0.02"}),
-    ("POST", "/fapi/v1/order", {"symbol": "ETHUSDT", "side": "SELL", "type": "MARKET", "quantity": "0.5",
-                                "newOrderRespType": "RESULT"}),
-    ("POST", "/fapi/v1/order", {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "quantity": "0.01",
-                                "price": "60000", "timeInForce": "GTC"}),
-    ("POST", "/fapi/v1/algoOrder", {"symbol": "BTCUSDT", "side": "SELL", "algoType": "CONDITIONAL",
-                                    "type": "STOP_MARKET", "triggerPrice": "50000", "closePosition": "true"}),
+    (
+        "POST",
+        "/fapi/v1/order",
+        {"symbol": "ETHUSDT", "side": "SELL", "type": "MARKET", "quantity": "0.5", "newOrderRespType": "RESULT"},
+    ),
+    (
+        "POST",
+        "/fapi/v1/order",
+        {
+            "symbol": "BTCUSDT",
+            "side": "BUY",
+            "type": "LIMIT",
+            "quantity": "0.01",
+            "price": "60000",
+            "timeInForce": "GTC",
+        },
+    ),
+    (
+        "POST",
+        "/fapi/v1/algoOrder",
+        {
+            "symbol": "BTCUSDT",
+            "side": "SELL",
+            "algoType": "CONDITIONAL",
+            "type": "STOP_MARKET",
+            "triggerPrice": "50000",
+            "closePosition": "true",
+        },
+    ),
     ("DELETE", "/fapi/v1/allOpenOrders", {"symbol": "BTCUSDT"}),
     ("GET", "/fapi/v3/positionRisk", {}),
     ("GET", "/fapi/v3/balance", {}),
@@ -239,7 +273,8 @@ def check_books(venue: Caller) -> None:
 @settings(max_examples=40, deadline=None)
 @given(scripts(soon=True), st.lists(st.tuples(st.sampled_from(REQUESTS), st.integers(0, 3_000)), max_size=25))
 def test_the_venue_s_books_stay_true_under_any_script(
-        script: Script, asked: list[tuple[tuple[str, str, dict[str, Any]], int]]) -> None:
+    script: Script, asked: list[tuple[tuple[str, str, dict[str, Any]], int]]
+) -> None:
     venue = Driven(script)
     for (method, path, params), wait_ms in asked:
         venue.pass_time(wait_ms)

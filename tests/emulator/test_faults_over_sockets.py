@@ -28,8 +28,7 @@ class World:
         self.caller = caller
         self.server = server
         self.client = ccxt_client(server.port, timeout=1_000)
-        self.http = aiohttp.ClientSession(f"http://127.0.0.1:{server.port}",
-                                          timeout=aiohttp.ClientTimeout(total=5))
+        self.http = aiohttp.ClientSession(f"http://127.0.0.1:{server.port}", timeout=aiohttp.ClientTimeout(total=5))
 
     @property
     def orders(self) -> int:
@@ -70,27 +69,31 @@ def rule(text: str) -> str:
 
 
 @pytest.mark.fault(1, 2)
-@pytest.mark.parametrize(("text", "error", "orders"), [
-    ('do = "lose_request"; on = "create"', "RequestTimeout", 0),
-    ('do = "reset_before"; on = "create"', "NetworkError", 0),
-    ('do = "lose_reply"; on = "create"', "RequestTimeout", 1),
-    ('do = "reset_after"; on = "create"', "NetworkError", 1),
-    ('do = "cut_body"; on = "create"', "BaseError", 1),
-    ('do = "cut_body"; on = "create"; at_byte = 0', "BaseError", 1),
-    ('do = "empty_body"; on = "create"', None, 1),
-    ('do = "html_body"; on = "create"', None, 1),
-    ('do = "truncate_body"; on = "create"; at_byte = 9', None, 1),
-    ('do = "answer"; reply = "backend_timeout"; executed = true; on = "create"', "RequestTimeout", 1),
-    ('do = "answer"; reply = "overloaded"; on = "create"', "BaseError", 0),
-    ('do = "answer"; reply = "unavailable"; on = "create"', "ExchangeNotAvailable", 0),
-    ('do = "answer"; reply = "waf"; on = "create"', "ExchangeNotAvailable", 0),
-    ('do = "answer"; reply = "rate_limited"; on = "create"', "DDoSProtection", 0),
-    ('do = "ban"; for_s = 60; on = "create"', "DDoSProtection", 0),
-    ('do = "arrive_late"; delay_ms = 300; on = "create"', None, 1),
-    ('do = "reply_late"; delay_ms = 1500; on = "create"', "RequestTimeout", 1),
-])
+@pytest.mark.parametrize(
+    ("text", "error", "orders"),
+    [
+        ('do = "lose_request"; on = "create"', "RequestTimeout", 0),
+        ('do = "reset_before"; on = "create"', "NetworkError", 0),
+        ('do = "lose_reply"; on = "create"', "RequestTimeout", 1),
+        ('do = "reset_after"; on = "create"', "NetworkError", 1),
+        ('do = "cut_body"; on = "create"', "BaseError", 1),
+        ('do = "cut_body"; on = "create"; at_byte = 0', "BaseError", 1),
+        ('do = "empty_body"; on = "create"', None, 1),
+        ('do = "html_body"; on = "create"', None, 1),
+        ('do = "truncate_body"; on = "create"; at_byte = 9', None, 1),
+        ('do = "answer"; reply = "backend_timeout"; executed = true; on = "create"', "RequestTimeout", 1),
+        ('do = "answer"; reply = "overloaded"; on = "create"', "BaseError", 0),
+        ('do = "answer"; reply = "unavailable"; on = "create"', "ExchangeNotAvailable", 0),
+        ('do = "answer"; reply = "waf"; on = "create"', "ExchangeNotAvailable", 0),
+        ('do = "answer"; reply = "rate_limited"; on = "create"', "DDoSProtection", 0),
+        ('do = "ban"; for_s = 60; on = "create"', "DDoSProtection", 0),
+        ('do = "arrive_late"; delay_ms = 300; on = "create"', None, 1),
+        ('do = "reply_late"; delay_ms = 1500; on = "create"', "RequestTimeout", 1),
+    ],
+)
 async def test_ccxt_feels_what_befalls_an_order_and_the_venue_knows_better(
-        text: str, error: str | None, orders: int) -> None:
+    text: str, error: str | None, orders: int
+) -> None:
     import ccxt
 
     async with world(rule(text)) as venue:
@@ -178,7 +181,8 @@ async def test_a_half_open_stream_answers_nothing_and_ends_by_a_reset() -> None:
 @pytest.mark.parametrize("how", ["rst", "fin"])
 async def test_streams_are_cut_and_refused(how: str) -> None:
     script = rule(f'do = "cut_streams"; how = "{how}"; on = "create"') + rule(
-        'do = "refuse_streams"; for_s = 0.5; on = "create"')
+        'do = "refuse_streams"; for_s = 0.5; on = "create"'
+    )
     async with world(script) as venue:
         stream = await venue.listen()
         await venue.order()
@@ -229,14 +233,20 @@ async def test_a_clock_that_is_off_refuses_what_is_signed_with_the_right_one() -
 
 
 async def test_what_venue_and_humans_do_is_pushed_and_booked() -> None:
-    script = "".join(rule(f'do = "{do}"; on = "time"; nth = {nth}') for nth, do in enumerate((
-        'human"; symbol = "BTCUSDT"; act = "open"; quantity = 0.02; side = "sell',
-        'human"; symbol = "BTCUSDT"; act = "flip',
-        'charge_funding"; symbol = "BTCUSDT"; rate_fraction = 0.01; name = "f',
-        'deleverage"; symbol = "BTCUSDT',
-        'human"; symbol = "BTCUSDT"; act = "close',
-        'change_filters"; symbol = "BTCUSDT"; min_notional_usdt = 5000; lot_size = 0.01; name = "c',
-    ), start=2))
+    script = "".join(
+        rule(f'do = "{do}"; on = "time"; nth = {nth}')
+        for nth, do in enumerate(
+            (
+                'human"; symbol = "BTCUSDT"; act = "open"; quantity = 0.02; side = "sell',
+                'human"; symbol = "BTCUSDT"; act = "flip',
+                'charge_funding"; symbol = "BTCUSDT"; rate_fraction = 0.01; name = "f',
+                'deleverage"; symbol = "BTCUSDT',
+                'human"; symbol = "BTCUSDT"; act = "close',
+                'change_filters"; symbol = "BTCUSDT"; min_notional_usdt = 5000; lot_size = 0.01; name = "c',
+            ),
+            start=2,
+        )
+    )
     async with world(script) as venue:
         held = []
         for _ in range(6):
@@ -244,16 +254,22 @@ async def test_what_venue_and_humans_do_is_pushed_and_booked() -> None:
             held.append(str(venue.caller.exchange.account.positions["BTCUSDT"].quantity))
         assert [float(each) for each in held] == [-0.02, 0.02, 0.02, 0, 0, 0]
         assert await venue.played() == [
-            "sold 0.020 BTCUSDT by hand, to open", "bought 0.040 BTCUSDT by hand, to flip",
-            "charged funding of 0.01 on 0.020 BTCUSDT", "deleveraged 0.020 BTCUSDT",
+            "sold 0.020 BTCUSDT by hand, to open",
+            "bought 0.040 BTCUSDT by hand, to flip",
+            "charged funding of 0.01 on 0.020 BTCUSDT",
+            "deleveraged 0.020 BTCUSDT",
             "had nothing of BTCUSDT to close by hand",
-            "changed the filters of BTCUSDT: lot_size 0.001 to 0.010, min_notional_usdt 50 to 5000"]
+            "changed the filters of BTCUSDT: lot_size 0.001 to 0.010, min_notional_usdt 50 to 5000",
+        ]
         kinds = {row[3] for row in venue.caller.exchange.ledger.income(None, None, 0, 1 << 60, 100)}
         assert "FUNDING_FEE" in kinds
         ids = [fill.client_order_id for fill in venue.caller.exchange.fills]
         assert ids[0].startswith("web_") and "adl_autoclose" in ids
-        (filters,) = [row["filters"] for row in venue.caller.call(
-            "GET", "/fapi/v1/exchangeInfo", signed=False)["symbols"] if row["symbol"] == "BTCUSDT"]
+        (filters,) = [
+            row["filters"]
+            for row in venue.caller.call("GET", "/fapi/v1/exchangeInfo", signed=False)["symbols"]
+            if row["symbol"] == "BTCUSDT"
+        ]
         assert next(Decimal(f["stepSize"]) for f in filters if f["filterType"] == "LOT_SIZE") == Decimal("0.01")
         assert next(f["notional"] for f in filters if f["filterType"] == "MIN_NOTIONAL") == "5000"
 
@@ -261,7 +277,8 @@ async def test_what_venue_and_humans_do_is_pushed_and_booked() -> None:
 @pytest.mark.fault(44, 48)
 async def test_stops_expire_and_positions_are_liquidated() -> None:
     script = rule('do = "expire_conditionals"; on = "time"; nth = 2') + rule(
-        'do = "liquidate"; symbol = "BTCUSDT"; on = "time"; nth = 3')
+        'do = "liquidate"; symbol = "BTCUSDT"; on = "time"; nth = 3'
+    )
     async with world(script) as venue:
         await venue.order()
         stop = {"closePosition": True, "stopLossPrice": 50_000}

@@ -198,4 +198,3 @@ def test_funding_is_charged_once_across_a_restart(tmp_path: Path) -> None:
     to_funding(again)
     assert len(income(again, "FUNDING_FEE")) == 2
     again.venue.close()
-

@@ -30,7 +30,8 @@ def test_an_isolated_position_sets_its_initial_margin_apart(caller: Caller) -> N
     assert float(row["isolatedMargin"]) == pytest.approx(float(row["isolatedWallet"]) + float(row["unRealizedProfit"]))
     account = caller.call("GET", "/fapi/v3/account")
     assert float(account["totalCrossWalletBalance"]) == pytest.approx(
-        float(account["totalWalletBalance"]) - float(row["isolatedWallet"]))
+        float(account["totalWalletBalance"]) - float(row["isolatedWallet"])
+    )
     assert float(account["availableBalance"]) == pytest.approx(float(account["totalCrossWalletBalance"]))
     caller.order("SELL", "0.05")
     (row,) = caller.call("GET", "/fapi/v3/positionRisk")

@@ -23,24 +23,31 @@ def edited(tmp_path: Path, change: Callable[[list[str]], object]) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("change", "line", "text"), [
-    (lambda lines: lines.pop(5), 6, "1 candles are missing"),
-    (lambda lines: lines.insert(5, lines[4]), 6, "times must rise"),
-    (lambda lines: lines.__setitem__(5, lines[5].replace("100,", "nan,", 1)), 6, "finite"),
-    (lambda lines: lines.__setitem__(5, "junk"), 6, "1 columns, 6 wanted"),
-    (lambda lines: lines.__setitem__(5, lines[5].replace("100", "hundred", 1)), 6, "four prices"),
-    (lambda lines: lines.__setitem__(5, lines[5].rsplit(",", 5)[0] + ",100,90,95,100,1"), 6, "do not enclose"),
-    (lambda lines: lines.__setitem__(5, lines[5].replace(",100,100,", ",-100,100,", 1)), 6, "above 0"),
-    (lambda lines: lines.__setitem__(5, lines[5].rsplit(",", 5)[0] + ",1e300,1e300,1e300,1e300,1"), 6,
-     "at most 1000000000000000"),
-    (lambda lines: lines.__setitem__(5, lines[5].rsplit(",", 1)[0] + ",1e16"), 6, "at most 1000000000000000"),
-    (lambda lines: lines.__setitem__(5, "9" * 30 + lines[5]), 6, "beyond the year 9999"),
-    (lambda lines: lines.__setitem__(5, "1" + lines[5]), 6, "start of a minute"),
-    (lambda lines: lines.__setitem__(0, "time,o,h,l,c,v"), 1, "timestamp_ms,open,high,low,close,volume"),
-    (lambda lines: lines.__setitem__(1, lines[1].replace("0000,", "0001,", 1)), 2, "start of a minute"),
-])
-def test_a_bad_candle_file_is_refused_with_line_and_remedy(tmp_path: Path, change: Callable[[list[str]], object],
-                                                           line: int, text: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "line", "text"),
+    [
+        (lambda lines: lines.pop(5), 6, "1 candles are missing"),
+        (lambda lines: lines.insert(5, lines[4]), 6, "times must rise"),
+        (lambda lines: lines.__setitem__(5, lines[5].replace("100,", "nan,", 1)), 6, "finite"),
+        (lambda lines: lines.__setitem__(5, "junk"), 6, "1 columns, 6 wanted"),
+        (lambda lines: lines.__setitem__(5, lines[5].replace("100", "hundred", 1)), 6, "four prices"),
+        (lambda lines: lines.__setitem__(5, lines[5].rsplit(",", 5)[0] + ",100,90,95,100,1"), 6, "do not enclose"),
+        (lambda lines: lines.__setitem__(5, lines[5].replace(",100,100,", ",-100,100,", 1)), 6, "above 0"),
+        (
+            lambda lines: lines.__setitem__(5, lines[5].rsplit(",", 5)[0] + ",1e300,1e300,1e300,1e300,1"),
+            6,
+            "at most 1000000000000000",
+        ),
+        (lambda lines: lines.__setitem__(5, lines[5].rsplit(",", 1)[0] + ",1e16"), 6, "at most 1000000000000000"),
+        (lambda lines: lines.__setitem__(5, "9" * 30 + lines[5]), 6, "beyond the year 9999"),
+        (lambda lines: lines.__setitem__(5, "1" + lines[5]), 6, "start of a minute"),
+        (lambda lines: lines.__setitem__(0, "time,o,h,l,c,v"), 1, "timestamp_ms,open,high,low,close,volume"),
+        (lambda lines: lines.__setitem__(1, lines[1].replace("0000,", "0001,", 1)), 2, "start of a minute"),
+    ],
+)
+def test_a_bad_candle_file_is_refused_with_line_and_remedy(
+    tmp_path: Path, change: Callable[[list[str]], object], line: int, text: str
+) -> None:
     path = edited(tmp_path, change)
     with pytest.raises(MarketFault) as fault:
         open_venue(VenueOptions(candles={"BTCUSDT": path}, history=2), START_MS)
@@ -87,8 +94,15 @@ def test_rest_candles_end_with_the_open_one_and_agree_with_the_stream(tmp_path: 
     assert rows[-1][6] > caller.now_ms
     last = [frame["k"] for frame in caller.events("kline") if frame["k"]["x"]][-1]
     assert rows[-2][1:6] == [last[name] for name in "ohlcv"]
-    since = caller.call("GET", "/fapi/v1/klines", signed=False, symbol="BTCUSDT", interval="1m",
-                        startTime=START_MS + 60_001, endTime=START_MS + 3 * MINUTE_MS)
+    since = caller.call(
+        "GET",
+        "/fapi/v1/klines",
+        signed=False,
+        symbol="BTCUSDT",
+        interval="1m",
+        startTime=START_MS + 60_001,
+        endTime=START_MS + 3 * MINUTE_MS,
+    )
     assert [row[0] for row in since] == [START_MS + 2 * MINUTE_MS, START_MS + 3 * MINUTE_MS]
 
 
@@ -96,8 +110,9 @@ def test_longer_candles_are_merged_from_minutes() -> None:
     caller = Caller(start_ms=START_MS)
     caller.listen("btcusdt@kline_5m", "btcusdt@kline_1m")
     caller.run(1800)
-    minutes = {frame["k"]["t"]: frame["k"] for frame in caller.events("kline")
-               if frame["k"]["i"] == "1m" and frame["k"]["x"]}
+    minutes = {
+        frame["k"]["t"]: frame["k"] for frame in caller.events("kline") if frame["k"]["i"] == "1m" and frame["k"]["x"]
+    }
     fives = [frame["k"] for frame in caller.events("kline") if frame["k"]["i"] == "5m" and frame["k"]["x"]]
     assert len(fives) >= 5 and len({row["t"] for row in fives}) == len(fives)
     for five in fives[1:]:
@@ -129,8 +144,9 @@ def test_the_same_seed_gives_the_same_market_and_another_seed_another() -> None:
 
 @pytest.mark.parametrize(("stop", "take"), [(0.005, 0.0075), (0.005, 0.01), (0.01, 0.02), (0.02, 0.03), (0.02, 0.04)])
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
-def test_a_trend_follower_meets_stop_take_profit_gap_and_partial_fill_within_160_candles(symbol: str, stop: float,
-                                                                                         take: float) -> None:
+def test_a_trend_follower_meets_stop_take_profit_gap_and_partial_fill_within_160_candles(
+    symbol: str, stop: float, take: float
+) -> None:
     caller = Caller()
     digits = caller.exchange.instruments[symbol].price_digits
     ends: list[tuple[str, float]] = []
@@ -143,8 +159,11 @@ def test_a_trend_follower_meets_stop_take_profit_gap_and_partial_fill_within_160
         waiting = caller.call("GET", "/fapi/v1/openAlgoOrders", symbol=symbol)
         held = caller.position(symbol)
         if resting and not held:
-            finished = [row for row in caller.call("GET", "/fapi/v1/allAlgoOrders", symbol=symbol)
-                        if row["algoStatus"] == "FINISHED"][-1]
+            finished = [
+                row
+                for row in caller.call("GET", "/fapi/v1/allAlgoOrders", symbol=symbol)
+                if row["algoStatus"] == "FINISHED"
+            ][-1]
             slip = 1 - float(finished["actualPrice"]) / float(finished["triggerPrice"])
             ends.append((finished["orderType"], slip))
             for row in waiting:
@@ -158,8 +177,9 @@ def test_a_trend_follower_meets_stop_take_profit_gap_and_partial_fill_within_160
             mark = float(caller.call("GET", "/fapi/v1/premiumIndex", signed=False, symbol=symbol)["markPrice"])
             below, above = min(price, mark) * (1 - stop), max(price, mark) * (1 + take)
             for kind, trigger in (("STOP_MARKET", below), ("TAKE_PROFIT_MARKET", above)):
-                assert "algoId" in caller.algo("SELL", kind, f"{trigger:.{digits}f}", symbol=symbol,
-                                               closePosition="true", workingType="MARK_PRICE")
+                assert "algoId" in caller.algo(
+                    "SELL", kind, f"{trigger:.{digits}f}", symbol=symbol, closePosition="true", workingType="MARK_PRICE"
+                )
             resting = 2
         elif held and not rising:
             caller.order("SELL", f"{held:.3f}", symbol=symbol, reduceOnly="true")

@@ -47,14 +47,23 @@ def test_a_trailing_stop_waits_for_its_activation(tmp_path: Path) -> None:
     assert row_of(caller, soon)["algoStatus"] == "FINISHED" and caller.position() == 0
 
 
-@pytest.mark.parametrize(("side", "params", "expected"), [
-    ("SELL", {"callbackRate": None}, -1102), ("SELL", {"callbackRate": "0.05"}, -1130),
-    ("SELL", {"callbackRate": "10.1"}, -1130), ("SELL", {"callbackRate": "0.15"}, -1130),
-    ("SELL", {"activatePrice": "60000"}, -2021), ("BUY", {"activatePrice": "70000"}, -2021),
-    ("SELL", {"activatePrice": "0"}, -4135), ("SELL", {"activatePrice": "66000.05"}, -4014),
-    ("SELL", {"closePosition": "true", "quantity": None}, -4136), ("SELL", {"quantity": None}, -1102),
-    ("SELL", {"quantity": "0.0001"}, -1111), ("SELL", {"workingType": "INDEX"}, -4031),
-])
+@pytest.mark.parametrize(
+    ("side", "params", "expected"),
+    [
+        ("SELL", {"callbackRate": None}, -1102),
+        ("SELL", {"callbackRate": "0.05"}, -1130),
+        ("SELL", {"callbackRate": "10.1"}, -1130),
+        ("SELL", {"callbackRate": "0.15"}, -1130),
+        ("SELL", {"activatePrice": "60000"}, -2021),
+        ("BUY", {"activatePrice": "70000"}, -2021),
+        ("SELL", {"activatePrice": "0"}, -4135),
+        ("SELL", {"activatePrice": "66000.05"}, -4014),
+        ("SELL", {"closePosition": "true", "quantity": None}, -4136),
+        ("SELL", {"quantity": None}, -1102),
+        ("SELL", {"quantity": "0.0001"}, -1111),
+        ("SELL", {"workingType": "INDEX"}, -4031),
+    ],
+)
 def test_trailing_stops_are_checked(side: str, params: dict[str, Any], expected: int) -> None:
     assert trail(Caller(), side, **params)["code"] == expected
 
@@ -104,8 +113,15 @@ def test_only_limit_orders_are_amended_and_only_whole() -> None:
     dear = Caller()
     dear.venue.act("set_filters", {"symbol": "BTCUSDT", "min_notional_usdt": 100})
     resting = dear.limit("BUY", "63000")
-    answer = dear.call("PUT", "/fapi/v1/order", symbol="BTCUSDT", side="BUY", orderId=resting["orderId"],
-                       quantity="0.001", price="63000")
+    answer = dear.call(
+        "PUT",
+        "/fapi/v1/order",
+        symbol="BTCUSDT",
+        side="BUY",
+        orderId=resting["orderId"],
+        quantity="0.001",
+        price="63000",
+    )
     assert answer == {"code": -5029, "msg": "Order's notional must be no smaller than 100."}
     assert caller.call("PUT", "/fapi/v1/order", **{**amend, "orderId": 1})["code"] == -2013
     filled = caller.order("BUY")
@@ -129,8 +145,7 @@ def test_a_triggered_post_only_limit_that_would_take_expires(tmp_path: Path) -> 
     algo = caller.algo("SELL", "STOP", "64000", price="63000", quantity="0.05", reduceOnly="true", timeInForce="GTX")
     caller.run(240)
     row = row_of(caller, algo)
-    assert caller.call("GET", "/fapi/v1/order", symbol="BTCUSDT",
-                       orderId=row["actualOrderId"])["status"] == "EXPIRED"
+    assert caller.call("GET", "/fapi/v1/order", symbol="BTCUSDT", orderId=row["actualOrderId"])["status"] == "EXPIRED"
     assert caller.position() == 0.05
 
 

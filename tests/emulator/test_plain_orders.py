@@ -44,40 +44,48 @@ def test_an_ack_shows_no_fill_although_the_order_is_filled(caller: Caller) -> No
     assert caller.position() == 0.01
 
 
-@pytest.mark.parametrize(("params", "expected", "text"), [
-    ({"quantity": "0.0005"}, -1111, "Precision is over the maximum defined for this asset."),
-    ({"quantity": "0"}, -4003, "Quantity less than or equal to zero."),
-    ({"quantity": "0.000"}, -4003, "Quantity less than or equal to zero."),
-    ({"quantity": "200"}, -4005, "Quantity greater than max quantity."),
-    ({"quantity": "1e-3"}, -1100, "Illegal characters found in parameter 'quantity'"),
-    ({"quantity": "nan"}, -1100, "Illegal characters"),
-    ({"quantity": "-1"}, -1100, "Illegal characters"),
-    ({"quantity": None}, -1102, "Mandatory parameter 'quantity' was not sent"),
-    ({"symbol": "BTC/USDT"}, -1121, "Invalid symbol."),
-    ({"symbol": None}, -1102, "Mandatory parameter 'symbol' was not sent"),
-    ({"side": "buy"}, -1117, "Invalid side."),
-    ({"type": "market"}, -1116, "Invalid orderType."),
-    ({"type": "STOP_MARKET"}, -4120, "Algo Order API"),
-    ({"quantity": "20"}, -2019, "Margin is insufficient."),
-    ({"reduceOnly": "true"}, -2022, "ReduceOnly Order is rejected."),
-    ({"positionSide": "LONG"}, -4061, "position side does not match"),
-    ({"quantity": "0.000000001"}, -1111, "Precision"),
-    ({"newClientOrderId": "x" * 37}, -4015, "Client order id"),
-    ({"newClientOrderId": "a b"}, -1100, "Illegal characters found in parameter 'newClientOrderId'"),
-    ({"type": "LIMIT", "price": "60000"}, -1102, "timeInForce"),
-    ({"type": "LIMIT", "timeInForce": "GTC"}, -1102, "price"),
-    ({"type": "LIMIT", "timeInForce": "NOW", "price": "60000"}, -1115, "Invalid timeInForce."),
-    ({"type": "LIMIT", "timeInForce": "GTC", "price": "64000.15"}, -4014, "Price not increased by tick size."),
-    ({"type": "LIMIT", "timeInForce": "GTC", "price": "64000.155"}, -1111, "Precision"),
-    ({"type": "LIMIT", "timeInForce": "GTC", "price": "0"}, -4001, "Price less than 0."),
-    ({"type": "LIMIT", "timeInForce": "GTC", "price": "90000"}, -4016, "Limit price can't be higher than"),
-    ({"side": "SELL", "type": "LIMIT", "timeInForce": "GTC", "price": "30000"}, -4024, "can't be lower than"),
-    ({"type": "LIMIT", "timeInForce": "GTX", "price": "66000"}, -5022, "Post Only"),
-    ({"quantity": "110", "type": "LIMIT", "timeInForce": "FOK", "price": "64999"}, -2027, "maximum allowable position"),
-    ({"quantity": "2", "type": "LIMIT", "timeInForce": "FOK", "price": "64900"}, -5021, "FOK"),
-])
-def test_the_venue_refuses_with_its_own_code_and_text(caller: Caller, params: dict[str, Any], expected: int,
-                                                      text: str) -> None:
+@pytest.mark.parametrize(
+    ("params", "expected", "text"),
+    [
+        ({"quantity": "0.0005"}, -1111, "Precision is over the maximum defined for this asset."),
+        ({"quantity": "0"}, -4003, "Quantity less than or equal to zero."),
+        ({"quantity": "0.000"}, -4003, "Quantity less than or equal to zero."),
+        ({"quantity": "200"}, -4005, "Quantity greater than max quantity."),
+        ({"quantity": "1e-3"}, -1100, "Illegal characters found in parameter 'quantity'"),
+        ({"quantity": "nan"}, -1100, "Illegal characters"),
+        ({"quantity": "-1"}, -1100, "Illegal characters"),
+        ({"quantity": None}, -1102, "Mandatory parameter 'quantity' was not sent"),
+        ({"symbol": "BTC/USDT"}, -1121, "Invalid symbol."),
+        ({"symbol": None}, -1102, "Mandatory parameter 'symbol' was not sent"),
+        ({"side": "buy"}, -1117, "Invalid side."),
+        ({"type": "market"}, -1116, "Invalid orderType."),
+        ({"type": "STOP_MARKET"}, -4120, "Algo Order API"),
+        ({"quantity": "20"}, -2019, "Margin is insufficient."),
+        ({"reduceOnly": "true"}, -2022, "ReduceOnly Order is rejected."),
+        ({"positionSide": "LONG"}, -4061, "position side does not match"),
+        ({"quantity": "0.000000001"}, -1111, "Precision"),
+        ({"newClientOrderId": "x" * 37}, -4015, "Client order id"),
+        ({"newClientOrderId": "a b"}, -1100, "Illegal characters found in parameter 'newClientOrderId'"),
+        ({"type": "LIMIT", "price": "60000"}, -1102, "timeInForce"),
+        ({"type": "LIMIT", "timeInForce": "GTC"}, -1102, "price"),
+        ({"type": "LIMIT", "timeInForce": "NOW", "price": "60000"}, -1115, "Invalid timeInForce."),
+        ({"type": "LIMIT", "timeInForce": "GTC", "price": "64000.15"}, -4014, "Price not increased by tick size."),
+        ({"type": "LIMIT", "timeInForce": "GTC", "price": "64000.155"}, -1111, "Precision"),
+        ({"type": "LIMIT", "timeInForce": "GTC", "price": "0"}, -4001, "Price less than 0."),
+        ({"type": "LIMIT", "timeInForce": "GTC", "price": "90000"}, -4016, "Limit price can't be higher than"),
+        ({"side": "SELL", "type": "LIMIT", "timeInForce": "GTC", "price": "30000"}, -4024, "can't be lower than"),
+        ({"type": "LIMIT", "timeInForce": "GTX", "price": "66000"}, -5022, "Post Only"),
+        (
+            {"quantity": "110", "type": "LIMIT", "timeInForce": "FOK", "price": "64999"},
+            -2027,
+            "maximum allowable position",
+        ),
+        ({"quantity": "2", "type": "LIMIT", "timeInForce": "FOK", "price": "64900"}, -5021, "FOK"),
+    ],
+)
+def test_the_venue_refuses_with_its_own_code_and_text(
+    caller: Caller, params: dict[str, Any], expected: int, text: str
+) -> None:
     answer = caller.order(**{"side": "BUY", **params})
     assert code(answer) == expected
     assert text in answer["msg"]
@@ -92,7 +100,8 @@ def test_minimum_notional_is_per_symbol_and_asked_of_entries_only(caller: Caller
     assert caller.order("SELL", "0.001", symbol="ETHUSDT", reduceOnly="true")["status"] == "FILLED"
     cheap = Caller(balance_usdt=Decimal(10_000))
     cheap.exchange.feeds["BTCUSDT"].minute = msgspec.structs.replace(
-        cheap.exchange.feeds["BTCUSDT"].minute, last=[400_000] * 30, mark=[400_000] * 30)
+        cheap.exchange.feeds["BTCUSDT"].minute, last=[400_000] * 30, mark=[400_000] * 30
+    )
     assert cheap.order("BUY", "0.001") == {"code": -4164, "msg": words.format(50)}
 
 
@@ -167,8 +176,10 @@ def test_an_ioc_order_takes_what_is_there_and_expires(caller: Caller) -> None:
 
 
 def test_batches_give_each_order_its_own_verdict(caller: Caller) -> None:
-    batch = ('[{"symbol":"BTCUSDT","side":"BUY","type":"MARKET","quantity":"0.01","newOrderRespType":"RESULT"},'
-             '{"symbol":"BTCUSDT","side":"BUY","type":"MARKET","quantity":"0.0001"}]')
+    batch = (
+        '[{"symbol":"BTCUSDT","side":"BUY","type":"MARKET","quantity":"0.01","newOrderRespType":"RESULT"},'
+        '{"symbol":"BTCUSDT","side":"BUY","type":"MARKET","quantity":"0.0001"}]'
+    )
     answers = caller.call("POST", "/fapi/v1/batchOrders", batchOrders=batch)
     assert [answers[0]["status"], answers[1]["code"]] == ["FILLED", -1111]
     assert caller.last is not None and caller.last.headers["X-MBX-ORDER-COUNT-10S"] == "2"

@@ -114,7 +114,10 @@ def test_weights_and_order_counts_are_in_the_headers_and_in_fixed_windows() -> N
     caller.order("BUY")
     assert caller.last is not None
     assert {name: value for name, value in caller.last.headers.items() if name.startswith("X-")} == {
-        "X-MBX-USED-WEIGHT-1M": "45", "X-MBX-ORDER-COUNT-10S": "1", "X-MBX-ORDER-COUNT-1M": "1"}
+        "X-MBX-USED-WEIGHT-1M": "45",
+        "X-MBX-ORDER-COUNT-10S": "1",
+        "X-MBX-ORDER-COUNT-1M": "1",
+    }
     caller.run(60)
     caller.call("GET", "/fapi/v1/time", signed=False)
     assert caller.last.headers["X-MBX-USED-WEIGHT-1M"] == "1"

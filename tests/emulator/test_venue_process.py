@@ -28,8 +28,9 @@ VENUE = (sys.executable, "-m", "tradingd", "venue", "binance")
 
 @contextmanager
 def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    child = subprocess.Popen([*VENUE, "--port", "0", *arguments], text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        [*VENUE, "--port", "0", *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert child.stdout is not None
     try:
         line = child.stdout.readline()
@@ -45,8 +46,14 @@ async def trade(port: int) -> tuple[Any, Any]:
     try:
         await client.load_time_difference()
         entry = await client.create_order(SYMBOL, "market", "buy", 0.05, None, {"clientOrderId": "td-entry"})
-        stop = await client.create_order(SYMBOL, "market", "sell", None, None, {
-            "closePosition": True, "stopLossPrice": 50_000, "clientOrderId": "td-stop"})
+        stop = await client.create_order(
+            SYMBOL,
+            "market",
+            "sell",
+            None,
+            None,
+            {"closePosition": True, "stopLossPrice": 50_000, "clientOrderId": "td-stop"},
+        )
         await client.create_order(SYMBOL, "limit", "buy", 0.01, 63_000, {"clientOrderId": "td-rest"})
         await client.set_leverage(7, SYMBOL)
         return entry, stop
@@ -82,7 +89,11 @@ async def test_a_killed_venue_comes_back_with_everything_it_had(tmp_path: Path) 
     with process(*arguments) as (child, port):
         after = await look(port)
         assert {name: after[name] for name in ("position", "plain", "algo", "leverage")} == {
-            "position": [0.05], "plain": ["td-rest"], "algo": ["td-stop"], "leverage": 7}
+            "position": [0.05],
+            "plain": ["td-rest"],
+            "algo": ["td-stop"],
+            "leverage": 7,
+        }
         assert set(before["fills"]) <= set(after["fills"])
         assert len(after["fills"]) == len(set(after["fills"])) > 0
         assert after["time"] + 5_000 * 120 > before["time"]
@@ -105,12 +116,18 @@ def check_ledger(path: Path, entry_id: str) -> None:
     assert db.execute("SELECT quantity FROM positions WHERE symbol = 'BTCUSDT'").fetchone() == ("0.050",)
     last = db.execute("SELECT quantity, wallet FROM position_changes ORDER BY change_id DESC LIMIT 1").fetchone()
     assert last == ("0.050", str(wallet))
-    accepted = db.execute("SELECT client_order_id, path FROM requests WHERE accepted AND method = 'POST' AND order_id"
-                          " ORDER BY arrival_ms").fetchall()
-    assert accepted == [("td-entry", "/fapi/v1/order"), ("td-stop", "/fapi/v1/algoOrder"),
-                        ("td-rest", "/fapi/v1/order")]
-    gaps = db.execute("SELECT count(*) FROM (SELECT open_ms - lag(open_ms) OVER (PARTITION BY symbol ORDER BY open_ms)"
-                      " AS d FROM candles) WHERE d <> 60000").fetchone()
+    accepted = db.execute(
+        "SELECT client_order_id, path FROM requests WHERE accepted AND method = 'POST' AND order_id ORDER BY arrival_ms"
+    ).fetchall()
+    assert accepted == [
+        ("td-entry", "/fapi/v1/order"),
+        ("td-stop", "/fapi/v1/algoOrder"),
+        ("td-rest", "/fapi/v1/order"),
+    ]
+    gaps = db.execute(
+        "SELECT count(*) FROM (SELECT open_ms - lag(open_ms) OVER (PARTITION BY symbol ORDER BY open_ms)"
+        " AS d FROM candles) WHERE d <> 60000"
+    ).fetchone()
     assert gaps == (0,)
     assert "signature" not in "".join(row[0] for row in db.execute("SELECT params FROM requests"))
     db.close()
@@ -168,8 +185,9 @@ def test_a_taken_port_and_a_bad_file_end_the_process_with_a_sentence(tmp_path: P
         assert child.returncode == 69 and f"cannot listen on 127.0.0.1:{port}" in child.stderr
     bad = tmp_path / "bad.csv"
     bad.write_text("a,b\n")
-    child = subprocess.run([*VENUE, "--port", "0", "--candles", str(bad)], timeout=20,
-                           capture_output=True, text=True, check=False)
+    child = subprocess.run(
+        [*VENUE, "--port", "0", "--candles", str(bad)], timeout=20, capture_output=True, text=True, check=False
+    )
     assert child.returncode == 78 and f"{bad}:1:" in child.stderr
 
 

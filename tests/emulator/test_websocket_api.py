@@ -37,20 +37,37 @@ class Talker:
         return json.loads(str(answer))
 
 
-MARKET: dict[str, Any] = {"symbol": "BTCUSDT", "side": "BUY",
-                          "type": "MARKET", "quantity": "0.01", "newOrderRespType": "RESULT"}
+MARKET: dict[str, Any] = {
+    "symbol": "BTCUSDT",
+    "side": "BUY",
+    "type": "MARKET",
+    "quantity": "0.01",
+    "newOrderRespType": "RESULT",
+}
 
 
 def test_an_order_as_a_message_is_the_same_order() -> None:
     talker = Talker()
     answer = talker.say("order.place", newClientOrderId="td-1", **MARKET)
     assert (answer["id"], answer["status"], answer["result"]["status"]) == ("7", 200, "FILLED")
-    assert answer["rateLimits"][0] == {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10,
-                                       "limit": 300, "count": 1}
+    assert answer["rateLimits"][0] == {
+        "rateLimitType": "ORDERS",
+        "interval": "SECOND",
+        "intervalNum": 10,
+        "limit": 300,
+        "count": 1,
+    }
     found = talker.caller.call("GET", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="td-1")
     assert found["orderId"] == answer["result"]["orderId"]
-    stop = talker.say("algoOrder.place", symbol="BTCUSDT", side="SELL", type="STOP_MARKET", algoType="CONDITIONAL",
-                      triggerPrice="60000", closePosition="true")
+    stop = talker.say(
+        "algoOrder.place",
+        symbol="BTCUSDT",
+        side="SELL",
+        type="STOP_MARKET",
+        algoType="CONDITIONAL",
+        triggerPrice="60000",
+        closePosition="true",
+    )
     assert talker.say("algoOrder.cancel", algoId=stop["result"]["algoId"])["result"]["code"] == "200"
     assert talker.say("v2/account.position", symbol="BTCUSDT")["result"][0]["positionAmt"] == "0.01"
 
@@ -58,12 +75,14 @@ def test_an_order_as_a_message_is_the_same_order() -> None:
 def test_messages_are_refused_with_the_same_codes() -> None:
     talker = Talker()
     for answer, code, status in (
-            (talker.say("order.place", secret="wrong", **MARKET), -1022, 400),
-            (talker.say("order.place", **{**MARKET, "apiKey": "nobody"}), -2015, 401),
-            (talker.say("order.place", **{**MARKET, "timestamp": START_MS - 9000}), -1021, 400),
-            (talker.say("order.place", **{**MARKET, "quantity": "50"}), -2019, 400),
-            (talker.say("order.cancel", symbol="BTCUSDT", orderId="1"), -2011, 400),
-            (talker.say("session.logon"), -1020, 400), (talker.raw("nonsense"), -1100, 400)):
+        (talker.say("order.place", secret="wrong", **MARKET), -1022, 400),
+        (talker.say("order.place", **{**MARKET, "apiKey": "nobody"}), -2015, 401),
+        (talker.say("order.place", **{**MARKET, "timestamp": START_MS - 9000}), -1021, 400),
+        (talker.say("order.place", **{**MARKET, "quantity": "50"}), -2019, 400),
+        (talker.say("order.cancel", symbol="BTCUSDT", orderId="1"), -2011, 400),
+        (talker.say("session.logon"), -1020, 400),
+        (talker.raw("nonsense"), -1100, 400),
+    ):
         assert (answer["error"]["code"], answer["status"]) == (code, status)
     assert talker.caller.position() == 0
 
@@ -86,8 +105,12 @@ async def test_trap_18_orders_over_the_websocket_lose_the_class_of_their_refusal
             await client.load_time_difference()
             price = float(venue._desk.exchange.last_price("BTCUSDT"))
             order = await asyncio.wait_for(client.create_order_ws(SYMBOL, "limit", "buy", 0.01, price * 0.97), 5)
-            stop = await asyncio.wait_for(client.create_order_ws(SYMBOL, "market", "sell", 0.01, None, {
-                "stopLossPrice": price * 0.9, "reduceOnly": True}), 5)
+            stop = await asyncio.wait_for(
+                client.create_order_ws(
+                    SYMBOL, "market", "sell", 0.01, None, {"stopLossPrice": price * 0.9, "reduceOnly": True}
+                ),
+                5,
+            )
             await asyncio.wait_for(client.cancel_order_ws(order["id"], SYMBOL), 5)
             await asyncio.wait_for(client.cancel_order_ws(stop["id"], SYMBOL, {"trigger": True}), 5)
             with pytest.raises(ccxt.pro.ExchangeError, match="-2019") as caught:

@@ -18,12 +18,13 @@ def empty_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_world(tmp_path, empty_journal):
-    """Makes a world on a fresh journal; call it inside the loop."""
+def make_world(request, tmp_path, empty_journal):
+    """Makes a world on a fresh journal; call it inside the loop. With `both_acks`: on either kind of venue."""
+    acks_first = getattr(request, "param", False)
 
     def make(**options) -> World:
         shutil.copy(empty_journal, tmp_path / "journal.db")
-        made.append(World(tmp_path, **options))
+        made.append(World(tmp_path, **{"acks_first": acks_first, **options}))
         return made[-1]
 
     made: list[World] = []

@@ -197,8 +197,7 @@ class FakeVenue:
         self.on_submit(request)
         self.submitted.append(request)
         self.priorities.append(priority)
-        queue = self.answers[request.purpose]
-        answer = queue.popleft() if queue else self.always.get(request.purpose, Accept())
+        answer = self._next_answer(request)
         if isinstance(answer, Silence):
             await asyncio.get_running_loop().create_future()
         if isinstance(answer, Lose):
@@ -216,6 +215,10 @@ class FakeVenue:
         await asyncio.sleep(answer.delay_s if isinstance(answer, Accept) else 0)
         return SubmitOutcome(SubmitVerdict.ACCEPTED, order=shown)
 
+    def _next_answer(self, request: OrderRequest) -> Answer:
+        queue = self.answers[request.purpose]
+        return queue.popleft() if queue else self.always.get(request.purpose, Accept())
+
     def _refusal(self, request: OrderRequest) -> Reject | None:
         held = self.positions.get(request.instrument, Decimal(0))
         if request.reduce_only and held * request.side.sign >= 0:
@@ -229,9 +232,12 @@ class FakeVenue:
 
     def take(self, request: OrderRequest) -> VenueOrder:
         """Accept an order; a market order fills at once. Returns it as the answer shows it."""
+        return self._take(request, self._made(request))
+
+    def _made(self, request: OrderRequest) -> VenueOrder:
         self._number += 1
         book = "algo" if request.kind.is_conditional else "plain"
-        order = VenueOrder(
+        return VenueOrder(
             instrument=request.instrument,
             book=book,
             venue_order_id=VenueOrderId(f"{book}{self._number}"),
@@ -246,6 +252,8 @@ class FakeVenue:
             close_position=request.close_position,
             updated_ms=self.clock.now_ms(),
         )
+
+    def _take(self, request: OrderRequest, order: VenueOrder) -> VenueOrder:
         self._show(order)
         if request.kind is OrderKind.MARKET and request.quantity is not None:
             lots = request.quantity * self.fill_fraction

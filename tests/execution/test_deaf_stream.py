@@ -7,10 +7,13 @@ import pytest
 
 from tests.execution.fakes import BTC, Reject
 from tests.execution.virtual_time import in_virtual_time
+from tests.execution.world import both_acks
 from tradingd.domain.ids import Purpose
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import OrderStatus
 from tradingd.execution.history_marks import FILL_OVERLAP_MS
+
+pytestmark = both_acks
 
 
 @pytest.mark.fault(18, 64)

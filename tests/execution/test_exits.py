@@ -8,12 +8,14 @@ import pytest
 
 from tests.execution.fakes import BTC, Accept, Lose, Reject, Silence, rules_of
 from tests.execution.virtual_time import in_virtual_time
+from tests.execution.world import both_acks
 from tradingd.domain.account import RejectKind
 from tradingd.domain.ids import Purpose
 from tradingd.domain.intents import CancelOrders, Side
 from tradingd.domain.orders import OrderStatus
 from tradingd.ports import Priority
 
+pytestmark = both_acks
 S = OrderStatus
 
 

@@ -7,11 +7,13 @@ import pytest
 
 from tests.execution.fakes import BTC, Reject
 from tests.execution.virtual_time import in_virtual_time
+from tests.execution.world import both_acks
 from tradingd.domain.account import RejectKind
 from tradingd.domain.ids import Purpose
 from tradingd.domain.intents import CancelOrders, Enter, Side, TimeInForce
 from tradingd.domain.orders import OrderKind, OrderStatus
 
+pytestmark = both_acks
 S = OrderStatus
 LIMIT = Decimal(49_900)
 MINUTE_MS = 60_000

@@ -12,12 +12,15 @@ import pytest
 
 from tests.execution.fakes import BTC
 from tests.execution.virtual_time import in_virtual_time
+from tests.execution.world import both_acks
 from tradingd.app.incidents import Incidents
 from tradingd.app.operator import Operator
 from tradingd.cli import status_text
 from tradingd.cli.streams import Paint
 from tradingd.domain.events import IncidentRaised, JournalChanged
 from tradingd.domain.ids import ClientOrderId, Epoch, Purpose
+
+pytestmark = both_acks
 
 
 def details(world, kind):

@@ -8,12 +8,14 @@ import pytest
 
 from tests.execution.fakes import BTC, Accept, Lose, Reject, Silence
 from tests.execution.virtual_time import in_virtual_time
+from tests.execution.world import both_acks
 from tradingd.domain.account import CancelOutcome, CancelVerdict, RejectKind
 from tradingd.domain.events import ProtectionChanged
 from tradingd.domain.ids import Purpose
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import OrderKind, OrderStatus
 
+pytestmark = both_acks
 S = OrderStatus
 OLD, NEW = Decimal(49_000), Decimal(49_500)
 

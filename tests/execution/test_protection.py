@@ -8,12 +8,14 @@ import pytest
 
 from tests.execution.fakes import BINANCE, BTC, Accept, Lose, Reject, Silence
 from tests.execution.virtual_time import in_virtual_time
+from tests.execution.world import both_acks
 from tradingd.domain.account import RejectKind
 from tradingd.domain.events import VenueState
 from tradingd.domain.ids import Purpose
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import OrderStatus
 
+pytestmark = both_acks
 S = OrderStatus
 
 
@@ -134,7 +136,7 @@ async def test_a_second_stop_may_be_tried_while_the_first_is_in_doubt(make_world
 @pytest.mark.fault(57)
 @in_virtual_time
 async def test_a_stop_refused_as_duplicate_is_found_among_ours_and_adopted(make_world):
-    world = await make_world().boot()
+    world = await make_world(acks_first=False).boot()  # an ack would not tell that the entry has filled
     world.venue.mute = True
     world.venue.hidden = set()
     world.venue.answers[Purpose.STOP].append(Lose(taken=True))

@@ -8,11 +8,13 @@ import pytest
 
 from tests.execution.fakes import BTC, ETH, Accept, Lose, Reject, Silence
 from tests.execution.virtual_time import in_virtual_time
+from tests.execution.world import both_acks
 from tradingd.domain.account import RejectKind
 from tradingd.domain.events import OrderChanged
 from tradingd.domain.ids import Purpose
 from tradingd.domain.orders import Order, OrderEvent, OrderStatus
 
+pytestmark = both_acks
 S = OrderStatus
 
 
@@ -251,7 +253,7 @@ async def test_an_exception_in_any_look_up_never_counts_as_not_found(make_world,
 @pytest.mark.fault(24)
 @in_virtual_time
 async def test_an_answer_that_comes_after_the_timeout_is_still_taken_in(make_world):
-    world = await make_world().boot()
+    world = await make_world(acks_first=False).boot()  # an ack would tell nothing
     world.venue.mute = True
     world.venue.answers[Purpose.ENTRY].append(Accept(delay_s=2.5))
     world.venue.hidden = {"*"}

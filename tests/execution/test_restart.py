@@ -9,6 +9,7 @@ import pytest
 
 from tests.execution.fakes import BINANCE, BTC, ETH, Accept, Lose, Silence
 from tests.execution.virtual_time import in_virtual_time
+from tests.execution.world import both_acks
 from tradingd.domain.account import CancelVerdict
 from tradingd.domain.errors import Severity
 from tradingd.domain.events import IntentDenied
@@ -18,6 +19,7 @@ from tradingd.domain.orders import OrderStatus
 from tradingd.domain.records import IntentRecord
 from tradingd.execution.rate_budget import RatePlan
 
+pytestmark = both_acks
 S = OrderStatus
 DAY_MS = 86_400_000
 

@@ -8,10 +8,13 @@ import pytest
 
 from tests.execution.fakes import BINANCE, BTC, Silence
 from tests.execution.virtual_time import in_virtual_time
+from tests.execution.world import both_acks
 from tradingd.domain.account import CancelVerdict
 from tradingd.domain.ids import ClientOrderId, Purpose
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import OrderKind, OrderStatus
+
+pytestmark = both_acks
 
 
 async def proved(world):

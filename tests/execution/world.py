@@ -8,6 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.execution.ack_first import AckFirstVenue
 from tests.execution.fakes import BINANCE, BTC, FakeVenue, MiddleRandom, VirtualClock
 from tradingd.app.compose import Execution, build_execution
 from tradingd.bus import Bus
@@ -42,6 +45,10 @@ instruments = ["BTC/USDT:USDT@binance", "ETH/USDT:USDT@binance"]
 timeframe = "1m"
 hold_candles = {hold}
 """
+both_acks = pytest.mark.parametrize(
+    "make_world", [pytest.param(False, id="checks-first"), pytest.param(True, id="acks-first")], indirect=True
+)
+"""Runs a test on a venue that checks before it answers, and on one that answers before."""
 WIDE = RatePlan(
     windows=(("weight", 60_000, 100_000, "x-used", False),),
     weights={},
@@ -89,14 +96,23 @@ class BreakableStore:
 class World:
     """One run after another on one journal and one venue. `boot` begins a run, `crash` ends it as SIGKILL does."""
 
-    def __init__(self, directory: Path, *, hold: int = 0, risk: str = "", execution: str = "", plan: RatePlan = WIDE):
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        hold: int = 0,
+        risk: str = "",
+        execution: str = "",
+        plan: RatePlan = WIDE,
+        acks_first: bool = False,
+    ):
         (directory / "tradingd.toml").write_text(CONFIG.format(hold=hold, risk=risk, execution=execution))
         self.settings = load_settings(directory / "tradingd.toml", {})
         self.path = directory / "journal.db"
         self._reader: sqlite3.Connection | None = None
         self.spool = Spool(directory / "journal.db.spool")
         self.clock = VirtualClock()
-        self.venue = FakeVenue(self.clock)
+        self.venue: Any = AckFirstVenue(self.clock) if acks_first else FakeVenue(self.clock)
         self.plan = plan
         self.boots = 0
         self.events: list[Event] = []

@@ -84,13 +84,15 @@ def double_fill(journal: sqlite3.Connection) -> None:
 
 
 def delete_entry_order(journal: sqlite3.Connection) -> None:
-    journal.execute("DELETE FROM orders WHERE client_order_id = (SELECT min(client_order_id) FROM orders"
-                    " WHERE purpose = 'entry')")
+    journal.execute(
+        "DELETE FROM orders WHERE client_order_id = (SELECT min(client_order_id) FROM orders WHERE purpose = 'entry')"
+    )
 
 
 def delete_stop_order(journal: sqlite3.Connection) -> None:
-    journal.execute("DELETE FROM orders WHERE client_order_id = (SELECT min(client_order_id) FROM orders"
-                    " WHERE purpose = 'stop')")
+    journal.execute(
+        "DELETE FROM orders WHERE client_order_id = (SELECT min(client_order_id) FROM orders WHERE purpose = 'stop')"
+    )
 
 
 def invent_order(journal: sqlite3.Connection) -> None:
@@ -104,8 +106,10 @@ def leave_in_doubt(journal: sqlite3.Connection) -> None:
 
 
 def miss_candle(journal: sqlite3.Connection) -> None:
-    journal.execute("DELETE FROM decisions WHERE sequence = (SELECT sequence FROM decisions WHERE cause = 'candle'"
-                    " AND outcome = 'nothing' LIMIT 1 OFFSET 3)")
+    journal.execute(
+        "DELETE FROM decisions WHERE sequence = (SELECT sequence FROM decisions WHERE cause = 'candle'"
+        " AND outcome = 'nothing' LIMIT 1 OFFSET 3)"
+    )
 
 
 def double_candle(journal: sqlite3.Connection) -> None:
@@ -120,8 +124,10 @@ def forget_last_candle(journal: sqlite3.Connection) -> None:
 
 
 def answer_other_candle(journal: sqlite3.Connection) -> None:
-    journal.execute("UPDATE intents SET payload_json = json_set(payload_json, '$.stop_loss', '1000.5')"
-                    " WHERE intent_id = (SELECT intent_id FROM intents WHERE kind = 'enter' LIMIT 1)")
+    journal.execute(
+        "UPDATE intents SET payload_json = json_set(payload_json, '$.stop_loss', '1000.5')"
+        " WHERE intent_id = (SELECT intent_id FROM intents WHERE kind = 'enter' LIMIT 1)"
+    )
 
 
 def move_position(journal: sqlite3.Connection) -> None:
@@ -141,8 +147,10 @@ def book_fee_twice(journal: sqlite3.Connection) -> None:
 
 
 def raise_incident(journal: sqlite3.Connection) -> None:
-    journal.execute("INSERT INTO incidents (incident_id, kind, severity, detail, raised_ms)"
-                    " VALUES ('x', 'late_fill', 'warning', 'planted', 1)")
+    journal.execute(
+        "INSERT INTO incidents (incident_id, kind, severity, detail, raised_ms)"
+        " VALUES ('x', 'late_fill', 'warning', 'planted', 1)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,9 +187,12 @@ def test_a_fault_planted_in_the_journal_turns_it_red(
 
 def test_a_second_order_for_one_entry_turns_it_red(copy: Files) -> None:
     with doctor(copy.journal) as db:
-        intent, first, second = one(db, "SELECT a.intent_id, a.client_order_id, b.client_order_id FROM orders a"
-                                    " JOIN orders b ON b.purpose = 'entry' AND b.client_order_id > a.client_order_id"
-                                    " WHERE a.purpose = 'entry'")
+        intent, first, second = one(
+            db,
+            "SELECT a.intent_id, a.client_order_id, b.client_order_id FROM orders a"
+            " JOIN orders b ON b.purpose = 'entry' AND b.client_order_id > a.client_order_id"
+            " WHERE a.purpose = 'entry'",
+        )
         db.execute("UPDATE orders SET intent_id = ? WHERE client_order_id = ?", (intent, second))
     assert any(intent in text for text in wrong(copy)["no order doubled"])
     assert first != second
@@ -190,25 +201,34 @@ def test_a_second_order_for_one_entry_turns_it_red(copy: Files) -> None:
 def test_a_client_order_id_accepted_twice_turns_it_red(copy: Files) -> None:
     with doctor(copy.ledger) as db:
         (name,) = one(db, "SELECT client_order_id FROM orders WHERE parent_id = 0")
-        db.execute("INSERT INTO requests (arrival_ms, method, path, params, client_order_id, accepted, http_status)"
-                   " VALUES (1, 'POST', '/fapi/v1/order', '', ?, 1, 200)", (name,))
+        db.execute(
+            "INSERT INTO requests (arrival_ms, method, path, params, client_order_id, accepted, http_status)"
+            " VALUES (1, 'POST', '/fapi/v1/order', '', ?, 1, 200)",
+            (name,),
+        )
     assert wrong(copy)["no order doubled"] == [f"{name} was accepted 2 times"]
 
 
 def test_an_entry_within_the_hold_period_turns_it_red(copy: Files) -> None:
     with doctor(copy.ledger) as db:
-        name, close_ms = one(db, "SELECT o.client_order_id, max(p.time_ms) FROM orders o JOIN position_changes p"
-                             " ON p.time_ms < o.created_ms AND CAST(p.quantity AS REAL) = 0"
-                             " WHERE o.client_order_id LIKE '%e' GROUP BY 1")
+        name, close_ms = one(
+            db,
+            "SELECT o.client_order_id, max(p.time_ms) FROM orders o JOIN position_changes p"
+            " ON p.time_ms < o.created_ms AND CAST(p.quantity AS REAL) = 0"
+            " WHERE o.client_order_id LIKE '%e' GROUP BY 1",
+        )
         db.execute("UPDATE orders SET created_ms = ? WHERE client_order_id = ?", (close_ms + 179_999, name))
     assert any(name in text for text in wrong(copy)["hold period kept"])
 
 
 def test_an_entry_right_at_the_end_of_the_hold_period_is_none(copy: Files) -> None:
     with doctor(copy.ledger) as db:
-        name, close_ms = one(db, "SELECT o.client_order_id, max(p.time_ms) FROM orders o JOIN position_changes p"
-                             " ON p.time_ms < o.created_ms AND CAST(p.quantity AS REAL) = 0"
-                             " WHERE o.client_order_id LIKE '%e' GROUP BY 1")
+        name, close_ms = one(
+            db,
+            "SELECT o.client_order_id, max(p.time_ms) FROM orders o JOIN position_changes p"
+            " ON p.time_ms < o.created_ms AND CAST(p.quantity AS REAL) = 0"
+            " WHERE o.client_order_id LIKE '%e' GROUP BY 1",
+        )
         db.execute("UPDATE orders SET created_ms = ? WHERE client_order_id = ?", (close_ms + 180_000, name))
     assert "hold period kept" not in wrong(copy)
 

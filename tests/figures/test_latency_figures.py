@@ -8,8 +8,13 @@ from benchmarks.second_order import gaps
 
 
 def test_a_latency_is_from_a_closing_frame_to_the_first_order_before_the_next_frame() -> None:
-    marks = [Mark("order", 0), Mark("closing", 1_000_000), Mark("closing", 2_000_000), Mark("order", 5_000_000),
-             Mark("order", 6_000_000)]
+    marks = [
+        Mark("order", 0),
+        Mark("closing", 1_000_000),
+        Mark("closing", 2_000_000),
+        Mark("order", 5_000_000),
+        Mark("order", 6_000_000),
+    ]
     assert latencies(marks) == [3.0]
 
 
@@ -21,8 +26,14 @@ def test_what_the_pipeline_adds_counts_from_the_intent_and_no_other_mark() -> No
 
 def test_a_gap_is_between_two_orders_of_one_decision() -> None:
     second = 1_000_000_000
-    marks = [Mark("order", 0), Mark("order", 2_000_000), Mark("closing", second // 2), Mark("order", second),
-             Mark("order", 3 * second), Mark("order", 3 * second + 200_000_000)]
+    marks = [
+        Mark("order", 0),
+        Mark("order", 2_000_000),
+        Mark("closing", second // 2),
+        Mark("order", second),
+        Mark("order", 3 * second),
+        Mark("order", 3 * second + 200_000_000),
+    ]
     assert gaps(marks) == [2.0, 200.0]
 
 

@@ -28,8 +28,18 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_package_plugins_migrations_units_and_config(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "config.toml", "strategies", "migrations", "systemd", "faults",
-         "daemon/tradingd"],
+        [
+            "git",
+            "-C",
+            str(ROOT),
+            "ls-files",
+            "config.toml",
+            "strategies",
+            "migrations",
+            "systemd",
+            "faults",
+            "daemon/tradingd",
+        ],
         capture_output=True,
         text=True,
         timeout=10,

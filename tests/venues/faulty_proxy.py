@@ -187,9 +187,7 @@ class FaultyProxy:
         writer.close()
         return head + body
 
-    async def _splice(
-        self, raw: bytes, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _splice(self, raw: bytes, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         up_writer.write(raw)
         self.websockets.append((seen.path, writer))

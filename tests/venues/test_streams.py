@@ -259,7 +259,6 @@ async def test_the_listen_key_is_renewed_again_and_again(bench: Bench) -> None:
     for count in (1, 2, 3):
         bench.clock.offset_ms += 20 * 60_000
 
-
         async def renewed(wanted: int = count) -> bool:
             return bench.proxy.names().count("PUT /fapi/v1/listenKey") == wanted
 

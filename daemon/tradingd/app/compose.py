@@ -7,13 +7,14 @@ import msgspec
 
 from tradingd.bus import Bus
 from tradingd.config import Settings
+from tradingd.domain.account import SubmitOutcome
 from tradingd.domain.candles import timeframe_ms
 from tradingd.domain.errors import Severity
 from tradingd.domain.events import ForeignOrderSeen, PositionSeen, StrategyQuarantined, incident
-from tradingd.domain.ids import Epoch, StrategyId, VenueId
+from tradingd.domain.ids import Epoch, Purpose, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import DenyReason
-from tradingd.domain.orders import Fill
+from tradingd.domain.orders import Fill, Order
 from tradingd.domain.records import FlagRecord, Record, Recovered
 from tradingd.execution.balance_reconciler import BalanceReconciler
 from tradingd.execution.cover import Covers
@@ -268,6 +269,7 @@ def _build_pipeline(
         switches=switches,
         exiting=lambda instrument: instrument in exits.goals,
     )
+    desk.router.on_late_refusal = _late_refusals(desk, entries, exits)
     moves = Moves(
         desk,
         protection,
@@ -299,6 +301,22 @@ def _restore_switches(switches: Switches, recovered: Recovered) -> None:
             switches.halted = flag.reason if flag.value else ""
         elif flag.name.startswith("quarantined:") and flag.value:
             switches.quarantined[StrategyId(flag.name.removeprefix("quarantined:"))] = flag.reason
+
+
+def _late_refusals(desk: Desk, entries: Entries, exits: Exits) -> Callable[[Order, SubmitOutcome], None]:
+    """Who hears that the venue refused an order after its step had ended."""
+
+    def tell(order: Order, outcome: SubmitOutcome) -> None:
+        purpose = order.request.purpose
+        if purpose is Purpose.ENTRY:
+            entries.on_late_refusal(order, outcome)
+        elif purpose is Purpose.EXIT:
+            exits.on_late_refusal(outcome, order.instrument)
+        else:  # the next look at the position finds that it lacks it, and places it anew
+            why = f"{purpose.name.lower()} {order.client_order_id}: {outcome.told()}"
+            desk.recorder.incident("protection_refused_late", Severity.WARNING, why, order)
+
+    return tell
 
 
 def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:

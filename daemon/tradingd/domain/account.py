@@ -15,11 +15,32 @@ POSITION_BOOK = "position"
 """The book of what a venue makes by itself of the levels that a position carries: no orders of anybody."""
 
 
+class RejectKind(StrEnum):
+    """What a definite refusal asks us to do next."""
+
+    OTHER = "other"
+    FILTER = "filter"
+    MARGIN = "margin"
+    WOULD_TRIGGER = "would_trigger"
+    REDUCE_ONLY = "reduce_only"
+    WOULD_NOT_REST = "would_not_rest"
+    NOT_FILLABLE = "not_fillable"
+    DUPLICATE_PROTECTION = "duplicate_protection"
+    THROTTLED = "throttled"
+    BANNED = "banned"
+    CLOCK = "clock"
+    AUTHENTICATION = "authentication"
+    VENUE_REDUCE_ONLY = "venue_reduce_only"
+    NOT_SENT = "not_sent"
+    CONFIGURATION = "configuration"
+
+
 class VenueOrder(msgspec.Struct, frozen=True):
     """One order as the venue shows it, from a reply, a stream or a look-up.
 
     `book` names the venue's order book that holds it (Binance: plain, algo). For a conditional order `status` is
     TRIGGERED once it fired; fills then belong to `child_venue_order_id`. `parent_client_order_id` marks such a child.
+    `reject_code`: the venue's own word for why it ended by itself; `reject_kind` what that asks us to do.
     """
 
     instrument: InstrumentId
@@ -42,6 +63,7 @@ class VenueOrder(msgspec.Struct, frozen=True):
     raw_type: str = ""
     reject_code: str | None = None
     reject_reason: str = ""
+    reject_kind: RejectKind = RejectKind.OTHER
 
     @property
     def is_state(self) -> bool:
@@ -132,26 +154,6 @@ class SubmitVerdict(StrEnum):
     AMBIGUOUS = "ambiguous"
 
 
-class RejectKind(StrEnum):
-    """What a definite refusal asks us to do next."""
-
-    OTHER = "other"
-    FILTER = "filter"
-    MARGIN = "margin"
-    WOULD_TRIGGER = "would_trigger"
-    REDUCE_ONLY = "reduce_only"
-    WOULD_NOT_REST = "would_not_rest"
-    NOT_FILLABLE = "not_fillable"
-    DUPLICATE_PROTECTION = "duplicate_protection"
-    THROTTLED = "throttled"
-    BANNED = "banned"
-    CLOCK = "clock"
-    AUTHENTICATION = "authentication"
-    VENUE_REDUCE_ONLY = "venue_reduce_only"
-    NOT_SENT = "not_sent"
-    CONFIGURATION = "configuration"
-
-
 class SubmitOutcome(msgspec.Struct, frozen=True):
     """The classified answer to one submit with raw code and text for journal and logs."""
 
@@ -170,9 +172,11 @@ class SubmitOutcome(msgspec.Struct, frozen=True):
 
 
 class CancelVerdict(StrEnum):
-    """What an answer to a cancel proves. GONE: the venue knows no such open order; look it up before a verdict."""
+    """What an answer to a cancel proves. GONE: the venue knows no such open order; look it up before a verdict. ASKED:
+    it will cancel, if the order does not end by itself before; which of the two is not known yet."""
 
     CANCELED = "canceled"
+    ASKED = "asked"
     GONE = "gone"
     FAILED = "failed"
     AMBIGUOUS = "ambiguous"
@@ -198,6 +202,7 @@ _SUBMIT_WORDS = {
 }
 _CANCEL_WORDS = {
     CancelVerdict.CANCELED: "the venue cancelled it",
+    CancelVerdict.ASKED: "the venue was asked and has not told of the end yet",
     CancelVerdict.GONE: "the venue knows no such open order",
     CancelVerdict.FAILED: "the cancel was refused or could not be sent",
     CancelVerdict.AMBIGUOUS: "the cancel has no readable answer",

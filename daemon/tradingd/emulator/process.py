@@ -23,9 +23,16 @@ LOCK_PATIENCE_S = 3.0
 """How long a venue that is on its way out may take; a daemon that waits for us meanwhile finds one that stays."""
 
 
-async def serve_venue(options: VenueOptions, port: int, speed: float, now_ms: int,
-                      on_ready: Callable[[int], None], version: str = "0", faults: Script | None = None,
-                      on_fault: Callable[[Played], None] = lambda played: None) -> None:
+async def serve_venue(
+    options: VenueOptions,
+    port: int,
+    speed: float,
+    now_ms: int,
+    on_ready: Callable[[int], None],
+    version: str = "0",
+    faults: Script | None = None,
+    on_fault: Callable[[Played], None] = lambda played: None,
+) -> None:
     """Serve until SIGTERM, SIGINT or `POST /_venue/stop`; the ledger is kept.
 
     `on_ready` gets the port, `on_fault` each fault of the script that was played. Raises ValueError (MarketFault,
@@ -59,9 +66,16 @@ async def _serve(options: VenueOptions, server: VenueServer, on_ready: Callable[
         await server.stop()
 
 
-def run_venue(options: VenueOptions, port: int, speed: float, now_ms: int, on_ready: Callable[[int], None],
-              version: str = "0", faults: Script | None = None,
-              on_fault: Callable[[Played], None] = lambda played: None) -> None:
+def run_venue(
+    options: VenueOptions,
+    port: int,
+    speed: float,
+    now_ms: int,
+    on_ready: Callable[[int], None],
+    version: str = "0",
+    faults: Script | None = None,
+    on_fault: Callable[[Played], None] = lambda played: None,
+) -> None:
     """`serve_venue` on a loop of its own; `now_ms` is the real time at which a new synthetic market starts."""
     asyncio.run(serve_venue(options, port, speed, now_ms, on_ready, version, faults, on_fault))
 
@@ -75,8 +89,10 @@ async def _lock(state_dir: Path) -> int:
         if not patience:
             holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(handle)
-            raise LedgerFault(f"{state_dir}: another built-in venue, process {holder}, keeps its ledger there; stop "
-                              "that one first, or use another directory")
+            raise LedgerFault(
+                f"{state_dir}: another built-in venue, process {holder}, keeps its ledger there; stop "
+                "that one first, or use another directory"
+            )
         await asyncio.sleep(0.05)
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
@@ -100,6 +116,7 @@ def _announce(state_dir: Path, venue: str, port: int) -> None:
     """Leave a note with port and pid beside the ledger, for whoever wants to attach."""
     note = state_dir / READY_FILE
     draft = note.with_suffix(".tmp")
-    draft.write_bytes(msgspec.json.encode({"venue": venue, "port": port, "pid": os.getpid(),
-                                           "endpoint": f"http://127.0.0.1:{port}"}))
+    draft.write_bytes(
+        msgspec.json.encode({"venue": venue, "port": port, "pid": os.getpid(), "endpoint": f"http://127.0.0.1:{port}"})
+    )
     draft.replace(note)

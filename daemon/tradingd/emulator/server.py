@@ -65,8 +65,15 @@ class VenueClock:
 class VenueServer:
     """Serves one model on one port of the loopback interface."""
 
-    def __init__(self, model: VenueModel, monotonic: Callable[[], float], speed: float = 1.0, version: str = "0",
-                 faults: Script | None = None, on_fault: Callable[[Played], None] = lambda played: None) -> None:
+    def __init__(
+        self,
+        model: VenueModel,
+        monotonic: Callable[[], float],
+        speed: float = 1.0,
+        version: str = "0",
+        faults: Script | None = None,
+        on_fault: Callable[[Played], None] = lambda played: None,
+    ) -> None:
         if not 1.0 <= speed <= MAX_SPEED:
             raise ValueError(f"speed {speed:g} is not between 1 and {MAX_SPEED:.0f}")
         self._model = model
@@ -292,8 +299,14 @@ class VenueServer:
         return self._faults_answer()
 
     def _faults_answer(self) -> web.Response:
-        return _json({"seed": self._faults.script.seed, "rules": len(self._faults.script.rules),
-                      "elapsed_s": round(self._faults.elapsed_s, 3), "played": list(self._faults.played)})
+        return _json(
+            {
+                "seed": self._faults.script.seed,
+                "rules": len(self._faults.script.rules),
+                "elapsed_s": round(self._faults.elapsed_s, 3),
+                "played": list(self._faults.played),
+            }
+        )
 
     # -- admin --------------------------------------------------------------------------------------------------
 
@@ -304,8 +317,14 @@ class VenueServer:
         if what == ("POST", "clock"):
             return await self._set_speed(request)
         if what == ("GET", "health"):
-            return _json({**self._model.describe(), "name": "tradingd built-in venue", "version": self._version,
-                          "pid": os.getpid()})
+            return _json(
+                {
+                    **self._model.describe(),
+                    "name": "tradingd built-in venue",
+                    "version": self._version,
+                    "pid": os.getpid(),
+                }
+            )
         if what == ("GET", "faults"):
             return self._faults_answer()
         if what == ("POST", "faults"):
@@ -335,8 +354,15 @@ class VenueServer:
     def _clock_answer(self) -> web.Response:
         self._run_to_now()
         facts = self._model.describe()
-        return _json({"now_ms": self._clock.now_ms(), "speed": self._clock.speed, "market": facts["market"],
-                      "stands_still": self._clock.stands_still, "finished": facts["finished"]})
+        return _json(
+            {
+                "now_ms": self._clock.now_ms(),
+                "speed": self._clock.speed,
+                "market": facts["market"],
+                "stands_still": self._clock.stands_still,
+                "finished": facts["finished"],
+            }
+        )
 
     async def _set_speed(self, request: web.Request) -> web.Response:
         try:

@@ -95,6 +95,7 @@ def open_venue(options: VenueOptions, now_ms: int) -> BinanceVenue:
 
 def open_bybit(options: VenueOptions, now_ms: int) -> BybitVenue:
     """Build the built-in Bybit; the rest is as with `open_venue`."""
+
     def account(instruments: dict[str, Instrument], wallet: Decimal) -> Account:
         return Account(instruments, wallet, TAKER_FEE, MAKER_FEE, DEFAULT_LEVERAGE)
 
@@ -104,9 +105,13 @@ def open_bybit(options: VenueOptions, now_ms: int) -> BybitVenue:
     return venue
 
 
-def _open(options: VenueOptions, now_ms: int, listed: Mapping[str, Instrument],
-          make_account: Callable[[dict[str, Instrument], Decimal], Account],
-          make_model: Callable[[Exchange, Ledger, int, str, str, str, bool], _M]) -> _M:
+def _open(
+    options: VenueOptions,
+    now_ms: int,
+    listed: Mapping[str, Instrument],
+    make_account: Callable[[dict[str, Instrument], Decimal], Account],
+    make_model: Callable[[Exchange, Ledger, int, str, str, str, bool], _M],
+) -> _M:
     path = None
     if options.state_dir is not None:
         options.state_dir.mkdir(parents=True, exist_ok=True)
@@ -114,8 +119,15 @@ def _open(options: VenueOptions, now_ms: int, listed: Mapping[str, Instrument],
     ledger = Ledger(path)
     try:
         exchange, is_new = _exchange(options, now_ms, ledger, path, listed, make_account)
-        venue = make_model(exchange, ledger, options.seed, ledger.meta("account") or "", options.api_key,
-                           options.api_secret, options.with_lags)
+        venue = make_model(
+            exchange,
+            ledger,
+            options.seed,
+            ledger.meta("account") or "",
+            options.api_key,
+            options.api_secret,
+            options.with_lags,
+        )
         if is_new:
             for symbol in exchange.feeds:
                 ledger.set_meta(f"market/{symbol}", exchange.market_state(symbol))
@@ -128,8 +140,14 @@ def _open(options: VenueOptions, now_ms: int, listed: Mapping[str, Instrument],
     return venue
 
 
-def _exchange(options: VenueOptions, now_ms: int, ledger: Ledger, path: Path | None, listed: Mapping[str, Instrument],
-              make_account: Callable[[dict[str, Instrument], Decimal], Account]) -> tuple[Exchange, bool]:
+def _exchange(
+    options: VenueOptions,
+    now_ms: int,
+    ledger: Ledger,
+    path: Path | None,
+    listed: Mapping[str, Instrument],
+    make_account: Callable[[dict[str, Instrument], Decimal], Account],
+) -> tuple[Exchange, bool]:
     """The engine with its market and account, and whether it is new."""
     stored_start = ledger.meta("start_ms")
     is_new = stored_start is None
@@ -140,8 +158,9 @@ def _exchange(options: VenueOptions, now_ms: int, ledger: Ledger, path: Path | N
         _check_identity(options, ledger, source, path)
     feeds = {symbol: _feed(ledger, source, instruments[symbol], is_new) for symbol in source.symbols}
     account = make_account(instruments, Decimal(ledger.meta("wallet") or options.balance_usdt))
-    exchange = Exchange(source, instruments, account, ledger, options.seed,
-                        int(ledger.meta("now_ms") or source.start_ms), feeds)
+    exchange = Exchange(
+        source, instruments, account, ledger, options.seed, int(ledger.meta("now_ms") or source.start_ms), feeds
+    )
     exchange.leftover_on_close = options.leftover_on_close
     exchange.remembers_ids = options.remembers_ids
     exchange.funding.fixed_rate = options.funding_rate
@@ -150,8 +169,11 @@ def _exchange(options: VenueOptions, now_ms: int, ledger: Ledger, path: Path | N
     return exchange, is_new
 
 
-def _market(options: VenueOptions, start_ms: int, listed: Mapping[str, Instrument],
-            ) -> tuple[dict[str, Instrument], Source]:
+def _market(
+    options: VenueOptions,
+    start_ms: int,
+    listed: Mapping[str, Instrument],
+) -> tuple[dict[str, Instrument], Source]:
     if options.candles:
         instruments = {symbol: listed[symbol] for symbol in options.candles}
         history = 300 if options.history is None else options.history
@@ -164,8 +186,9 @@ def _market(options: VenueOptions, start_ms: int, listed: Mapping[str, Instrumen
 def _identity(options: VenueOptions, source: Source) -> str:
     files = {symbol: path.name for symbol, path in options.candles.items()}
     venue = {} if options.venue == "binance" else {"venue": options.venue}  # ledgers are older than the second venue
-    return msgspec.json.encode({"market": source.kind, "seed": options.seed, "symbols": sorted(source.symbols),
-                                "files": files, **venue}).decode()
+    return msgspec.json.encode(
+        {"market": source.kind, "seed": options.seed, "symbols": sorted(source.symbols), "files": files, **venue}
+    ).decode()
 
 
 def _in_words(identity: str | None) -> str:
@@ -189,8 +212,10 @@ def _write_identity(options: VenueOptions, ledger: Ledger, source: Source) -> No
 def _check_identity(options: VenueOptions, ledger: Ledger, source: Source, path: Path | None) -> None:
     stored, wanted = ledger.meta("identity"), _identity(options, source)
     if stored != wanted:
-        raise LedgerFault(f"{path}: belongs to another market: {_in_words(stored)}; asked for is {_in_words(wanted)}. "
-                          "`tradingd run --fresh` discards it, or give the former market")
+        raise LedgerFault(
+            f"{path}: belongs to another market: {_in_words(stored)}; asked for is {_in_words(wanted)}. "
+            "`tradingd run --fresh` discards it, or give the former market"
+        )
 
 
 def _feed(ledger: Ledger, source: Source, instrument: Instrument, is_new: bool) -> Feed:

@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import msgspec
 
-from tradingd.domain.account import RejectKind, SubmitVerdict
+from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.errors import VenueError
 from tradingd.domain.events import IntentDenied
-from tradingd.domain.ids import Purpose, StrategyId, VenueId
+from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import CheckedEnter, Denial, DenyReason, Enter, Intent, check_enter
 from tradingd.domain.numbers import ZERO
@@ -121,6 +121,7 @@ class Entries:
         self._venue_plans = venue_plans
         self._switches = switches
         self._exiting = exiting
+        self._ordered: dict[ClientOrderId, IntentRecord] = {}
 
     async def step(self, pending: PendingIntent) -> None:
         """Run one entry to its single outcome."""
@@ -190,6 +191,8 @@ class Entries:
 
         def with_leg(order: Order) -> list[Record]:
             ordered = msgspec.structs.replace(pending.record, outcome="ordered", decided_ms=now_ms)
+            self._ordered = {key: each for key, each in self._ordered.items() if key in self._state.open_ids}
+            self._ordered[order.client_order_id] = ordered
             return [ordered, self._protection.want(order, draft.stop_loss, draft.take_profit)]
 
         sent = await self._sender.send(approved, leg, Priority.ENTRY, with_leg, lambda: _undecided(pending))
@@ -199,12 +202,21 @@ class Entries:
         if outcome is not None and outcome.verdict is SubmitVerdict.NOT_EXECUTED:
             if outcome.kind is RejectKind.CLOCK and not is_last:
                 return SIGN_ANEW
-            detail = f"{outcome.code or ''} {outcome.message}".strip()
-            refused = msgspec.structs.replace(
-                pending.record, outcome="failed", reason=outcome.kind.value, detail=detail, decided_ms=now_ms
-            )
-            self._recorder.commit((refused,))
+            self._fail(pending.record, outcome, now_ms)
         return None
+
+    def _fail(self, record: IntentRecord, outcome: SubmitOutcome, now_ms: int) -> None:
+        detail = f"{outcome.code or ''} {outcome.message}".strip()
+        refused = msgspec.structs.replace(
+            record, outcome="failed", reason=outcome.kind.value, detail=detail, decided_ms=now_ms
+        )
+        self._recorder.commit((refused,))
+
+    def on_late_refusal(self, order: Order, outcome: SubmitOutcome) -> None:
+        """The venue refused an entry whose step had ended: its intent has failed after all."""
+        record = self._ordered.pop(order.client_order_id, None)
+        if record is not None:
+            self._fail(record, outcome, self._clock.now_ms())
 
     # --- guards ---------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,10 @@ T = TypeVar("T")
 
 SILENCE_S = 1.0
 """A venue that is DOWN or has banned us counts as out of reach once it has been silent for so long (real time)."""
+ACK_EVIDENCE_S = 1.0
+"""So long the stream may take to tell more of what the venue has only acknowledged; then it is looked up (real time).
+No venue names a bound: half of the default of `execution.submit_timeout_s`, so that an entry that filled under a mute
+stream has its stop well within `execution.unprotected_limit_s`."""
 _CUT_OFF = (VenueState.DOWN, VenueState.BANNED)
 
 
@@ -44,6 +48,9 @@ class ExchangeRouter:
         self._answered_at = {venue: clock.monotonic() for venue in venues}
         self._late: set[asyncio.Task[None]] = set()
         self.on_trouble: Callable[[InstrumentId, SubmitOutcome], None] = lambda instrument, outcome: None
+        self._refusals: dict[ClientOrderId, SubmitOutcome | None] = {}
+        recorder.on_refused = self._refused
+        self.on_late_refusal: Callable[[Order, SubmitOutcome], None] = lambda order, outcome: None
 
     def venue(self, instrument: InstrumentId) -> Venue:
         """The venue of an instrument."""
@@ -100,7 +107,8 @@ class ExchangeRouter:
     ) -> SubmitOutcome | None:
         """Send a written-ahead order once, and wait for the first of: reply, stream evidence, timeout (then IN_DOUBT).
 
-        Returns the reply's outcome, or None when evidence or the timeout came first; a late reply is still taken in.
+        Returns the reply's outcome, or None when evidence or the timeout came first; a late reply is still taken in. A
+        reply that is only an ack is followed by the wait for evidence; a refusal behind it is returned like a reply's.
         """
         key = order.client_order_id
         evidence = self._recorder.evidence(key)
@@ -108,18 +116,37 @@ class ExchangeRouter:
             self.venue(order.instrument).submit(approved, order.signed_ms, priority), name=f"submit {key}"
         )
         proof = asyncio.get_running_loop().create_task(evidence.wait(), name=f"evidence of {key}")
+        self._refusals[key] = outcome = None
+        until_s = self._clock.monotonic() + timeout_s
         try:
             await asyncio.wait({reply, proof}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if reply.done():
+                outcome = self._apply(order, reply)
+            if outcome is not None and outcome.verdict is SubmitVerdict.SUBMITTED:
+                left_s = min(ACK_EVIDENCE_S, until_s - self._clock.monotonic())
+                await asyncio.wait({proof}, timeout=max(0.0, left_s))
         finally:
             proof.cancel()
             self._recorder.forget_evidence(key)
+            refusal = self._refusals.pop(key)
             if not reply.done():
                 self._follow(order, reply)
-        if reply.done():
-            return self._apply(order, reply)
-        if not evidence.is_set():
-            self._recorder.apply_event(key, OrderEvent.TIME_OUT, "local", detail=f"no answer within {timeout_s} s")
-        return None
+        if not evidence.is_set() and (outcome is None or outcome.verdict is SubmitVerdict.SUBMITTED):
+            why = f"no answer within {timeout_s} s" if outcome is None else "acknowledged, and nothing told since"
+            self._recorder.apply_event(key, OrderEvent.TIME_OUT, "local", detail=why)
+        return refusal or outcome
+
+    def _refused(self, order: Order, shown: VenueOrder) -> None:
+        """The venue did not take what it had acknowledged: what its reply would have asked for is asked for now."""
+        key, code = order.client_order_id, shown.reject_code
+        message = shown.reject_reason if shown.reject_reason != code else ""
+        verdict = SubmitVerdict.NOT_EXECUTED
+        outcome = SubmitOutcome(verdict, order=shown, kind=shown.reject_kind, code=code, message=message)
+        self.on_trouble(order.instrument, outcome)
+        if key in self._refusals:
+            self._refusals[key] = outcome
+        else:
+            self.on_late_refusal(order, outcome)
 
     def _follow(self, order: Order, reply: "asyncio.Task[SubmitOutcome]") -> None:
         """Take in a reply that comes after its step has ended."""
@@ -146,12 +173,12 @@ class ExchangeRouter:
         self._take_in(order.client_order_id, outcome)
         if outcome.sent and outcome.verdict is not SubmitVerdict.AMBIGUOUS:
             self.note_answer(order.instrument.venue)
-        if outcome.verdict is not SubmitVerdict.ACCEPTED:
+        if outcome.verdict not in (SubmitVerdict.ACCEPTED, SubmitVerdict.SUBMITTED):
             self.on_trouble(order.instrument, outcome)
         return outcome
 
     def _take_in(self, key: ClientOrderId, outcome: SubmitOutcome) -> None:
-        if outcome.order is not None and outcome.verdict is SubmitVerdict.ACCEPTED:
+        if outcome.order is not None and outcome.verdict in (SubmitVerdict.ACCEPTED, SubmitVerdict.SUBMITTED):
             self._recorder.apply_shown(outcome.order, "reply")
         elif outcome.verdict is SubmitVerdict.NOT_EXECUTED:
             self._recorder.apply_event(
@@ -161,12 +188,20 @@ class ExchangeRouter:
             self._recorder.apply_event(key, OrderEvent.TIME_OUT, "reply", code=outcome.code, detail=outcome.message)
 
     async def cancel(self, order: VenueOrder | Order, priority: Priority, timeout_s: float) -> CancelOutcome:
-        """Ask the venue to cancel; the end of the order is told by the stream or a look-up, never by this answer."""
+        """Ask the venue to cancel; the end of the order is told by the stream or a look-up, never by this answer.
+
+        CANCELED: it will not fill any more. Where the answer is only an ack, that is known once the order has ended, by
+        a fill perhaps; not told of soon, the outcome is ASKED.
+        """
         try:
             outcome = await within(timeout_s, self.venue(order.instrument).cancel(order, priority))
         except VenueUnreachable as error:
             outcome = CancelOutcome(CancelVerdict.AMBIGUOUS, message=str(error))
-        self._recorder.note_cancel(order.client_order_id, outcome)
+        key, limits = order.client_order_id, self.venue(order.instrument).limits
+        is_ack = outcome.verdict is CancelVerdict.CANCELED and not limits.ack_is_acceptance
+        if is_ack and key and not await self._recorder.ended_within(key, min(ACK_EVIDENCE_S, timeout_s)):
+            outcome = CancelOutcome(CancelVerdict.ASKED, outcome.code, outcome.message)
+        self._recorder.note_cancel(key, outcome)
         return outcome
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from tradingd.domain.account import RejectKind
+from tradingd.domain.account import RejectKind, SubmitOutcome
 from tradingd.domain.errors import Severity, VenueError, VenueUnreachable
 from tradingd.domain.events import IntentDenied, incident
 from tradingd.domain.ids import Purpose, StrategyId
@@ -32,7 +32,7 @@ WHATEVER = "whatever"
 class ExitGoal(msgspec.Struct):
     """A wanted exit; it stands until the position is flat and no entry can reopen it.
 
-    `whatever`: also what nobody here opened. Only the operator asks for that.
+    `whatever`: also what nobody here opened; only the operator asks for that. `tell_at`: the try whose failure is told.
     """
 
     instrument: InstrumentId
@@ -40,6 +40,7 @@ class ExitGoal(msgspec.Struct):
     strategy: StrategyId | None = None
     intents: list[IntentRecord] = []
     tries: int = 0
+    tell_at: int = 3
     retry_at: float = 0.0
     ask_venue: bool = False
     whatever: bool = False
@@ -222,6 +223,14 @@ class Exits:
                     return
         self._later(goal)
 
+    def on_late_refusal(self, outcome: SubmitOutcome, instrument: InstrumentId) -> None:
+        """The venue refused an exit whose step had ended: as if its reply had said so."""
+        goal = self.goals.get(instrument)
+        if goal is not None:
+            goal.ask_venue = True
+            if outcome.kind is not RejectKind.REDUCE_ONLY:
+                self._failed(goal, outcome.told())
+
     def _ordered(self, goal: ExitGoal) -> list[Record]:
         """The outcome of the intents behind the goal, in the commit of the first leg."""
         now_ms = self._clock.now_ms()
@@ -250,7 +259,8 @@ class Exits:
 
     def _failed(self, goal: ExitGoal, why: str) -> None:
         self._later(goal)
-        if goal.tries in (3, 10) or goal.tries % 100 == 0:
+        if goal.tries >= goal.tell_at:
+            goal.tell_at = 10 if goal.tries < 10 else (goal.tries // 100 + 1) * 100
             detail = f"try {goal.tries}: {why}"
             self._bus.publish(incident("exit_not_done", Severity.CRITICAL, detail, goal.instrument, goal.strategy))
 

@@ -142,7 +142,7 @@ class LeftoverSweeper:
         if self._clock.monotonic() - ended_at.get(key, -CANCEL_AGAIN_S) < CANCEL_AGAIN_S:
             return
         outcome = await self._router.cancel(leftover, Priority.CANCEL, self._limits.submit_timeout_s)
-        if outcome.verdict in (CancelVerdict.CANCELED, CancelVerdict.GONE):
+        if outcome.verdict in (CancelVerdict.CANCELED, CancelVerdict.ASKED, CancelVerdict.GONE):
             ended_at[key] = self._clock.monotonic()
             return
         self._raise(

@@ -316,7 +316,7 @@ class Moves:
             if order.status is not OrderStatus.ACCEPTED or self._keeps(cover, name, order):
                 return
         outcome = await self._legs.cancel(order, "replaced")
-        if outcome.verdict is CancelVerdict.CANCELED:
+        if outcome.verdict in (CancelVerdict.CANCELED, CancelVerdict.ASKED):
             cover.wait = (name, self._clock.monotonic() + ANSWER_S)
         elif outcome.verdict is CancelVerdict.FAILED:
             self._pause(cover, name)

@@ -267,7 +267,7 @@ class Pipeline:
             if order.status is OrderStatus.IN_DOUBT and self._is_open(order.instrument):
                 if self._doubts.due(order, now):
                     self._settle_later(order)
-            elif order.expire_ms is not None and self._clock.now_ms() >= order.expire_ms:
+            elif self._ends(order):
                 self._expire(order)
             elif self._lookout.due(order, now):
                 self._look_up(order)
@@ -330,10 +330,16 @@ class Pipeline:
         name = f"settle {order.client_order_id}"
         self.lane(order.instrument).add(Priority.RECONCILE, name, settle, yields=True)
 
+    def _ends(self, order: Order) -> bool:
+        """Whether an entry is to rest no longer: its time is over, or its cancel was asked for and brought nothing."""
+        if order.expire_ms is None or order.status.is_unknown:
+            return False
+        return order.cancel_requested_ms is not None or self._clock.now_ms() >= order.expire_ms
+
     def _expire(self, order: Order) -> None:
         asked_ms = order.cancel_requested_ms
         if asked_ms is None or self._clock.now_ms() - asked_ms >= CANCEL_AGAIN_MS * self._clock.speed:
-            self.cancel_entries(order.instrument, "expired")
+            self.cancel_entries(order.instrument, "expired" if asked_ms is None else order.reason)
 
     def on_unknown(self, shown: VenueOrder) -> None:
         """The stream told of an order under our prefix that memory does not know: forgotten, or somebody else's."""

@@ -18,19 +18,12 @@ from tradingd.domain.text import storable
 from tradingd.execution.fact_queue import FactQueue
 from tradingd.execution.fill_facts import cause_of, fee_of
 from tradingd.execution.foreign import opened_by_others, turned
+from tradingd.execution.order_facts import EVENT_OF, is_child_of, is_refusal, learn
 from tradingd.execution.state import TradingState
 from tradingd.execution.unowned_fills import UnownedFills
 from tradingd.ports import Clock, Store
 
-_EVENT_OF = {
-    OrderStatus.ACCEPTED: OrderEvent.ACCEPT,
-    OrderStatus.TRIGGERED: OrderEvent.TRIGGER,
-    OrderStatus.PARTIALLY_FILLED: OrderEvent.FILL_PART,
-    OrderStatus.FILLED: OrderEvent.FILL_ALL,
-    OrderStatus.CANCELED: OrderEvent.CANCEL,
-    OrderStatus.EXPIRED: OrderEvent.EXPIRE,
-    OrderStatus.REJECTED: OrderEvent.REJECT,
-}
+_VERDICTS = (OrderEvent.REJECT, OrderEvent.NOT_FOUND)
 
 
 class Recorder:
@@ -57,8 +50,10 @@ class Recorder:
         self.queue = FactQueue(store, bus)
         self.unowned = UnownedFills(order_prefix)
         self._recalled_ms: dict[InstrumentId, int] = {}
+        self._refused_ms: dict[ClientOrderId, int] = {}
         self.on_unknown: Callable[[VenueOrder], None] = lambda shown: None
         self.on_state_order: Callable[[VenueOrder], None] = lambda shown: None
+        self.on_refused: Callable[[Order, VenueOrder], None] = lambda order, shown: None
         self.on_fill: Callable[[Fill], Sequence[Record]] = lambda fill: ()
 
     # --- commit and publish ---------------------------------------------------------------------------------------
@@ -101,6 +96,20 @@ class Recorder:
         """The step that waited has ended."""
         self._evidence.pop(client_order_id, None)
 
+    async def ended_within(self, client_order_id: ClientOrderId, seconds: float) -> bool:
+        """Whether an order has ended by now, or is told to have ended within so long (real time)."""
+        evidence = self.evidence(client_order_id)
+        try:
+            async with asyncio.timeout(seconds):
+                while (order := self._state.orders.get(client_order_id)) is not None and not order.status.is_final:
+                    evidence.clear()
+                    await evidence.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self.forget_evidence(client_order_id)
+        return order is not None
+
     # --- orders ---------------------------------------------------------------------------------------------------
 
     def add_order(self, order: Order, records: Sequence[Record]) -> "asyncio.Future[None]":
@@ -135,7 +144,7 @@ class Recorder:
         except IllegalTransition as error:
             self.incident("illegal_order_event", Severity.WARNING, f"{client_order_id}: {error}", order)
             return False
-        learned = _learn(order, shown)
+        learned = learn(order, shown)
         if status is None:
             if learned != order:
                 self._state.put_order(learned)
@@ -149,7 +158,7 @@ class Recorder:
             learned,
             status=status,
             updated_ms=now,
-            reject_code=code if event in (OrderEvent.REJECT, OrderEvent.NOT_FOUND) else learned.reject_code,
+            reject_code=code if shown or event in _VERDICTS else learned.reject_code,
             reason=storable(detail) or learned.reason,
         )
         self._state.put_order(changed)
@@ -167,7 +176,7 @@ class Recorder:
     def note_cancel(self, client_order_id: ClientOrderId | None, outcome: CancelOutcome) -> None:
         """A cancel without success, with the venue's raw code: a step that changes nothing."""
         order = self._state.orders.get(client_order_id) if client_order_id else None
-        if order is None or outcome.verdict is CancelVerdict.CANCELED:
+        if order is None or outcome.verdict in (CancelVerdict.CANCELED, CancelVerdict.ASKED):
             return
         key, status, now = order.client_order_id, order.status, self._clock.now_ms()
         told = storable(outcome.told())
@@ -186,16 +195,31 @@ class Recorder:
                 self._bus.publish(ForeignOrderSeen(shown))
             return None
         order = self._own_fills(order, shown, source)
-        event = _EVENT_OF.get(shown.status)
+        event = EVENT_OF.get(shown.status)
         if event is None:
-            return order
-        if _is_child_of(shown, order) and event is OrderEvent.ACCEPT:
+            return self._learn_ids(order, shown)
+        if is_child_of(shown, order) and event is OrderEvent.ACCEPT:
             event = OrderEvent.TRIGGER
+        key = order.client_order_id
+        if order.status is OrderStatus.REJECTED and 0 < shown.updated_ms <= self._refused_ms.get(key, 0):
+            return order  # read before it was refused, answered after that
         self._state.note_end(order, shown)
-        self.apply_event(
-            order.client_order_id, event, source, code=shown.reject_code, detail=shown.reject_reason, shown=shown
-        )
-        return self._state.orders[order.client_order_id]
+        moved = self.apply_event(key, event, source, code=shown.reject_code, detail=shown.reject_reason, shown=shown)
+        if moved and source != "reply" and is_refusal(order, shown):
+            self._refused_ms = {each: at for each, at in self._refused_ms.items() if each in self._state.orders}
+            self._refused_ms[key] = shown.updated_ms
+            self.on_refused(self._state.orders[key], shown)
+        return self._state.orders[key]
+
+    def _learn_ids(self, order: Order, shown: VenueOrder) -> Order:
+        """The venue has it, and has not judged it. Nothing moves, and who waits for evidence goes on waiting: losing
+        this costs a look-up."""
+        learned = learn(order, shown)
+        if learned == order:
+            return order
+        self._state.put_order(learned)
+        self.commit((learned,), durable=False)
+        return learned
 
     # --- fills ----------------------------------------------------------------------------------------------------
 
@@ -266,7 +290,7 @@ class Recorder:
     def _own_fills(self, order: Order, shown: VenueOrder, source: str) -> Order:
         """Give an order the fills that came before the venue told that they are of it; before its own filled quantity
         is believed, or they would be expected a second time."""
-        learned = _learn(order, shown)
+        learned = learn(order, shown)
         ids = (learned.venue_order_id, learned.child_venue_order_id, shown.venue_order_id)
         for fill in self.unowned.of(order, ids):
             self._own(self._state.orders[order.client_order_id], fill, source)
@@ -358,23 +382,3 @@ class Recorder:
     ) -> None:
         """Tell the operator."""
         self._bus.publish(incident(kind, severity, detail, about))
-
-
-def _is_child_of(shown: VenueOrder, order: Order) -> bool:
-    return order.request.kind.is_conditional and (shown.is_child or shown.venue_order_id == order.child_venue_order_id)
-
-
-def _learn(order: Order, shown: VenueOrder | None) -> Order:
-    """The order with the ids and the filled quantity that the venue showed; quantities only grow."""
-    if shown is None:
-        return order
-    child = _is_child_of(shown, order)
-    return msgspec.structs.replace(
-        order,
-        venue_order_id=order.venue_order_id if child else shown.venue_order_id,
-        child_venue_order_id=shown.venue_order_id
-        if child
-        else shown.child_venue_order_id or order.child_venue_order_id,
-        filled_quantity=max(order.filled_quantity, shown.filled_quantity),
-        average_price=order.average_price if order.booked_quantity else shown.average_price or order.average_price,
-    )

@@ -55,7 +55,8 @@ class Bench:
     def requests(self, path: str) -> list[tuple[str, str, int | None]]:
         """Method, parameters and code of what was asked there."""
         rows = self.venue._desk.ledger._db.execute(
-            "SELECT method, params, code FROM requests WHERE path = ? ORDER BY request_id", (path,))
+            "SELECT method, params, code FROM requests WHERE path = ? ORDER BY request_id", (path,)
+        )
         return list(rows)
 
     def price(self, symbol: str = "BTCUSDT") -> float:

@@ -24,8 +24,10 @@ async def test_section_1_a_second_subscription_of_a_topic_is_refused(bench: Benc
 
 async def test_section_1_types_of_other_venues_and_the_case_of_sides_are_refused(bench: Bench) -> None:
     client = await bench.client()
-    assert await refused(client.create_order(SYMBOL, "stop_market", "sell", 0.01, None, {
-        "stopLossPrice": 60_000})) == 10001
+    assert (
+        await refused(client.create_order(SYMBOL, "stop_market", "sell", 0.01, None, {"stopLossPrice": 60_000}))
+        == 10001
+    )
     assert await refused(client.create_order(SYMBOL, "market", "BUY", 0.01)) == 10001
     for kind in ("market", "Market", "MARKET"):
         assert (await client.create_order(SYMBOL, kind, "buy", 0.01))["id"]
@@ -43,8 +45,9 @@ async def test_section_1_quantity_zero_with_both_flags_closes_everything(bench: 
     client = await bench.client()
     await client.create_order(SYMBOL, "market", "buy", 0.05)
     await bench.until_held("0.05")
-    await client.create_order(SYMBOL, "market", "sell", 0, None, {"qty": "0", "reduceOnly": True,
-                                                                   "closeOnTrigger": True})
+    await client.create_order(
+        SYMBOL, "market", "sell", 0, None, {"qty": "0", "reduceOnly": True, "closeOnTrigger": True}
+    )
     await bench.until_held("0")
 
 
@@ -84,7 +87,8 @@ async def test_section_1_modes_do_not_change_under_a_position_or_an_order(bench:
 
 
 async def test_section_1_executions_of_one_moment_come_in_one_message_and_a_close_is_a_position_without_side(
-        bench: Bench) -> None:
+    bench: Bench,
+) -> None:
     client = await bench.client()
     client.options["watchPositions"] = {"fetchPositionsSnapshot": False}
     frames = bench.tap(client)
@@ -118,10 +122,16 @@ async def test_section_2_client_ids_of_36_letters_digits_and_dashes(bench: Bench
 async def test_section_3_what_is_definitely_not_executed_has_its_code_and_its_class(bench: Bench) -> None:
     client = await bench.client()
     cases: list[tuple[Any, int, type[Exception]]] = [
-        (client.create_order(SYMBOL, "market", "sell", 0.01, None, {"reduceOnly": True}), 110017,
-         ccxt.pro.InvalidOrder),
-        (client.create_order(SYMBOL, "limit", "buy", 0.01, round(bench.price() * 1.2, 1)), 110003,
-         ccxt.pro.InvalidOrder),
+        (
+            client.create_order(SYMBOL, "market", "sell", 0.01, None, {"reduceOnly": True}),
+            110017,
+            ccxt.pro.InvalidOrder,
+        ),
+        (
+            client.create_order(SYMBOL, "limit", "buy", 0.01, round(bench.price() * 1.2, 1)),
+            110003,
+            ccxt.pro.InvalidOrder,
+        ),
         (client.create_order(SYMBOL, "limit", "buy", 0.001, 4_000), 110094, ccxt.pro.InvalidOrder),
         (client.create_order(SYMBOL, "market", "buy", 100), 110007, ccxt.pro.InsufficientFunds),
         (client.cancel_order("b7a2c2a3-0000-4000-a000-000000000001", SYMBOL), 110001, ccxt.pro.OrderNotFound),
@@ -163,7 +173,8 @@ async def test_section_3_a_key_without_permission_looks_and_does_not_touch(bench
 
 
 async def test_section_3_a_timestamp_outside_of_the_window_is_a_network_error_that_must_not_be_retried(
-        bench: Bench) -> None:
+    bench: Bench,
+) -> None:
     client = await bench.client()
     await client.fetch_balance()
     bench.act("shift_clock", offset_ms=6_000)
@@ -218,8 +229,9 @@ async def test_section_6_a_cancel_that_lost_the_race_tells_filled_twice(bench: B
     frames = bench.tap(client)
     await watching(bench, client, "watch_orders")
     exchange, desk = bench.venue._desk.exchange, bench.venue._desk
-    order = exchange.submit(Draft(symbol="BTCUSDT", side=1, kind="MARKET", quantity=Decimal("0.001"),
-                                  client_order_id="td-1"))
+    order = exchange.submit(
+        Draft(symbol="BTCUSDT", side=1, kind="MARKET", quantity=Decimal("0.001"), client_order_id="td-1")
+    )
     _take_out(desk, order.order_id)
 
     async def twice() -> bool:

@@ -18,8 +18,9 @@ async def test_fact_1_an_acknowledged_post_only_order_is_taken_back_with_its_rea
     client = await bench.client()
     frames = bench.tap(client)
     await watching(bench, client, "watch_orders")
-    order = await client.create_order(SYMBOL, "limit", "buy", 0.05, round(bench.price() * 1.02, 1), {
-        "postOnly": True, "clientOrderId": "td-1"})
+    order = await client.create_order(
+        SYMBOL, "limit", "buy", 0.05, round(bench.price() * 1.02, 1), {"postOnly": True, "clientOrderId": "td-1"}
+    )
     assert order["status"] is None and order["filled"] is None and order["id"]
 
     async def told() -> bool:
@@ -116,8 +117,9 @@ async def test_fact_4_a_dropped_stream_raises_and_nothing_missed_is_replayed(ben
 
 async def test_fact_6_more_than_ten_creates_a_second_are_refused_with_the_clients_throttle_on(today: Bench) -> None:
     client = await today.client(enableRateLimit=True)
-    answers = await asyncio.gather(*(client.create_order(SYMBOL, "limit", "buy", 0.001, 50_000) for _ in range(25)),
-                                   return_exceptions=True)
+    answers = await asyncio.gather(
+        *(client.create_order(SYMBOL, "limit", "buy", 0.001, 50_000) for _ in range(25)), return_exceptions=True
+    )
     over = [answer for answer in answers if isinstance(answer, ccxt.pro.RateLimitExceeded)]
     assert over and {code_of(each) for each in over} == {10006}
 
@@ -145,7 +147,8 @@ async def test_fact_8_the_unified_client_id_cancels_nothing_and_looks_up_another
 
 
 async def test_fact_9_a_closed_order_is_found_by_link_id_until_the_venue_restarts_then_in_the_history(
-        bench: Bench) -> None:
+    bench: Bench,
+) -> None:
     client = await bench.client()
     await client.create_order(SYMBOL, "market", "buy", 0.01, None, {"clientOrderId": "td-1"})
     await bench.until_held("0.01")
@@ -196,8 +199,16 @@ async def test_fact_12_a_page_of_open_orders_has_twenty_and_says_nothing_of_the_
     exchange = bench.venue._desk.exchange
     price = (exchange.mark_price("BTCUSDT") * Decimal("0.97")).quantize(Decimal("0.1"))
     for number in range(60):
-        exchange.submit(Draft(symbol="BTCUSDT", side=1, kind="LIMIT", quantity=Decimal("0.001"), price=price,
-                              client_order_id=f"td-{number}"))
+        exchange.submit(
+            Draft(
+                symbol="BTCUSDT",
+                side=1,
+                kind="LIMIT",
+                quantity=Decimal("0.001"),
+                price=price,
+                client_order_id=f"td-{number}",
+            )
+        )
     assert len(await client.fetch_open_orders(SYMBOL)) == 20
     assert len(await client.fetch_open_orders(SYMBOL, None, 100)) == 50
     everything = await client.fetch_open_orders(SYMBOL, None, None, {"paginate": True})
@@ -238,7 +249,8 @@ async def test_fact_14_the_streams_auth_ignores_the_time_difference_and_the_next
 
 async def test_fact_15_an_order_over_the_websocket_is_acknowledged_there(today: Bench) -> None:
     client = await today.client()
-    order = await asyncio.wait_for(client.create_order_ws(SYMBOL, "market", "buy", 0.01, None, {
-        "clientOrderId": "td-1"}), 5)
+    order = await asyncio.wait_for(
+        client.create_order_ws(SYMBOL, "market", "buy", 0.01, None, {"clientOrderId": "td-1"}), 5
+    )
     assert order["id"] and order["status"] is None
     await today.until_held("0.01")

@@ -22,8 +22,9 @@ def _play(server: VenueServer, *rules: str) -> None:
     server._faults = server._begin(parse_script("".join(f"[[rule]]\n{rule}\n" for rule in rules)))
 
 
-async def test_section_3_a_lost_reply_is_an_order_that_may_exist_and_its_id_proves_it(bench: Bench,
-                                                                                     server: VenueServer) -> None:
+async def test_section_3_a_lost_reply_is_an_order_that_may_exist_and_its_id_proves_it(
+    bench: Bench, server: VenueServer
+) -> None:
     client = await bench.client(timeout=300)
     await client.fetch_positions()
     _play(server, 'do = "lose_reply"\non = "create"\ntimes = 1')
@@ -35,8 +36,9 @@ async def test_section_3_a_lost_reply_is_an_order_that_may_exist_and_its_id_prov
     assert code_of(caught.value) == 110072
 
 
-async def test_section_3_a_server_timeout_is_a_plain_error_although_the_order_was_taken(bench: Bench,
-                                                                                       server: VenueServer) -> None:
+async def test_section_3_a_server_timeout_is_a_plain_error_although_the_order_was_taken(
+    bench: Bench, server: VenueServer
+) -> None:
     client = await bench.client()
     await client.fetch_positions()
     _play(server, 'do = "answer"\nreply = "request_timeout"\nexecuted = true\non = "create"\ntimes = 1')
@@ -150,8 +152,10 @@ async def test_section_5_wallet_position_and_history_lag_behind_a_close() -> Non
             await client.create_order(SYMBOL, "market", "sell", 0.01, None, {"reduceOnly": True, **link})
             await bench.until_held("0")
             [position], balance, history = await asyncio.gather(
-                client.fetch_positions([SYMBOL]), client.fetch_balance(),
-                client.fetch_canceled_and_closed_orders(SYMBOL, params=link))
+                client.fetch_positions([SYMBOL]),
+                client.fetch_balance(),
+                client.fetch_canceled_and_closed_orders(SYMBOL, params=link),
+            )
             seen["position"] += position["contracts"] > 0
             seen["wallet"] += balance["USDT"]["used"] > 0
             seen["history"] += not history
@@ -175,5 +179,6 @@ def test_a_venue_that_is_taken_up_again_has_what_it_had_and_forgets_what_realtim
     assert len(again._desk.recent) == 0 and len(again._desk.archive) == 1
     [kept] = again._desk.funding
     assert {name: kept[name] for name in ("execId", "execFee", "execQty", "execTime", "side")} == {
-        name: paid[name] for name in ("execId", "execFee", "execQty", "execTime", "side")}
+        name: paid[name] for name in ("execId", "execFee", "execQty", "execTime", "side")
+    }
     again.close()

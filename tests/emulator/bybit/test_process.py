@@ -21,8 +21,12 @@ from tradingd.emulator.venues import VenueOptions, open_bybit, open_venue
 
 @contextmanager
 def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    child = subprocess.Popen([sys.executable, "-m", "tradingd", "venue", "bybit", "--port", "0", *arguments], text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tradingd", "venue", "bybit", "--port", "0", *arguments],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert child.stdout is not None
     try:
         line = child.stdout.readline()
@@ -51,8 +55,9 @@ async def test_a_killed_venue_comes_back_with_position_stop_orders_and_settings(
         await until(held)
         price = (await client.fetch_ohlcv(SYMBOL, "1m", None, 1))[-1][4]
         await client.create_order(SYMBOL, "limit", "buy", 0.01, round(price * 0.97, 1), {"clientOrderId": "td-2"})
-        await client.private_post_v5_position_trading_stop({
-            "category": "linear", "symbol": "BTCUSDT", "positionIdx": 0, "stopLoss": str(round(price * 0.95))})
+        await client.private_post_v5_position_trading_stop(
+            {"category": "linear", "symbol": "BTCUSDT", "positionIdx": 0, "stopLoss": str(round(price * 0.95))}
+        )
 
         async def rest() -> bool:
             return len(await client.fetch_open_orders(SYMBOL)) == 2

@@ -19,8 +19,14 @@ async def _long(bench: Bench, client: Any, quantity: str = "0.05") -> float:
 
 
 def _stop(client: Any, **levels: Any) -> Any:
-    return client.private_post_v5_position_trading_stop({"category": "linear", "symbol": "BTCUSDT", "positionIdx": 0,
-                                                         **{name: str(value) for name, value in levels.items()}})
+    return client.private_post_v5_position_trading_stop(
+        {
+            "category": "linear",
+            "symbol": "BTCUSDT",
+            "positionIdx": 0,
+            **{name: str(value) for name, value in levels.items()},
+        }
+    )
 
 
 async def test_section_5_tp_and_sl_are_state_of_the_position_with_orders_of_the_venues_own(bench: Bench) -> None:
@@ -32,7 +38,9 @@ async def test_section_5_tp_and_sl_are_state_of_the_position_with_orders_of_the_
     assert (position["stopLossPrice"], position["takeProfitPrice"]) == (low, high)
     listed = await client.fetch_open_orders(SYMBOL)
     assert {(row["info"]["stopOrderType"], row["info"]["orderLinkId"], row["info"]["qty"]) for row in listed} == {
-        ("StopLoss", "", "0"), ("TakeProfit", "", "0")}
+        ("StopLoss", "", "0"),
+        ("TakeProfit", "", "0"),
+    }
     assert await client.fetch_open_orders(SYMBOL, params={"orderFilter": "Order"}) == []
     assert len(await client.fetch_open_orders(SYMBOL, params={"orderFilter": "tpslOrder"})) == 2
 
@@ -88,23 +96,42 @@ async def test_section_5_a_full_stop_closes_the_whole_position_and_its_partner_i
 async def test_section_5_partial_levels_of_one_call_end_each_other(bench: Bench) -> None:
     client = await bench.client()
     price = await _long(bench, client)
-    order = await client.create_order(SYMBOL, "market", "sell", 0.02, None, {
-        "stopLossPrice": price * 0.98, "takeProfitPrice": price * 1.2, "positionIdx": 0})
+    order = await client.create_order(
+        SYMBOL,
+        "market",
+        "sell",
+        0.02,
+        None,
+        {"stopLossPrice": price * 0.98, "takeProfitPrice": price * 1.2, "positionIdx": 0},
+    )
     assert order["id"] is None
     bench.act("move_price", symbol="BTCUSDT", by_fraction=-0.04)
     await bench.until_held("0.03")
     assert await client.fetch_open_orders(SYMBOL) == []
-    assert await refused(_stop(client, stopLoss=round(bench.price() * 0.97), takeProfit=round(bench.price() * 1.03),
-                               tpslMode="Partial", tpSize="0.01", slSize="0.02")) == 10001
+    assert (
+        await refused(
+            _stop(
+                client,
+                stopLoss=round(bench.price() * 0.97),
+                takeProfit=round(bench.price() * 1.03),
+                tpslMode="Partial",
+                tpSize="0.01",
+                slSize="0.02",
+            )
+        )
+        == 10001
+    )
 
 
 async def test_section_5_two_separate_stops_are_plain_conditionals_and_the_survivor_stays(bench: Bench) -> None:
     client = await bench.client()
     price = await _long(bench, client)
-    await client.create_order(SYMBOL, "market", "sell", 0.05, None, {"stopLossPrice": price * 0.98,
-                                                                      "clientOrderId": "td-sl"})
-    await client.create_order(SYMBOL, "market", "sell", 0.05, None, {"takeProfitPrice": price * 1.02,
-                                                                      "clientOrderId": "td-tp"})
+    await client.create_order(
+        SYMBOL, "market", "sell", 0.05, None, {"stopLossPrice": price * 0.98, "clientOrderId": "td-sl"}
+    )
+    await client.create_order(
+        SYMBOL, "market", "sell", 0.05, None, {"takeProfitPrice": price * 1.02, "clientOrderId": "td-tp"}
+    )
     bench.act("move_price", symbol="BTCUSDT", by_fraction=-0.03)
     await bench.until_held("0")
     [left] = await client.fetch_open_orders(SYMBOL)
@@ -115,15 +142,20 @@ async def test_section_5_two_separate_stops_are_plain_conditionals_and_the_survi
         return await client.fetch_canceled_and_closed_orders(SYMBOL, params={"orderLinkId": "td-tp"})
 
     [row] = await until(ended)
-    assert (row["status"], row["info"]["cancelType"], bench.held()) == ("canceled", "CancelByReduceOnly",
-                                                                               Decimal(0))
+    assert (row["status"], row["info"]["cancelType"], bench.held()) == ("canceled", "CancelByReduceOnly", Decimal(0))
 
 
 async def test_section_1_a_conditional_order_keeps_its_id_when_it_fires(bench: Bench) -> None:
     client = await bench.client()
     price = bench.price()
-    order = await client.create_order(SYMBOL, "market", "buy", 0.02, None, {
-        "triggerPrice": price * 1.01, "triggerDirection": "ascending", "clientOrderId": "td-1"})
+    order = await client.create_order(
+        SYMBOL,
+        "market",
+        "buy",
+        0.02,
+        None,
+        {"triggerPrice": price * 1.01, "triggerDirection": "ascending", "clientOrderId": "td-1"},
+    )
     [waiting] = await client.fetch_open_orders(SYMBOL, params={"trigger": True})
     assert waiting["id"] == order["id"] and waiting["info"]["orderStatus"] == "Untriggered"
     assert waiting["info"]["triggerBy"] == "LastPrice"
@@ -135,8 +167,9 @@ async def test_section_1_a_conditional_order_keeps_its_id_when_it_fires(bench: B
 
 async def test_section_1_a_cancelled_conditional_order_ends_as_deactivated(bench: Bench) -> None:
     client = await bench.client()
-    order = await client.create_order(SYMBOL, "market", "buy", 0.02, None, {
-        "triggerPrice": bench.price() * 1.05, "triggerDirection": "ascending"})
+    order = await client.create_order(
+        SYMBOL, "market", "buy", 0.02, None, {"triggerPrice": bench.price() * 1.05, "triggerDirection": "ascending"}
+    )
     await client.cancel_order(order["id"], SYMBOL)
 
     async def ended() -> Any:
@@ -149,8 +182,19 @@ async def test_section_1_a_cancelled_conditional_order_ends_as_deactivated(bench
 async def test_section_1_the_trigger_must_lie_on_the_side_that_it_names(bench: Bench) -> None:
     client = await bench.client()
     for direction, factor, code in (("ascending", 0.99, 110092), ("descending", 1.01, 110093)):
-        assert await refused(client.create_order(SYMBOL, "market", "buy", 0.02, None, {
-            "triggerPrice": bench.price() * factor, "triggerDirection": direction})) == code
+        assert (
+            await refused(
+                client.create_order(
+                    SYMBOL,
+                    "market",
+                    "buy",
+                    0.02,
+                    None,
+                    {"triggerPrice": bench.price() * factor, "triggerDirection": direction},
+                )
+            )
+            == code
+        )
     with pytest.raises(ccxt.pro.ArgumentsRequired):
         await client.create_order(SYMBOL, "market", "buy", 0.02, None, {"triggerPrice": 60_000})
 
@@ -158,18 +202,41 @@ async def test_section_1_the_trigger_must_lie_on_the_side_that_it_names(bench: B
 async def test_section_4_ten_conditional_orders_of_a_symbol_and_no_more(bench: Bench) -> None:
     client = await bench.client()
     for number in range(10):
-        await client.create_order(SYMBOL, "market", "buy", 0.001, None, {
-            "triggerPrice": bench.price() * 1.1 + number, "triggerDirection": "ascending"})
+        await client.create_order(
+            SYMBOL,
+            "market",
+            "buy",
+            0.001,
+            None,
+            {"triggerPrice": bench.price() * 1.1 + number, "triggerDirection": "ascending"},
+        )
         await asyncio.sleep(0.12)
-    assert await refused(client.create_order(SYMBOL, "market", "buy", 0.001, None, {
-        "triggerPrice": bench.price() * 1.1, "triggerDirection": "ascending"})) == 110009
+    assert (
+        await refused(
+            client.create_order(
+                SYMBOL,
+                "market",
+                "buy",
+                0.001,
+                None,
+                {"triggerPrice": bench.price() * 1.1, "triggerDirection": "ascending"},
+            )
+        )
+        == 110009
+    )
 
 
 async def test_section_1_attached_levels_become_the_positions_when_the_order_fills(bench: Bench) -> None:
     client = await bench.client()
     price = bench.price()
-    await client.create_order(SYMBOL, "market", "buy", 0.05, None, {
-        "stopLoss": {"triggerPrice": price * 0.95}, "takeProfit": {"triggerPrice": price * 1.05}})
+    await client.create_order(
+        SYMBOL,
+        "market",
+        "buy",
+        0.05,
+        None,
+        {"stopLoss": {"triggerPrice": price * 0.95}, "takeProfit": {"triggerPrice": price * 1.05}},
+    )
     await bench.until_held("0.05")
     [position] = await client.fetch_positions([SYMBOL])
     assert position["stopLossPrice"] == pytest.approx(price * 0.95, rel=1e-4)

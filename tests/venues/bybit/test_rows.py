@@ -7,6 +7,7 @@ import pytest
 
 from tests.venues.bybit.bench import BTC, BYBIT_ID
 from tests.venues.doubles import CREDENTIALS
+from tradingd.domain.account import RejectKind
 from tradingd.domain.candles import Candle
 from tradingd.domain.instruments import Instrument
 from tradingd.domain.orders import OrderKind, OrderStatus
@@ -200,3 +201,19 @@ def test_times_of_reads_and_connections_are_those_of_the_other_venues() -> None:
     for name in ("http_keepalive_s", "read_hedge_s", "read_limit_s"):
         assert getattr(BYBIT, name).value == getattr(BINANCE, name).value
     assert BYBIT.read_limit_s.value * 1000 == BYBIT.receive_window_ms.value
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "kind"),
+    [
+        ({"rejectReason": "EC_PostOnlyWillTakeLiquidity"}, "EC_PostOnlyWillTakeLiquidity", RejectKind.WOULD_NOT_REST),
+        ({"rejectReason": "EC_CancelForNoFullFill"}, "EC_CancelForNoFullFill", RejectKind.NOT_FILLABLE),
+        ({"rejectReason": "EC_NoImmediateQtyToFill"}, "EC_NoImmediateQtyToFill", RejectKind.NOT_FILLABLE),
+        ({"cancelType": "CancelByReduceOnly"}, "CancelByReduceOnly", RejectKind.REDUCE_ONLY),
+        ({"orderStatus": "Rejected", "rejectReason": "EC_Others"}, "EC_Others", RejectKind.OTHER),
+        ({"cancelType": "CancelByUser", "rejectReason": "EC_PerCancelRequest"}, None, RejectKind.OTHER),
+    ],
+)
+def test_an_order_that_ended_by_itself_tells_why_in_the_venues_word_and_in_ours(rows, changes, code, kind):
+    shown = rows.order(order(**{"orderStatus": "Cancelled", **changes}))
+    assert (shown.reject_code, shown.reject_kind) == (code, kind)

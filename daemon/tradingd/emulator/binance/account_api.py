@@ -28,8 +28,11 @@ def _money(value: Decimal) -> str:
 def account(desk: Desk, params: Params) -> Json:
     """GET /fapi/v3/account: positions only of symbols with a position or an open order."""
     totals = _totals(desk)
-    return {**_summary(totals), "assets": [_asset(desk, totals)],
-            "positions": [_account_position(desk, symbol, totals) for symbol in totals.symbols]}
+    return {
+        **_summary(totals),
+        "assets": [_asset(desk, totals)],
+        "positions": [_account_position(desk, symbol, totals) for symbol in totals.symbols],
+    }
 
 
 def account_v2(desk: Desk, params: Params) -> Json:
@@ -39,13 +42,28 @@ def account_v2(desk: Desk, params: Params) -> Json:
     for symbol in desk.exchange.feeds:
         row = _account_position(desk, symbol, totals)
         held = desk.exchange.account
-        row.update(leverage=str(held.leverage[symbol]), isolated=held.isolated[symbol],
-                   entryPrice=plain(desk.views.position(symbol).entry_price), maxNotional=_cap(desk, symbol),
-                   bidNotional="0", askNotional="0")
+        row.update(
+            leverage=str(held.leverage[symbol]),
+            isolated=held.isolated[symbol],
+            entryPrice=plain(desk.views.position(symbol).entry_price),
+            maxNotional=_cap(desk, symbol),
+            bidNotional="0",
+            askNotional="0",
+        )
         rows.append(row)
-    return {"feeTier": 0, "feeBurn": False, "canTrade": True, "canDeposit": True, "canWithdraw": False, "updateTime": 0,
-            "multiAssetsMargin": False, "tradeGroupId": -1, **_summary(totals), "assets": [_asset(desk, totals)],
-            "positions": rows}
+    return {
+        "feeTier": 0,
+        "feeBurn": False,
+        "canTrade": True,
+        "canDeposit": True,
+        "canWithdraw": False,
+        "updateTime": 0,
+        "multiAssetsMargin": False,
+        "tradeGroupId": -1,
+        **_summary(totals),
+        "assets": [_asset(desk, totals)],
+        "positions": rows,
+    }
 
 
 def _margin(desk: Desk, totals: Totals, symbol: str) -> SymbolMargin:
@@ -57,12 +75,17 @@ def _margin(desk: Desk, totals: Totals, symbol: str) -> SymbolMargin:
 
 def _summary(totals: Totals) -> Json:
     return {
-        "totalInitialMargin": _money(totals.initial), "totalMaintMargin": _money(totals.maintenance),
-        "totalWalletBalance": _money(totals.wallet), "totalUnrealizedProfit": _money(totals.unrealized),
-        "totalMarginBalance": _money(totals.equity), "totalPositionInitialMargin": _money(totals.position_margin),
+        "totalInitialMargin": _money(totals.initial),
+        "totalMaintMargin": _money(totals.maintenance),
+        "totalWalletBalance": _money(totals.wallet),
+        "totalUnrealizedProfit": _money(totals.unrealized),
+        "totalMarginBalance": _money(totals.equity),
+        "totalPositionInitialMargin": _money(totals.position_margin),
         "totalOpenOrderInitialMargin": _money(totals.order_margin),
-        "totalCrossWalletBalance": _money(totals.cross_wallet), "totalCrossUnPnl": _money(totals.cross_unrealized),
-        "availableBalance": _money(totals.available), "maxWithdrawAmount": _money(_withdrawable(totals)),
+        "totalCrossWalletBalance": _money(totals.cross_wallet),
+        "totalCrossUnPnl": _money(totals.cross_unrealized),
+        "availableBalance": _money(totals.available),
+        "maxWithdrawAmount": _money(_withdrawable(totals)),
     }
 
 
@@ -72,12 +95,19 @@ def _withdrawable(totals: Totals) -> Decimal:
 
 def _asset(desk: Desk, totals: Totals) -> Json:
     return {
-        "asset": "USDT", "walletBalance": _money(totals.wallet), "unrealizedProfit": _money(totals.unrealized),
-        "marginBalance": _money(totals.equity), "maintMargin": _money(totals.maintenance),
-        "initialMargin": _money(totals.initial), "positionInitialMargin": _money(totals.position_margin),
-        "openOrderInitialMargin": _money(totals.order_margin), "crossWalletBalance": _money(totals.cross_wallet),
-        "crossUnPnl": _money(totals.cross_unrealized), "availableBalance": _money(totals.available),
-        "maxWithdrawAmount": _money(_withdrawable(totals)), "marginAvailable": True,
+        "asset": "USDT",
+        "walletBalance": _money(totals.wallet),
+        "unrealizedProfit": _money(totals.unrealized),
+        "marginBalance": _money(totals.equity),
+        "maintMargin": _money(totals.maintenance),
+        "initialMargin": _money(totals.initial),
+        "positionInitialMargin": _money(totals.position_margin),
+        "openOrderInitialMargin": _money(totals.order_margin),
+        "crossWalletBalance": _money(totals.cross_wallet),
+        "crossUnPnl": _money(totals.cross_unrealized),
+        "availableBalance": _money(totals.available),
+        "maxWithdrawAmount": _money(_withdrawable(totals)),
+        "marginAvailable": True,
         "updateTime": desk.now_ms,
     }
 
@@ -86,12 +116,17 @@ def _account_position(desk: Desk, symbol: str, totals: Totals) -> Json:
     position, margin = desk.views.position(symbol), _margin(desk, totals, symbol)
     isolated = desk.exchange.account.isolated[symbol]
     return {
-        "symbol": symbol, "positionSide": "BOTH", "positionAmt": plain(position.quantity),
+        "symbol": symbol,
+        "positionSide": "BOTH",
+        "positionAmt": plain(position.quantity),
         "unrealizedProfit": _money(margin.unrealized),
         "isolatedMargin": _money(position.isolated_usdt + margin.unrealized) if isolated else "0",
-        "notional": _money(margin.notional), "isolatedWallet": _money(position.isolated_usdt) if isolated else "0",
-        "initialMargin": _money(margin.initial), "maintMargin": _money(margin.maintenance),
-        "positionInitialMargin": _money(margin.position_margin), "openOrderInitialMargin": _money(margin.order_margin),
+        "notional": _money(margin.notional),
+        "isolatedWallet": _money(position.isolated_usdt) if isolated else "0",
+        "initialMargin": _money(margin.initial),
+        "maintMargin": _money(margin.maintenance),
+        "positionInitialMargin": _money(margin.position_margin),
+        "openOrderInitialMargin": _money(margin.order_margin),
         "updateTime": position.updated_ms,
     }
 
@@ -99,12 +134,19 @@ def _account_position(desk: Desk, symbol: str, totals: Totals) -> Json:
 def balance(desk: Desk, params: Params) -> list[Json]:
     """GET /fapi/v3/balance and v2."""
     totals = _totals(desk)
-    return [{
-        "accountAlias": desk.account_id, "asset": "USDT", "balance": _money(totals.wallet),
-        "crossWalletBalance": _money(totals.cross_wallet), "crossUnPnl": _money(totals.cross_unrealized),
-        "availableBalance": _money(totals.available), "maxWithdrawAmount": _money(_withdrawable(totals)),
-        "marginAvailable": True, "updateTime": desk.now_ms,
-    }]
+    return [
+        {
+            "accountAlias": desk.account_id,
+            "asset": "USDT",
+            "balance": _money(totals.wallet),
+            "crossWalletBalance": _money(totals.cross_wallet),
+            "crossUnPnl": _money(totals.cross_unrealized),
+            "availableBalance": _money(totals.available),
+            "maxWithdrawAmount": _money(_withdrawable(totals)),
+            "marginAvailable": True,
+            "updateTime": desk.now_ms,
+        }
+    ]
 
 
 def position_risk(desk: Desk, params: Params) -> list[Json]:
@@ -120,9 +162,16 @@ def position_risk_v2(desk: Desk, params: Params) -> list[Json]:
     totals = _totals(desk)
     held = desk.exchange.account
     return [
-        {**_risk(desk, each, totals), "leverage": str(held.leverage[each]), "maxNotionalValue": _cap(desk, each),
-         "marginType": "isolated" if held.isolated[each] else "cross", "isAutoAddMargin": "false", "adlQuantile": 1}
-        for each in desk.exchange.feeds if symbol in (None, each)
+        {
+            **_risk(desk, each, totals),
+            "leverage": str(held.leverage[each]),
+            "maxNotionalValue": _cap(desk, each),
+            "marginType": "isolated" if held.isolated[each] else "cross",
+            "isAutoAddMargin": "false",
+            "adlQuantile": 1,
+        }
+        for each in desk.exchange.feeds
+        if symbol in (None, each)
     ]
 
 
@@ -133,10 +182,16 @@ def _risk(desk: Desk, symbol: str, totals: Totals) -> Json:
     price = desk.exchange.account.liquidation_price(symbol, position, mark, totals)
     digits = desk.exchange.instruments[symbol].price_digits
     return {
-        **row, "entryPrice": plain(position.entry_price), "breakEvenPrice": plain(position.entry_price),
-        "markPrice": f"{mark:.8f}", "unRealizedProfit": unrealized,
-        "liquidationPrice": f"{price:.{digits}f}", "marginAsset": "USDT",
-        "adl": 1, "bidNotional": "0", "askNotional": "0",
+        **row,
+        "entryPrice": plain(position.entry_price),
+        "breakEvenPrice": plain(position.entry_price),
+        "markPrice": f"{mark:.8f}",
+        "unRealizedProfit": unrealized,
+        "liquidationPrice": f"{price:.{digits}f}",
+        "marginAsset": "USDT",
+        "adl": 1,
+        "bidNotional": "0",
+        "askNotional": "0",
     }
 
 
@@ -144,35 +199,62 @@ def symbol_config(desk: Desk, params: Params) -> list[Json]:
     """GET /fapi/v1/symbolConfig."""
     symbol, held = desk.symbol_filter(params), desk.exchange.account
     return [
-        {"symbol": each, "marginType": "ISOLATED" if held.isolated[each] else "CROSSED", "isAutoAddMargin": False,
-         "leverage": held.leverage[each], "maxNotionalValue": _cap(desk, each)}
-        for each in desk.exchange.feeds if symbol in (None, each)
+        {
+            "symbol": each,
+            "marginType": "ISOLATED" if held.isolated[each] else "CROSSED",
+            "isAutoAddMargin": False,
+            "leverage": held.leverage[each],
+            "maxNotionalValue": _cap(desk, each),
+        }
+        for each in desk.exchange.feeds
+        if symbol in (None, each)
     ]
 
 
 def account_config(desk: Desk, params: Params) -> Json:
     """GET /fapi/v1/accountConfig."""
-    return {"feeTier": 0, "canTrade": True, "canDeposit": True, "canWithdraw": False,
-            "dualSidePosition": desk.exchange.account.is_hedged, "updateTime": 0, "multiAssetsMargin": False,
-            "tradeGroupId": -1}
+    return {
+        "feeTier": 0,
+        "canTrade": True,
+        "canDeposit": True,
+        "canWithdraw": False,
+        "dualSidePosition": desk.exchange.account.is_hedged,
+        "updateTime": 0,
+        "multiAssetsMargin": False,
+        "tradeGroupId": -1,
+    }
 
 
 def commission_rate(desk: Desk, params: Params) -> Json:
     """GET /fapi/v1/commissionRate."""
-    return {"symbol": desk.instrument(params).symbol, "makerCommissionRate": plain(MAKER_FEE),
-            "takerCommissionRate": plain(TAKER_FEE)}
+    return {
+        "symbol": desk.instrument(params).symbol,
+        "makerCommissionRate": plain(MAKER_FEE),
+        "takerCommissionRate": plain(TAKER_FEE),
+    }
 
 
 def leverage_bracket(desk: Desk, params: Params) -> list[Json]:
     """GET /fapi/v1/leverageBracket."""
     symbol = desk.symbol_filter(params)
     return [
-        {"symbol": each, "notionalCoef": 1.0, "brackets": [
-            {"bracket": number, "initialLeverage": step.leverage, "notionalCap": step.cap_usdt,
-             "notionalFloor": step.floor_usdt, "maintMarginRatio": float(step.maintenance_fraction),
-             "cum": float(step.cumulative_usdt)}
-            for number, step in enumerate(desk.exchange.instruments[each].brackets, start=1)]}
-        for each in desk.exchange.feeds if symbol in (None, each)
+        {
+            "symbol": each,
+            "notionalCoef": 1.0,
+            "brackets": [
+                {
+                    "bracket": number,
+                    "initialLeverage": step.leverage,
+                    "notionalCap": step.cap_usdt,
+                    "notionalFloor": step.floor_usdt,
+                    "maintMarginRatio": float(step.maintenance_fraction),
+                    "cum": float(step.cumulative_usdt),
+                }
+                for number, step in enumerate(desk.exchange.instruments[each].brackets, start=1)
+            ],
+        }
+        for each in desk.exchange.feeds
+        if symbol in (None, each)
     ]
 
 
@@ -180,8 +262,23 @@ def income(desk: Desk, params: Params) -> list[Json]:
     """GET /fapi/v1/income: realised profit and fees, oldest first."""
     start_ms, end_ms = params.integer("startTime"), params.integer("endTime")
     end_ms = desk.now_ms if end_ms is None else end_ms
-    rows = desk.ledger.income(desk.symbol_filter(params), params.text("incomeType"),
-                              end_ms - WEEK_MS if start_ms is None else start_ms, end_ms, params.limit(100, 1000))
-    return [{"symbol": symbol, "incomeType": kind, "income": usdt, "asset": "USDT", "info": kind, "time": time_ms,
-             "tranId": number, "tradeId": str(trade_id or "")}
-            for number, time_ms, symbol, kind, usdt, trade_id in rows]
+    rows = desk.ledger.income(
+        desk.symbol_filter(params),
+        params.text("incomeType"),
+        end_ms - WEEK_MS if start_ms is None else start_ms,
+        end_ms,
+        params.limit(100, 1000),
+    )
+    return [
+        {
+            "symbol": symbol,
+            "incomeType": kind,
+            "income": usdt,
+            "asset": "USDT",
+            "info": kind,
+            "time": time_ms,
+            "tranId": number,
+            "tradeId": str(trade_id or ""),
+        }
+        for number, time_ms, symbol, kind, usdt, trade_id in rows
+    ]

@@ -12,11 +12,16 @@ from tradingd.emulator.core.admin import number
 
 def play(desk: Desk, kind: str, values: Values) -> str:
     """Do it; says in the past tense what was done. Raises ValueError for an act that this dialect does not know."""
-    return acts.play(desk, kind, values, {
-        "expire_listen_key": lambda values: _expire_listen_key(desk),
-        "delay_engine": lambda values: _delay_engine(desk, values),
-        "end_connections": lambda values: f"ended {desk.streams.end_all()} connections as after 24 hours",
-    })
+    return acts.play(
+        desk,
+        kind,
+        values,
+        {
+            "expire_listen_key": lambda values: _expire_listen_key(desk),
+            "delay_engine": lambda values: _delay_engine(desk, values),
+            "end_connections": lambda values: f"ended {desk.streams.end_all()} connections as after 24 hours",
+        },
+    )
 
 
 def _expire_listen_key(desk: Desk) -> str:

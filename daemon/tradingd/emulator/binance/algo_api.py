@@ -114,8 +114,15 @@ def cancel(desk: Desk, params: Params) -> Json:
     if number is not None:
         order = triggers.orders.get(number)
     else:
-        order = next((each for waiting in triggers.waiting.values() for each in waiting.values()
-                      if each.client_order_id == client_id), None)
+        order = next(
+            (
+                each
+                for waiting in triggers.waiting.values()
+                for each in waiting.values()
+                if each.client_order_id == client_id
+            ),
+            None,
+        )
     if order is None:
         raise VenueError(-2011)
     try:
@@ -142,9 +149,13 @@ def all_orders(desk: Desk, params: Params) -> list[Json]:
     """GET /fapi/v1/allAlgoOrders, from an id on or the newest."""
     symbol = desk.instrument(params).symbol
     first, start_ms, end_ms = params.integer("algoId"), params.integer("startTime"), params.integer("endTime")
-    rows = [order for order in desk.views.all_conditionals(symbol)
-            if (first is None or order.conditional_id >= first) and (start_ms is None or order.created_ms >= start_ms)
-            and (end_ms is None or order.created_ms <= end_ms)]
+    rows = [
+        order
+        for order in desk.views.all_conditionals(symbol)
+        if (first is None or order.conditional_id >= first)
+        and (start_ms is None or order.created_ms >= start_ms)
+        and (end_ms is None or order.created_ms <= end_ms)
+    ]
     limit = params.limit(500, 1000)
     rows = rows[:limit] if first is not None or start_ms is not None else rows[-limit:]
     return [_row(desk, order) for order in rows]

@@ -62,5 +62,6 @@ class Desk(msgspec.Struct):
 
     def new_client_id(self) -> str:
         """What the venue makes up when the client gives no id."""
-        return "".join(self.rng.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-                       for _ in range(22))
+        return "".join(
+            self.rng.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") for _ in range(22)
+        )

@@ -6,7 +6,7 @@ from tradingd.emulator.core.refusal import Reason, Refused
 
 _TEXTS: dict[int, str] = {
     -1003: "Too many requests; current limit of IP(127.0.0.1) is 2400 requests per minute. Please use the websocket "
-           "for live updates to avoid polling the API.",
+    "for live updates to avoid polling the API.",
     -1021: "Timestamp for this request is outside of the recvWindow.",
     -1022: "Signature for this request is not valid.",
     -1111: "Precision is over the maximum defined for this asset.",
@@ -59,9 +59,9 @@ _TEXTS: dict[int, str] = {
     -4161: "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
     -4400: "Futures Trading Quantitative Rules violated, only reduceOnly order is allowed, please try again later.",
     -4401: "Futures Trading Risk Control Rules of large position holding violated, only reduceOnly order is allowed, "
-           "please reduce the position.",
+    "please reduce the position.",
     -4509: "Time in Force (TIF) GTE can only be used with open positions or open orders. Please ensure that positions "
-           "or open orders are available.",
+    "or open orders are available.",
     -5021: "Due to the order could not be filled immediately, the FOK order has been rejected.",
     -5022: "Due to the order could not be executed as maker, the Post Only order will be rejected.",
     -5024: "Symbol is not in trading status. Order amendment is not permitted.",
@@ -69,7 +69,7 @@ _TEXTS: dict[int, str] = {
     -5027: "No need to modify the order.",
     -5028: "Timestamp for this request is outside of the ME recvWindow.",
     -5040: "The goodTillDate timestamp must be greater than the current time plus 600 seconds and smaller than "
-           "253402300799000",
+    "253402300799000",
 }
 
 _CODES: dict[Reason, int] = {

@@ -105,8 +105,9 @@ class Gateway:
             raise VenueError(-2015, status=401)
         return self._keys[key]
 
-    def _judge(self, route: Route, params: Params, method: str, path: str, limits: Limits,
-               check_access: Callable[[], None]) -> tuple[int, Any]:
+    def _judge(
+        self, route: Route, params: Params, method: str, path: str, limits: Limits, check_access: Callable[[], None]
+    ) -> tuple[int, Any]:
         desk = self._desk
         status, code, order_id = 200, None, None
         answer: Any
@@ -123,10 +124,10 @@ class Gateway:
         except VenueError as error:
             status, code = error.status, error.code
             answer = {"code": error.code, "msg": error.text}
-        client_id = (params.text("newClientOrderId") or params.text("clientAlgoId")
-                     or params.text("origClientOrderId"))
-        desk.ledger.add_request(desk.now_ms, method, path, params.visible(), params.text("symbol"), client_id,
-                                order_id, status, code)
+        client_id = params.text("newClientOrderId") or params.text("clientAlgoId") or params.text("origClientOrderId")
+        desk.ledger.add_request(
+            desk.now_ms, method, path, params.visible(), params.text("symbol"), client_id, order_id, status, code
+        )
         return status, answer
 
 

@@ -58,8 +58,10 @@ class Limits:
         """Count new orders; those beyond the limit are not looked at."""
         if self.is_paused:
             return
-        for counter, length_ms, most, words in ((self._ten_seconds, 10_000, ORDERS_PER_10S, "10 SECOND"),
-                                                (self._minute, 60_000, ORDERS_PER_MINUTE, "1 MINUTE")):
+        for counter, length_ms, most, words in (
+            (self._ten_seconds, 10_000, ORDERS_PER_10S, "10 SECOND"),
+            (self._minute, 60_000, ORDERS_PER_MINUTE, "1 MINUTE"),
+        ):
             window = now_ms // length_ms
             if counter[0] != window:
                 counter[:] = [window, 0]
@@ -72,14 +74,21 @@ class Limits:
         """The order counts as the websocket API tells them."""
         return [
             {"rateLimitType": "ORDERS", "interval": interval, "intervalNum": number, "limit": most, "count": counter[1]}
-            for interval, number, most, counter in (("SECOND", 10, ORDERS_PER_10S, self._ten_seconds),
-                                                    ("MINUTE", 1, ORDERS_PER_MINUTE, self._minute))
+            for interval, number, most, counter in (
+                ("SECOND", 10, ORDERS_PER_10S, self._ten_seconds),
+                ("MINUTE", 1, ORDERS_PER_MINUTE, self._minute),
+            )
         ]
 
     def weight_count(self) -> dict[str, str | int]:
         """The weight as the websocket API tells it."""
-        return {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": WEIGHT_PER_MINUTE,
-                "count": self._weight[1]}
+        return {
+            "rateLimitType": "REQUEST_WEIGHT",
+            "interval": "MINUTE",
+            "intervalNum": 1,
+            "limit": WEIGHT_PER_MINUTE,
+            "count": self._weight[1],
+        }
 
     def headers(self, with_orders: bool) -> dict[str, str]:
         """The counts as response headers."""
@@ -90,5 +99,9 @@ class Limits:
         return out
 
     def _banned(self) -> VenueError:
-        return VenueError(-1003, f"Way too many requests; IP(127.0.0.1) banned until {self.banned_until_ms}. Please "
-                                 "use the websocket for live updates to avoid bans.", 418)
+        return VenueError(
+            -1003,
+            f"Way too many requests; IP(127.0.0.1) banned until {self.banned_until_ms}. Please "
+            "use the websocket for live updates to avoid bans.",
+            418,
+        )

@@ -50,21 +50,37 @@ _PURPOSES: dict[str, str] = {
 }
 
 _REPLIES: Mapping[str, tuple[int, int, str]] = {
-    "rate_limited": (429, -1003, "Too many requests; current limit of IP(127.0.0.1) is 2400 requests per minute. "
-                                 "Please use the websocket for live updates to avoid polling the API."),
+    "rate_limited": (
+        429,
+        -1003,
+        "Too many requests; current limit of IP(127.0.0.1) is 2400 requests per minute. "
+        "Please use the websocket for live updates to avoid polling the API.",
+    ),
     "too_many_orders": (429, -1015, "Too many new orders; current limit is 300 orders per TEN_SECONDS."),
     "waf": (403, 0, ""),
-    "request_timeout": (408, -1007, "Timeout waiting for response from backend server. Send status unknown; "
-                                    "execution status unknown."),
+    "request_timeout": (
+        408,
+        -1007,
+        "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+    ),
     "bad_gateway": (502, 0, ""),
     "gateway_timeout": (504, 0, ""),
     "unknown": (503, -1000, "Unknown error, please check your request or try again later."),
-    "unexpected_response": (503, -1006, "An unexpected response was received from the message bus. Execution status "
-                                        "unknown."),
-    "backend_timeout": (503, -1007, "Timeout waiting for response from backend server. Send status unknown; execution "
-                                    "status unknown."),
-    "overloaded": (503, -1008, "Server is currently overloaded with other requests. Please try again in a few "
-                               "minutes."),
+    "unexpected_response": (
+        503,
+        -1006,
+        "An unexpected response was received from the message bus. Execution status unknown.",
+    ),
+    "backend_timeout": (
+        503,
+        -1007,
+        "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+    ),
+    "overloaded": (
+        503,
+        -1008,
+        "Server is currently overloaded with other requests. Please try again in a few minutes.",
+    ),
     "unavailable": (503, 0, "Service Unavailable."),
     "disconnected": (500, -1001, "Internal error; unable to process your request. Please try again."),
     "clock": (400, -1021, "Timestamp for this request is outside of the recvWindow."),
@@ -131,5 +147,11 @@ def error(code: int, text: str) -> bytes:
 
 def banned(until_ms: int) -> tuple[int, int, str]:
     """What a banned address is told."""
-    return 418, -1003, (f"Way too many requests; IP(127.0.0.1) banned until {until_ms}. Please use the websocket for "
-                        "live updates to avoid bans.")
+    return (
+        418,
+        -1003,
+        (
+            f"Way too many requests; IP(127.0.0.1) banned until {until_ms}. Please use the websocket for "
+            "live updates to avoid bans."
+        ),
+    )

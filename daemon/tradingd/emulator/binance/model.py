@@ -28,8 +28,16 @@ HUMAN_KEY, HUMAN_SECRET = "human-key", "human-secret"
 class BinanceVenue:
     """A `wire.VenueModel`: unmodified Binance clients talk to it."""
 
-    def __init__(self, exchange: Exchange, ledger: Ledger, seed: int, account_id: str, api_key: str, api_secret: str,
-                 with_lags: bool = True) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        ledger: Ledger,
+        seed: int,
+        account_id: str,
+        api_key: str,
+        api_secret: str,
+        with_lags: bool = True,
+    ) -> None:
         rng = Random(f"{seed}/binance/{exchange.now_ms}")
         lags = Lags(rng, enabled=with_lags)
         ban = (ledger.meta("ban") or "0 0").split()
@@ -130,8 +138,14 @@ class BinanceVenue:
     def describe(self) -> Mapping[str, object]:
         """Who this is."""
         exchange = self._desk.exchange
-        return {"venue": "binance", "account": self._desk.account_id, "market": exchange.source.kind,
-                "symbols": list(exchange.feeds), "seed": self._seed, "finished": exchange.is_finished}
+        return {
+            "venue": "binance",
+            "account": self._desk.account_id,
+            "market": exchange.source.kind,
+            "symbols": list(exchange.feeds),
+            "seed": self._seed,
+            "finished": exchange.is_finished,
+        }
 
     def close(self) -> None:
         """Write what is pending."""

@@ -168,8 +168,11 @@ def all_orders(desk: Desk, params: Params) -> list[Json]:
     symbol = desk.symbol_filter(params)
     first_id = params.integer("orderId")
     start_ms, end_ms = _span(desk, params)
-    rows = [order for order in desk.views.all_orders(symbol)
-            if (order.order_id >= first_id if first_id is not None else start_ms <= order.created_ms <= end_ms)]
+    rows = [
+        order
+        for order in desk.views.all_orders(symbol)
+        if (order.order_id >= first_id if first_id is not None else start_ms <= order.created_ms <= end_ms)
+    ]
     limit = params.limit(500, 1000)
     forward = first_id is not None or params.integer("startTime") is not None
     rows = rows[:limit] if forward else rows[-limit:]
@@ -195,9 +198,12 @@ def user_trades(desk: Desk, params: Params) -> list[Json]:
     if from_id is not None and (params.text("startTime") or params.text("endTime")):
         raise VenueError(-1128, "Combination of optional parameters invalid.")
     start_ms, end_ms = _span(desk, params)
-    rows = [fill for fill in desk.views.fills(instrument.symbol)
-            if (fill.trade_id >= from_id if from_id is not None else start_ms <= fill.time_ms <= end_ms)
-            and (order_id is None or fill.order_id == order_id)]
+    rows = [
+        fill
+        for fill in desk.views.fills(instrument.symbol)
+        if (fill.trade_id >= from_id if from_id is not None else start_ms <= fill.time_ms <= end_ms)
+        and (order_id is None or fill.order_id == order_id)
+    ]
     limit = params.limit(500, 1000)
     forward = from_id is not None or params.text("startTime") is not None
     return [fill_row(fill, instrument) for fill in (rows[:limit] if forward else rows[-limit:])]
@@ -235,7 +241,7 @@ def force_orders(desk: Desk, params: Params) -> list[Json]:
         kind = next((kind for prefix, kind in _FORCED.items() if order.client_order_id.startswith(prefix)), None)
         if kind is not None and wanted in (None, kind) and start_ms <= order.created_ms <= end_ms:
             rows.append(order_row(order, desk.exchange.instruments[order.symbol]))
-    return rows[-params.limit(50, 100):]
+    return rows[-params.limit(50, 100) :]
 
 
 def create_batch(desk: Desk, params: Params) -> list[Json]:

@@ -130,60 +130,139 @@ def _average(price: Decimal) -> str:
 def order_event(order: Order, execution: str, fill: Fill | None, at_ms: int, event_ms: int) -> Json:
     """ORDER_TRADE_UPDATE."""
     body: Json = {
-        "s": order.symbol, "c": order.client_order_id, "S": side_word(order.side),
+        "s": order.symbol,
+        "c": order.client_order_id,
+        "S": side_word(order.side),
         "o": "LIQUIDATION" if order.client_order_id.startswith("autoclose-") else order.kind,
-        "f": order.time_in_force, "q": plain(order.quantity), "p": plain(order.price),
-        "ap": _average(order.average_price), "sp": plain(order.trigger_price), "x": execution, "X": order.status.value,
-        "i": order.order_id, "l": "0", "z": plain(order.filled), "L": "0", "n": "0", "N": "USDT", "T": at_ms, "t": 0,
-        "b": "0", "a": "0", "m": False, "R": order.reduce_only, "wt": order.working_type, "ot": order.original_kind,
-        "ps": "BOTH", "cp": order.close_position, "rp": "0", "pP": False, "si": 0, "ss": 0, "V": "EXPIRE_MAKER",
-        "pm": "NONE", "gtd": order.good_till_ms, "er": "0",
+        "f": order.time_in_force,
+        "q": plain(order.quantity),
+        "p": plain(order.price),
+        "ap": _average(order.average_price),
+        "sp": plain(order.trigger_price),
+        "x": execution,
+        "X": order.status.value,
+        "i": order.order_id,
+        "l": "0",
+        "z": plain(order.filled),
+        "L": "0",
+        "n": "0",
+        "N": "USDT",
+        "T": at_ms,
+        "t": 0,
+        "b": "0",
+        "a": "0",
+        "m": False,
+        "R": order.reduce_only,
+        "wt": order.working_type,
+        "ot": order.original_kind,
+        "ps": "BOTH",
+        "cp": order.close_position,
+        "rp": "0",
+        "pP": False,
+        "si": 0,
+        "ss": 0,
+        "V": "EXPIRE_MAKER",
+        "pm": "NONE",
+        "gtd": order.good_till_ms,
+        "er": "0",
     }
     if fill is not None:
-        body.update(l=plain(fill.quantity), L=plain(fill.price), n=plain(fill.fee_usdt), t=fill.trade_id,
-                    m=fill.is_maker, rp=plain(fill.realized_usdt))
+        body.update(
+            l=plain(fill.quantity),
+            L=plain(fill.price),
+            n=plain(fill.fee_usdt),
+            t=fill.trade_id,
+            m=fill.is_maker,
+            rp=plain(fill.realized_usdt),
+        )
     return {"e": "ORDER_TRADE_UPDATE", "T": at_ms, "E": event_ms, "o": body}
 
 
 def fill_event(order: Order, fill: Fill, at_ms: int, event_ms: int) -> Json:
     """TRADE_LITE: the short form of a fill, which comes before the long one."""
     return {
-        "e": "TRADE_LITE", "E": event_ms, "T": at_ms, "s": order.symbol, "q": plain(order.quantity),
-        "p": plain(order.price), "m": fill.is_maker, "c": order.client_order_id, "S": side_word(order.side),
-        "L": plain(fill.price), "l": plain(fill.quantity), "t": fill.trade_id, "i": order.order_id,
+        "e": "TRADE_LITE",
+        "E": event_ms,
+        "T": at_ms,
+        "s": order.symbol,
+        "q": plain(order.quantity),
+        "p": plain(order.price),
+        "m": fill.is_maker,
+        "c": order.client_order_id,
+        "S": side_word(order.side),
+        "L": plain(fill.price),
+        "l": plain(fill.quantity),
+        "t": fill.trade_id,
+        "i": order.order_id,
     }
 
 
 def conditional_event(order: Conditional, at_ms: int, event_ms: int) -> Json:
     """ALGO_UPDATE."""
     body: Json = {
-        "caid": order.client_order_id, "aid": order.conditional_id, "at": "CONDITIONAL", "o": order.kind,
-        "s": order.symbol, "S": side_word(order.side), "ps": "BOTH", "f": order.time_in_force,
-        "q": plain(order.quantity), "X": order.status.value, "ai": str(order.child_order_id or ""),
-        "tp": plain(order.trigger_price), "p": plain(order.price), "V": "EXPIRE_MAKER", "wt": order.working_type,
-        "pm": "NONE", "cp": order.close_position, "pP": order.price_protect, "R": order.reduce_only,
-        "tt": order.triggered_ms, "gtd": 0, "rm": order.reason,
+        "caid": order.client_order_id,
+        "aid": order.conditional_id,
+        "at": "CONDITIONAL",
+        "o": order.kind,
+        "s": order.symbol,
+        "S": side_word(order.side),
+        "ps": "BOTH",
+        "f": order.time_in_force,
+        "q": plain(order.quantity),
+        "X": order.status.value,
+        "ai": str(order.child_order_id or ""),
+        "tp": plain(order.trigger_price),
+        "p": plain(order.price),
+        "V": "EXPIRE_MAKER",
+        "wt": order.working_type,
+        "pm": "NONE",
+        "cp": order.close_position,
+        "pP": order.price_protect,
+        "R": order.reduce_only,
+        "tt": order.triggered_ms,
+        "gtd": 0,
+        "rm": order.reason,
     }
     if order.child_order_id:
-        body.update(ap=f"{order.child_average_price:.5f}", aq=plain(order.child_filled),
-                    act="MARKET" if order.kind.endswith("MARKET") else "LIMIT")
+        body.update(
+            ap=f"{order.child_average_price:.5f}",
+            aq=plain(order.child_filled),
+            act="MARKET" if order.kind.endswith("MARKET") else "LIMIT",
+        )
     return {"e": "ALGO_UPDATE", "T": at_ms, "E": event_ms, "o": body}
 
 
-def account_event(wallet: Decimal, cross_wallet: Decimal, change: Decimal, cause: str,
-                  positions: Iterable[tuple[Position, Decimal, bool]], at_ms: int, event_ms: int) -> Json:
+def account_event(
+    wallet: Decimal,
+    cross_wallet: Decimal,
+    change: Decimal,
+    cause: str,
+    positions: Iterable[tuple[Position, Decimal, bool]],
+    at_ms: int,
+    event_ms: int,
+) -> Json:
     """ACCOUNT_UPDATE; positions come with their unrealised profit and whether they are isolated, `change` is what came
     or went besides profit and fees."""
     return {
-        "e": "ACCOUNT_UPDATE", "T": at_ms, "E": event_ms,
+        "e": "ACCOUNT_UPDATE",
+        "T": at_ms,
+        "E": event_ms,
         "a": {
             "m": cause,
             "B": [{"a": "USDT", "wb": f"{wallet:.8f}", "cw": f"{cross_wallet:.8f}", "bc": plain(change)}],
             "P": [
-                {"s": position.symbol, "pa": plain(position.quantity), "ep": plain(position.entry_price),
-                 "bep": plain(position.entry_price), "cr": plain(position.realized_usdt), "up": f"{unrealized:.8f}",
-                 "mt": "isolated" if isolated else "cross", "iw": plain(position.isolated_usdt), "ps": "BOTH",
-                 "ma": "USDT"}
+                {
+                    "s": position.symbol,
+                    "pa": plain(position.quantity),
+                    "ep": plain(position.entry_price),
+                    "bep": plain(position.entry_price),
+                    "cr": plain(position.realized_usdt),
+                    "up": f"{unrealized:.8f}",
+                    "mt": "isolated" if isolated else "cross",
+                    "iw": plain(position.isolated_usdt),
+                    "ps": "BOTH",
+                    "ma": "USDT",
+                }
                 for position, unrealized, isolated in positions
             ],
         },
@@ -195,15 +274,24 @@ def candle_row(candle: Candle, close_ms: int, instrument: Instrument) -> list[An
     digits, tick = instrument.price_digits, instrument.price_unit
     quote = candle.volume * candle.close * float(tick)
     return [
-        candle.open_ms, f"{candle.open * tick:.{digits}f}", f"{candle.high * tick:.{digits}f}",
-        f"{candle.low * tick:.{digits}f}", f"{candle.close * tick:.{digits}f}",
-        f"{candle.volume:.{instrument.quantity_digits}f}", close_ms, f"{quote:.5f}", candle.count,
-        f"{candle.volume / 2:.{instrument.quantity_digits}f}", f"{quote / 2:.5f}", "0",
+        candle.open_ms,
+        f"{candle.open * tick:.{digits}f}",
+        f"{candle.high * tick:.{digits}f}",
+        f"{candle.low * tick:.{digits}f}",
+        f"{candle.close * tick:.{digits}f}",
+        f"{candle.volume:.{instrument.quantity_digits}f}",
+        close_ms,
+        f"{quote:.5f}",
+        candle.count,
+        f"{candle.volume / 2:.{instrument.quantity_digits}f}",
+        f"{quote / 2:.5f}",
+        "0",
     ]
 
 
-def candle_frame(candle: Candle, close_ms: int, interval: str, is_closed: bool, event_ms: int,
-                 instrument: Instrument) -> str:
+def candle_frame(
+    candle: Candle, close_ms: int, interval: str, is_closed: bool, event_ms: int, instrument: Instrument
+) -> str:
     """A kline event; written by hand because it is the one frame that is sent all the time."""
     digits, tick, lot = instrument.price_digits, instrument.price_unit, instrument.quantity_digits
     quote = candle.volume * candle.close * float(tick)

@@ -92,5 +92,12 @@ def no_such_path(request: HttpRequest) -> HttpResponse:
     """Other services of the venue are not here, as in its demo environment."""
     if request.path.startswith(("/sapi/", "/api/", "/papi/", "/dapi/", "/eapi/")):
         return HttpResponse(403, b"<html><body>403 Forbidden</body></html>", {"Content-Type": "text/html"})
-    return HttpResponse(404, b'{"code":-5000,"msg":"Path ' + request.path.encode() + b', Method ' +
-                        request.method.encode() + b' is invalid"}', {"Content-Type": "application/json"})
+    return HttpResponse(
+        404,
+        b'{"code":-5000,"msg":"Path '
+        + request.path.encode()
+        + b", Method "
+        + request.method.encode()
+        + b' is invalid"}',
+        {"Content-Type": "application/json"},
+    )

@@ -31,8 +31,9 @@ def set_leverage(desk: Desk, params: Params) -> Json:
         raise VenueError(-2028)
     desk.ledger.set_meta(f"leverage/{symbol}", str(leverage))
     at_ms = desk.now_ms
-    desk.streams.publish_user(lambda event_ms: {"e": "ACCOUNT_CONFIG_UPDATE", "E": event_ms, "T": at_ms,
-                                                "ac": {"s": symbol, "l": leverage}})
+    desk.streams.publish_user(
+        lambda event_ms: {"e": "ACCOUNT_CONFIG_UPDATE", "E": event_ms, "T": at_ms, "ac": {"s": symbol, "l": leverage}}
+    )
     return {"symbol": symbol, "leverage": leverage, "maxNotionalValue": str(instrument.cap_usdt(leverage))}
 
 

@@ -166,7 +166,8 @@ class Streams:
                 if kind == "kline" and interval in INTERVALS_MS and session.channel == _MARKET:
                     klines.setdefault(symbol, {}).setdefault(interval, []).append(session.number)
                 elif (stream.startswith("markPrice") and session.channel == _MARKET) or (
-                        stream == "bookTicker" and session.channel == _PUBLIC):
+                    stream == "bookTicker" and session.channel == _PUBLIC
+                ):
                     others.setdefault(topic, []).append(session.number)
         self._klines, self._others = klines, others
         if not klines and not others:
@@ -269,8 +270,9 @@ class Streams:
         """Frames whose time has come, for sessions that still live."""
         return self._outbox.due(now_ms, self._sessions)
 
-    def _push_candle(self, symbol: str, interval: str, numbers: list[int], candle: Candle, end_ms: int,
-                     is_closed: bool) -> None:
+    def _push_candle(
+        self, symbol: str, interval: str, numbers: list[int], candle: Candle, end_ms: int, is_closed: bool
+    ) -> None:
         now_ms = self._exchange.now_ms
         text = candle_frame(candle, end_ms - 1, interval, is_closed, now_ms + 1, self._exchange.instruments[symbol])
         topic = f"{symbol.lower()}@kline_{interval}"
@@ -284,8 +286,16 @@ class Streams:
         if stream == "bookTicker":
             return book_ticker_event(exchange, symbol)
         mark = f"{exchange.mark_price(symbol):.8f}"
-        return {"e": "markPriceUpdate", "E": exchange.now_ms, "s": symbol, "p": mark, "i": mark, "P": mark,
-                "r": f"{exchange.funding.rate(symbol):.8f}", "T": exchange.funding.next_ms}
+        return {
+            "e": "markPriceUpdate",
+            "E": exchange.now_ms,
+            "s": symbol,
+            "p": mark,
+            "i": mark,
+            "P": mark,
+            "r": f"{exchange.funding.rate(symbol):.8f}",
+            "T": exchange.funding.next_ms,
+        }
 
 
 def book_ticker_event(exchange: Exchange, symbol: str) -> Json:
@@ -294,10 +304,16 @@ def book_ticker_event(exchange: Exchange, symbol: str) -> Json:
     (bid, bid_lots), (ask, ask_lots) = exchange.book(symbol, SELL)[0], exchange.book(symbol, BUY)[0]
     lots = instrument.quantity_digits
     return {
-        "e": "bookTicker", "u": exchange.now_ms, "s": symbol, "ps": symbol,
-        "b": f"{instrument.price(bid):.{instrument.price_digits}f}", "B": f"{bid_lots * instrument.lot_unit:.{lots}f}",
-        "a": f"{instrument.price(ask):.{instrument.price_digits}f}", "A": f"{ask_lots * instrument.lot_unit:.{lots}f}",
-        "T": exchange.now_ms, "E": exchange.now_ms,
+        "e": "bookTicker",
+        "u": exchange.now_ms,
+        "s": symbol,
+        "ps": symbol,
+        "b": f"{instrument.price(bid):.{instrument.price_digits}f}",
+        "B": f"{bid_lots * instrument.lot_unit:.{lots}f}",
+        "a": f"{instrument.price(ask):.{instrument.price_digits}f}",
+        "A": f"{ask_lots * instrument.lot_unit:.{lots}f}",
+        "T": exchange.now_ms,
+        "E": exchange.now_ms,
     }
 
 

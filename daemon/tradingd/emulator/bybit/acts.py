@@ -12,14 +12,19 @@ from tradingd.emulator.core.admin import number
 
 def play(desk: Desk, kind: str, values: Values) -> str:
     """Do it; says in the past tense what was done. Raises ValueError for an act that this dialect does not know."""
-    return acts.play(desk, kind, values, {
-        "expire_listen_key": lambda values: "had no listen keys to let expire",
-        "end_connections": lambda values: f"ended {desk.streams.end_all()} connections",
-        "delay_engine": lambda values: _delay_engine(desk, values),
-        "read_only": lambda values: _read_only(desk, values),
-        "ban": lambda values: _ban(desk),
-        "forget_closed": lambda values: _forget_closed(desk),
-    })
+    return acts.play(
+        desk,
+        kind,
+        values,
+        {
+            "expire_listen_key": lambda values: "had no listen keys to let expire",
+            "end_connections": lambda values: f"ended {desk.streams.end_all()} connections",
+            "delay_engine": lambda values: _delay_engine(desk, values),
+            "read_only": lambda values: _read_only(desk, values),
+            "ban": lambda values: _ban(desk),
+            "forget_closed": lambda values: _forget_closed(desk),
+        },
+    )
 
 
 def _delay_engine(desk: Desk, values: Values) -> str:

@@ -16,8 +16,7 @@ from tradingd.emulator.bybit.routes import ROUTES, Route
 from tradingd.emulator.wire import HttpRequest, HttpResponse
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
-_OPERATIONS = {"order.create": "/v5/order/create", "order.amend": "/v5/order/amend",
-               "order.cancel": "/v5/order/cancel"}
+_OPERATIONS = {"order.create": "/v5/order/create", "order.amend": "/v5/order/amend", "order.cancel": "/v5/order/cancel"}
 """Messages of the trade websocket and the endpoints that do the same."""
 
 
@@ -64,8 +63,12 @@ class Gateway:
         secret = self._keys.get(request.headers.get("x-bapi-api-key", ""))
         if secret is None:
             raise VenueError(10003)
-        check_window(request.headers.get("x-bapi-timestamp", ""), request.headers.get("x-bapi-recv-window", ""),
-                     self._desk.clock_ms, self._desk.lags.scale)
+        check_window(
+            request.headers.get("x-bapi-timestamp", ""),
+            request.headers.get("x-bapi-recv-window", ""),
+            self._desk.clock_ms,
+            self._desk.lags.scale,
+        )
         check_signature(request, secret)
 
     def answer(self, message: Json, is_known: bool, connection: str, is_counted: bool) -> str:
@@ -84,19 +87,40 @@ class Gateway:
                 raise VenueError(10005, "Request not authorized")
             if path is None:
                 raise VenueError(10404, "op not found")
-            check_window(str(sent.get("X-BAPI-TIMESTAMP", "")), str(sent.get("X-BAPI-RECV-WINDOW", "")), desk.clock_ms,
-                         desk.lags.scale)
+            check_window(
+                str(sent.get("X-BAPI-TIMESTAMP", "")),
+                str(sent.get("X-BAPI-RECV-WINDOW", "")),
+                desk.clock_ms,
+                desk.lags.scale,
+            )
             route = ROUTES["POST", path]
             headers = desk.limits.charge(path, route.per_second, desk.now_ms)
             result = route.handler(desk, params)
         except VenueError as error:
             code, text = error.code, error.text
         self._note("WS", path or op, params, code, result)
-        return msgspec.json.encode({"reqId": message.get("reqId", ""), "retCode": code, "retMsg": text, "op": op,
-                                    "data": result, "header": {**headers, "Timenow": str(desk.clock_ms)},
-                                    "connId": connection}).decode()
+        return msgspec.json.encode(
+            {
+                "reqId": message.get("reqId", ""),
+                "retCode": code,
+                "retMsg": text,
+                "op": op,
+                "data": result,
+                "header": {**headers, "Timenow": str(desk.clock_ms)},
+                "connId": connection,
+            }
+        ).decode()
 
     def _note(self, method: str, path: str, params: Params, code: int, result: Json) -> None:
         number = number_of(str(result.get("orderId", "")))
-        self._desk.ledger.add_request(self._desk.now_ms, method, path, params.visible(), params.text("symbol"),
-                                      params.text("orderLinkId"), number, 200 if code == 0 else 400, code or None)
+        self._desk.ledger.add_request(
+            self._desk.now_ms,
+            method,
+            path,
+            params.visible(),
+            params.text("symbol"),
+            params.text("orderLinkId"),
+            number,
+            200 if code == 0 else 400,
+            code or None,
+        )

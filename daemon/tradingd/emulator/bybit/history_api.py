@@ -32,8 +32,9 @@ def realtime(desk: Desk, params: Params) -> Json:
         found = _by_id(desk, params)
         entities = [found] if found is not None and (is_open(found) or public_number(found) in desk.recent) else []
     elif params.text("openOnly") in ("1", "2"):
-        entities = [entity for number in desk.recent if (entity := seen(desk, number)) is not None
-                    and not is_open(entity)]
+        entities = [
+            entity for number in desk.recent if (entity := seen(desk, number)) is not None and not is_open(entity)
+        ]
     else:
         entities = _open(desk)
     rows = [each for each in entities if each.symbol in symbols and matches_filter(desk, each, wanted)]
@@ -53,7 +54,8 @@ def history(desk: Desk, params: Params) -> Json:
         if entity is None or entity.symbol not in symbols or not matches_filter(desk, entity, wanted):
             continue
         if (number is not None or start_ms <= entity.created_ms <= end_ms) and (
-                status is None or row_of(desk, entity)["orderStatus"] == status):
+            status is None or row_of(desk, entity)["orderStatus"] == status
+        ):
             rows.append(entity)
     return _order_page(desk, params, rows)
 
@@ -97,8 +99,9 @@ def _order_page(desk: Desk, params: Params, entities: Iterable[Entity]) -> Json:
     return {"category": "linear", "list": [row_of(desk, each) for each in rows], "nextPageCursor": cursor}
 
 
-def _page(params: Params, rows: Iterable[T], key: Callable[[T], tuple[int, int]], default: int,
-          most: int) -> tuple[list[T], str]:
+def _page(
+    params: Params, rows: Iterable[T], key: Callable[[T], tuple[int, int]], default: int, most: int
+) -> tuple[list[T], str]:
     """Newest first; a page that has rows has a cursor, also the last one."""
     ordered = sorted(rows, key=key, reverse=True)
     cursor = params.text("cursor")
@@ -108,7 +111,7 @@ def _page(params: Params, rows: Iterable[T], key: Callable[[T], tuple[int, int]]
         except ValueError:
             raise invalid("cursor") from None
         ordered = [row for row in ordered if key(row) < (time_ms, number)]
-    page = ordered[:params.limit(default, most)]
+    page = ordered[: params.limit(default, most)]
     return page, "{}:{}".format(*key(page[-1])) if page else ""
 
 
@@ -119,8 +122,13 @@ def executions(desk: Desk, params: Params) -> Json:
     number, kind = _number(desk, params), params.text("execType")
     found = [row for row in desk.funding if row["symbol"] in symbols]
     found += [execution_row(desk, fill) for symbol in symbols for fill in desk.views.fills(symbol)]
-    rows = [row for row in found if start_ms <= int(row["execTime"]) <= end_ms and kind in (None, row["execType"])
-            and (number is None or number_of(row["orderId"]) == number)]
+    rows = [
+        row
+        for row in found
+        if start_ms <= int(row["execTime"]) <= end_ms
+        and kind in (None, row["execType"])
+        and (number is None or number_of(row["orderId"]) == number)
+    ]
     page, cursor = _page(params, rows, lambda row: (int(row["execTime"]), row["seq"]), 50, 100)
     return {"category": "linear", "list": page, "nextPageCursor": cursor}
 
@@ -130,5 +138,12 @@ def execution_row(desk: Desk, fill: Fill, mark: Decimal = ZERO) -> Json:
     exchange = desk.exchange
     order = exchange.orders.get(fill.order_id)
     rate = exchange.account.maker_fee if fill.is_maker else exchange.account.taker_fee
-    return fill_row(fill, exchange.instruments[fill.symbol], order, parent_of(desk, order) if order else None,
-                    desk.closed.get(fill.trade_id, ZERO), rate, mark)
+    return fill_row(
+        fill,
+        exchange.instruments[fill.symbol],
+        order,
+        parent_of(desk, order) if order else None,
+        desk.closed.get(fill.trade_id, ZERO),
+        rate,
+        mark,
+    )

@@ -63,8 +63,11 @@ class Limits:
             window.add(now_ms)
             used += 1
         reset_ms = window.first_ms(now_ms) + int(_SECOND_MS * self.scale) if is_over else now_ms
-        headers = {"X-Bapi-Limit": str(most), "X-Bapi-Limit-Status": str(most - used),
-                   "X-Bapi-Limit-Reset-Timestamp": str(reset_ms)}
+        headers = {
+            "X-Bapi-Limit": str(most),
+            "X-Bapi-Limit-Status": str(most - used),
+            "X-Bapi-Limit-Reset-Timestamp": str(reset_ms),
+        }
         if is_over:
             raise TooMany(headers)
         return headers

@@ -84,9 +84,13 @@ def row_of(desk: Desk, entity: Entity) -> Json:
     row = order_row(entity, instrument, desk.fees.get(entity.order_id, ZERO), parent_of(desk, entity))
     attached = desk.attached.get(entity.order_id)
     if attached is not None:
-        row.update(takeProfit=f"{attached.take_profit:f}" if attached.take_profit else "",
-                   stopLoss=f"{attached.stop_loss:f}" if attached.stop_loss else "", tpslMode="Full",
-                   tpTriggerBy=attached.take_profit_by, slTriggerBy=attached.stop_loss_by)
+        row.update(
+            takeProfit=f"{attached.take_profit:f}" if attached.take_profit else "",
+            stopLoss=f"{attached.stop_loss:f}" if attached.stop_loss else "",
+            tpslMode="Full",
+            tpTriggerBy=attached.take_profit_by,
+            slTriggerBy=attached.stop_loss_by,
+        )
     return row
 
 

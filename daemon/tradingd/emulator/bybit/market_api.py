@@ -11,8 +11,12 @@ from tradingd.emulator.core.instruments import Instrument
 from tradingd.emulator.core.market import interval_end, interval_start
 from tradingd.emulator.core.records import BUY, SELL
 
-_STATUSES = {"TRADING": "Trading", "PENDING_TRADING": "PreLaunch", "PRE_DELIVERING": "Delivering",
-             "DELIVERING": "Delivering"}
+_STATUSES = {
+    "TRADING": "Trading",
+    "PENDING_TRADING": "PreLaunch",
+    "PRE_DELIVERING": "Delivering",
+    "DELIVERING": "Delivering",
+}
 _CATEGORIES = ("linear", "inverse", "spot", "option")
 
 
@@ -40,19 +44,37 @@ def _instrument_row(instrument: Instrument) -> Json:
     tick, lot = plain(instrument.tick_size), plain(instrument.lot_size)
     largest = plain(instrument.max_quantity)
     return {
-        "symbol": instrument.symbol, "contractType": "LinearPerpetual",
-        "status": _STATUSES.get(instrument.status, "Closed"), "baseCoin": instrument.base, "quoteCoin": "USDT",
-        "launchTime": "1585526400000", "deliveryTime": "0", "deliveryFeeRate": "",
+        "symbol": instrument.symbol,
+        "contractType": "LinearPerpetual",
+        "status": _STATUSES.get(instrument.status, "Closed"),
+        "baseCoin": instrument.base,
+        "quoteCoin": "USDT",
+        "launchTime": "1585526400000",
+        "deliveryTime": "0",
+        "deliveryFeeRate": "",
         "priceScale": str(instrument.price_digits),
         "leverageFilter": {"minLeverage": "1", "maxLeverage": f"{instrument.max_leverage}.00", "leverageStep": "0.01"},
         "priceFilter": {"minPrice": tick, "maxPrice": plain(instrument.start_price * 100), "tickSize": tick},
-        "lotSizeFilter": {"maxOrderQty": largest, "minOrderQty": lot, "qtyStep": lot, "postOnlyMaxOrderQty": largest,
-                          "maxMktOrderQty": plain(instrument.max_market_quantity),
-                          "minNotionalValue": plain(instrument.min_notional_usdt)},
-        "unifiedMarginTrade": True, "fundingInterval": 480, "settleCoin": "USDT", "copyTrading": "both",
-        "upperFundingRate": "0.00375", "lowerFundingRate": "-0.00375", "isPreListing": False, "preListingInfo": None,
-        "riskParameters": {"priceLimitRatioX": plain(instrument.price_band_fraction),
-                           "priceLimitRatioY": plain(instrument.price_band_fraction)},
+        "lotSizeFilter": {
+            "maxOrderQty": largest,
+            "minOrderQty": lot,
+            "qtyStep": lot,
+            "postOnlyMaxOrderQty": largest,
+            "maxMktOrderQty": plain(instrument.max_market_quantity),
+            "minNotionalValue": plain(instrument.min_notional_usdt),
+        },
+        "unifiedMarginTrade": True,
+        "fundingInterval": 480,
+        "settleCoin": "USDT",
+        "copyTrading": "both",
+        "upperFundingRate": "0.00375",
+        "lowerFundingRate": "-0.00375",
+        "isPreListing": False,
+        "preListingInfo": None,
+        "riskParameters": {
+            "priceLimitRatioX": plain(instrument.price_band_fraction),
+            "priceLimitRatioY": plain(instrument.price_band_fraction),
+        },
     }
 
 
@@ -67,8 +89,11 @@ def klines(desk: Desk, params: Params) -> Json:
         opening = interval_start(interval, start_ms)
         start_ms = opening if opening == start_ms else interval_end(interval, opening)
     rows = desk.exchange.feeds[instrument.symbol].candles(interval, start_ms, end_ms, limit, desk.now_ms)
-    return {"category": "linear", "symbol": instrument.symbol,
-            "list": [candle_row(row, instrument) for row in reversed(rows)]}
+    return {
+        "category": "linear",
+        "symbol": instrument.symbol,
+        "list": [candle_row(row, instrument) for row in reversed(rows)],
+    }
 
 
 def tickers(desk: Desk, params: Params) -> Json:
@@ -85,11 +110,21 @@ def order_book(desk: Desk, params: Params) -> Json:
     limit = params.limit(25, 500)
     sides = {}
     for name, side in (("b", SELL), ("a", BUY)):
-        sides[name] = [[f"{instrument.price(price):.{instrument.price_digits}f}",
-                        f"{size * instrument.lot_unit:.{instrument.quantity_digits}f}"]
-                       for price, size in desk.exchange.book(instrument.symbol, side)[:limit]]
-    return {"s": instrument.symbol, **sides, "ts": desk.now_ms, "u": desk.now_ms, "seq": desk.now_ms,
-            "cts": desk.now_ms}
+        sides[name] = [
+            [
+                f"{instrument.price(price):.{instrument.price_digits}f}",
+                f"{size * instrument.lot_unit:.{instrument.quantity_digits}f}",
+            ]
+            for price, size in desk.exchange.book(instrument.symbol, side)[:limit]
+        ]
+    return {
+        "s": instrument.symbol,
+        **sides,
+        "ts": desk.now_ms,
+        "u": desk.now_ms,
+        "seq": desk.now_ms,
+        "cts": desk.now_ms,
+    }
 
 
 def risk_limits(desk: Desk, params: Params) -> Json:
@@ -99,10 +134,16 @@ def risk_limits(desk: Desk, params: Params) -> Json:
     rows = []
     for symbol in list(desk.exchange.feeds) if wanted is None else [desk.named(wanted).symbol]:
         for number, step in enumerate(desk.exchange.instruments[symbol].brackets, start=1):
-            rows.append({"id": number, "symbol": symbol, "riskLimitValue": str(step.cap_usdt),
-                         "maintenanceMargin": plain(step.maintenance_fraction),
-                         "initialMargin": f"{1 / step.leverage:.4f}", "isLowestRisk": int(number == 1),
-                         "maxLeverage": f"{step.leverage}.00", "mmDeduction": plain(step.cumulative_usdt)})
+            rows.append(
+                {
+                    "id": number,
+                    "symbol": symbol,
+                    "riskLimitValue": str(step.cap_usdt),
+                    "maintenanceMargin": plain(step.maintenance_fraction),
+                    "initialMargin": f"{1 / step.leverage:.4f}",
+                    "isLowestRisk": int(number == 1),
+                    "maxLeverage": f"{step.leverage}.00",
+                    "mmDeduction": plain(step.cumulative_usdt),
+                }
+            )
     return {"category": "linear", "list": rows, "nextPageCursor": ""}
-
-

@@ -36,8 +36,16 @@ HUMAN_KEY, HUMAN_SECRET = "human-key", "human-secret"
 class BybitVenue:
     """A `wire.VenueModel`: unmodified Bybit clients talk to it."""
 
-    def __init__(self, exchange: Exchange, ledger: Ledger, seed: int, account_id: str, api_key: str, api_secret: str,
-                 with_lags: bool = True) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        ledger: Ledger,
+        seed: int,
+        account_id: str,
+        api_key: str,
+        api_secret: str,
+        with_lags: bool = True,
+    ) -> None:
         rng = Random(f"{seed}/bybit/{exchange.now_ms}")
         lags = Lags(rng, enabled=with_lags)
         limits = Limits(int(ledger.meta("ban") or 0))
@@ -72,8 +80,9 @@ class BybitVenue:
         for fill in fills:
             self._count(fill)
         for number, time_ms, symbol, _, usdt, _ in ledger.income(None, "FUNDING_FEE", 0, desk.now_ms, -1):
-            held = sum((fill.quantity * fill.side for fill in fills
-                        if fill.symbol == symbol and fill.time_ms <= time_ms), ZERO)
+            held = sum(
+                (fill.quantity * fill.side for fill in fills if fill.symbol == symbol and fill.time_ms <= time_ms), ZERO
+            )
             candle = desk.exchange.feeds[symbol].candles("1m", None, time_ms, 1, desk.now_ms)[-1]
             price = desk.exchange.instruments[symbol].price(candle.open)
             desk.funding.append(funding_row(symbol, number, Decimal(usdt), held, price, time_ms))
@@ -184,8 +193,14 @@ class BybitVenue:
     def describe(self) -> Mapping[str, object]:
         """Who this is."""
         exchange = self._desk.exchange
-        return {"venue": "bybit", "account": self._desk.account_id, "market": exchange.source.kind,
-                "symbols": list(exchange.feeds), "seed": self._seed, "finished": exchange.is_finished}
+        return {
+            "venue": "bybit",
+            "account": self._desk.account_id,
+            "market": exchange.source.kind,
+            "symbols": list(exchange.feeds),
+            "seed": self._seed,
+            "finished": exchange.is_finished,
+        }
 
     def close(self) -> None:
         """Let the engine finish what was acknowledged, and write what is pending."""
@@ -255,8 +270,14 @@ class BybitVenue:
         told = {row["seq"] for row in desk.funding}
         for number, time_ms, symbol, _, usdt, _ in desk.ledger.income(None, "FUNDING_FEE", at_ms, at_ms, 1000):
             if number not in told:
-                row = funding_row(symbol, number, Decimal(usdt), exchange.account.positions[symbol].quantity,
-                                  exchange.mark_price(symbol), time_ms)
+                row = funding_row(
+                    symbol,
+                    number,
+                    Decimal(usdt),
+                    exchange.account.positions[symbol].quantity,
+                    exchange.mark_price(symbol),
+                    time_ms,
+                )
                 desk.funding.append(row)
                 desk.streams.publish("execution", row)
 
@@ -265,8 +286,9 @@ class BybitVenue:
         totals = exchange.totals()
         for symbol in symbols:
             levels = list(exchange.triggers.waiting[symbol].values())
-            self._desk.streams.publish("position", position_row(self._desk, exchange.account.positions[symbol], totals,
-                                                                levels))
+            self._desk.streams.publish(
+                "position", position_row(self._desk, exchange.account.positions[symbol], totals, levels)
+            )
 
     def on_minute(self, symbol: str, candle: Candle) -> None:
         """Candle closed."""

@@ -63,9 +63,15 @@ def create(desk: Desk, params: Params) -> Json:
         raise VenueError(110072)
     closes_all = not quantity and params.flag("reduceOnly") and params.flag("closeOnTrigger")
     draft = Draft(
-        symbol=instrument.symbol, side=side, kind=kind.upper(), quantity=_truncated(quantity, instrument), price=price,
+        symbol=instrument.symbol,
+        side=side,
+        kind=kind.upper(),
+        quantity=_truncated(quantity, instrument),
+        price=price,
         time_in_force=_TIMES_IN_FORCE[time_in_force] if kind == "Limit" else "IOC",
-        reduce_only=params.flag("reduceOnly") or params.flag("closeOnTrigger"), client_order_id=link_id)
+        reduce_only=params.flag("reduceOnly") or params.flag("closeOnTrigger"),
+        client_order_id=link_id,
+    )
     if params.has("triggerPrice"):
         return _create_conditional(desk, params, draft, closes_all)
     if closes_all:
@@ -131,10 +137,17 @@ def _attached(desk: Desk, params: Params, draft: Draft) -> Attached | None:
     base = draft.price or desk.exchange.last_price(draft.symbol)
     for name, level, sign in (("TakeProfit", take_profit, 1), ("StopLoss", stop_loss, -1)):
         if level and (level - base) * draft.side * sign <= 0:
-            raise VenueError(10001, f"{name}:{level:f} set for {'Buy' if draft.side > 0 else 'Sell'} position is on "
-                                    f"the wrong side of base_price:{base:f}")
-    return Attached(take_profit, stop_loss, params.choice("tpTriggerBy", "LastPrice", tuple(_TRIGGERS_BY)),
-                    params.choice("slTriggerBy", "LastPrice", tuple(_TRIGGERS_BY)))
+            raise VenueError(
+                10001,
+                f"{name}:{level:f} set for {'Buy' if draft.side > 0 else 'Sell'} position is on "
+                f"the wrong side of base_price:{base:f}",
+            )
+    return Attached(
+        take_profit,
+        stop_loss,
+        params.choice("tpTriggerBy", "LastPrice", tuple(_TRIGGERS_BY)),
+        params.choice("slTriggerBy", "LastPrice", tuple(_TRIGGERS_BY)),
+    )
 
 
 def _create_conditional(desk: Desk, params: Params, draft: Draft, closes_all: bool) -> Json:
@@ -146,11 +159,19 @@ def _create_conditional(desk: Desk, params: Params, draft: Draft, closes_all: bo
     if len(own) >= MAX_CONDITIONALS:
         raise VenueError(110009)
     conditional = ConditionalDraft(
-        symbol=draft.symbol, side=draft.side, kind="STOP_MARKET" if draft.kind == "MARKET" else "STOP",
-        is_take_profit=(draft.side > 0) != (direction == 1), trigger_price=params.need_number("triggerPrice"),
-        quantity=draft.quantity, price=draft.price, close_position=closes_all, reduce_only=draft.reduce_only,
-        working_type=working_type(params, "triggerBy"), time_in_force=draft.time_in_force,
-        client_order_id=draft.client_order_id)
+        symbol=draft.symbol,
+        side=draft.side,
+        kind="STOP_MARKET" if draft.kind == "MARKET" else "STOP",
+        is_take_profit=(draft.side > 0) != (direction == 1),
+        trigger_price=params.need_number("triggerPrice"),
+        quantity=draft.quantity,
+        price=draft.price,
+        close_position=closes_all,
+        reduce_only=draft.reduce_only,
+        working_type=working_type(params, "triggerBy"),
+        time_in_force=draft.time_in_force,
+        client_order_id=draft.client_order_id,
+    )
     try:
         order = triggers.submit(conditional)
     except Refused as refusal:

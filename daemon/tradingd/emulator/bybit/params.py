@@ -149,8 +149,12 @@ def check_signature(request: HttpRequest, secret: str) -> None:
     """HMAC-SHA256 over timestamp, key, window, and the query or body exactly as sent."""
     headers = request.headers
     text = request.query if request.method == "GET" else request.body.decode("utf-8", "replace")
-    signed = (headers.get("x-bapi-timestamp", "") + headers.get("x-bapi-api-key", "")
-              + headers.get("x-bapi-recv-window", "") + text)
+    signed = (
+        headers.get("x-bapi-timestamp", "")
+        + headers.get("x-bapi-api-key", "")
+        + headers.get("x-bapi-recv-window", "")
+        + text
+    )
     if not is_signed(signed, headers.get("x-bapi-sign", ""), secret):
         raise VenueError(10004)
 
@@ -168,5 +172,8 @@ def check_window(timestamp: str, window: str, now_ms: int, scale: float) -> None
     window_ms = int(window) if _INTEGER.match(window) else DEFAULT_WINDOW_MS
     sent_ms = int(timestamp)
     if sent_ms >= now_ms + AHEAD_MS * scale or sent_ms < now_ms - window_ms * scale:
-        raise VenueError(10002, f"invalid request, please check your server timestamp or recv_window param. "
-                                f"req_timestamp[{sent_ms}],server_timestamp[{now_ms}],recv_window[{window_ms}]")
+        raise VenueError(
+            10002,
+            f"invalid request, please check your server timestamp or recv_window param. "
+            f"req_timestamp[{sent_ms}],server_timestamp[{now_ms}],recv_window[{window_ms}]",
+        )

@@ -13,23 +13,49 @@ from tradingd.emulator.core.records import BUY, ZERO, Candle, Conditional, Condi
 
 Json = dict[str, Any]
 
-INTERVALS = {"1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h", "240": "4h",
-             "360": "6h", "720": "12h", "D": "1d", "W": "1w", "M": "1M"}
+INTERVALS = {
+    "1": "1m",
+    "3": "3m",
+    "5": "5m",
+    "15": "15m",
+    "30": "30m",
+    "60": "1h",
+    "120": "2h",
+    "240": "4h",
+    "360": "6h",
+    "720": "12h",
+    "D": "1d",
+    "W": "1w",
+    "M": "1M",
+}
 """How this dialect writes intervals, and how the core does."""
 
 OF_POSITION = "GTE_GTC"
 """The core's time in force of what ends with its position: TP and SL of the position, never an order of a client."""
 
-_STATUSES = {Status.NEW: "New", Status.PARTIALLY_FILLED: "PartiallyFilled", Status.FILLED: "Filled",
-             Status.CANCELED: "Cancelled", Status.EXPIRED: "Cancelled", Status.REJECTED: "Rejected"}
+_STATUSES = {
+    Status.NEW: "New",
+    Status.PARTIALLY_FILLED: "PartiallyFilled",
+    Status.FILLED: "Filled",
+    Status.CANCELED: "Cancelled",
+    Status.EXPIRED: "Cancelled",
+    Status.REJECTED: "Rejected",
+}
 _CONDITIONAL_STATUSES = {
-    ConditionalStatus.NEW: "Untriggered", ConditionalStatus.TRIGGERING: "Triggered",
-    ConditionalStatus.TRIGGERED: "Triggered", ConditionalStatus.FINISHED: "Triggered",
-    ConditionalStatus.CANCELED: "Deactivated", ConditionalStatus.EXPIRED: "Deactivated",
-    ConditionalStatus.REJECTED: "Cancelled"}
+    ConditionalStatus.NEW: "Untriggered",
+    ConditionalStatus.TRIGGERING: "Triggered",
+    ConditionalStatus.TRIGGERED: "Triggered",
+    ConditionalStatus.FINISHED: "Triggered",
+    ConditionalStatus.CANCELED: "Deactivated",
+    ConditionalStatus.EXPIRED: "Deactivated",
+    ConditionalStatus.REJECTED: "Cancelled",
+}
 _TIMES_IN_FORCE = {"GTX": "PostOnly", OF_POSITION: "GTC"}
-_VENUES_OWN = {LIQUIDATION: ("CreateByLiq", "BustTrade"), DELEVERAGING: ("CreateByAdl_PassThrough", "AdlTrade"),
-               SETTLEMENT: ("CreateBySettle", "Settle")}
+_VENUES_OWN = {
+    LIQUIDATION: ("CreateByLiq", "BustTrade"),
+    DELEVERAGING: ("CreateByAdl_PassThrough", "AdlTrade"),
+    SETTLEMENT: ("CreateBySettle", "Settle"),
+}
 """Orders of the venue's own by the prefix of the core's id: createType and execType."""
 
 
@@ -87,8 +113,9 @@ def _price(value: Decimal, instrument: Instrument) -> str:
     return plain(value.quantize(instrument.price_unit)) if value else ""
 
 
-def order_row(order: Order, instrument: Instrument, fee: Decimal, parent: Conditional | None = None,
-              last_price: Decimal = ZERO) -> Json:
+def order_row(
+    order: Order, instrument: Instrument, fee: Decimal, parent: Conditional | None = None, last_price: Decimal = ZERO
+) -> Json:
     """A plain order, or the fired child of a conditional one, as REST and stream show it."""
     own = venues_own(order.client_order_id)
     is_done = not order.is_open
@@ -96,13 +123,20 @@ def order_row(order: Order, instrument: Instrument, fee: Decimal, parent: Condit
     row = _common(order, instrument, parent)
     row.update(
         orderStatus=_STATUSES[order.status],
-        createType=own[0] if own else (f"CreateBy{stop_type(parent)}" if parent and stop_type(parent) != "Stop"
-                                       else "CreateByUser"),
-        cancelType=cancel_type(order.reason), rejectReason=reject_reason(order.reason),
+        createType=own[0]
+        if own
+        else (f"CreateBy{stop_type(parent)}" if parent and stop_type(parent) != "Stop" else "CreateByUser"),
+        cancelType=cancel_type(order.reason),
+        rejectReason=reject_reason(order.reason),
         avgPrice=plain(order.average_price.quantize(Decimal("0.00000001"))) if order.filled else "",
-        leavesQty=plain(leaves), leavesValue=plain(leaves * order.price), cumExecQty=plain(order.filled),
-        cumExecValue=plain(order.quote), cumExecFee=plain(fee), lastPriceOnCreated=_price(last_price, instrument),
-        timeInForce="IOC" if order.kind == "MARKET" else _TIMES_IN_FORCE.get(order.time_in_force, order.time_in_force))
+        leavesQty=plain(leaves),
+        leavesValue=plain(leaves * order.price),
+        cumExecQty=plain(order.filled),
+        cumExecValue=plain(order.quote),
+        cumExecFee=plain(fee),
+        lastPriceOnCreated=_price(last_price, instrument),
+        timeInForce="IOC" if order.kind == "MARKET" else _TIMES_IN_FORCE.get(order.time_in_force, order.time_in_force),
+    )
     return row
 
 
@@ -118,19 +152,29 @@ def conditional_row(order: Conditional, instrument: Instrument, is_oco_ended: bo
     elif order.status is ConditionalStatus.REJECTED:
         ended = "CancelByReduceOnly" if order.reduce_only else "UNKNOWN"
     if is_oco_ended:
-        ended = ("CancelByOCOTpCanceledBySlTriggered" if order.is_take_profit
-                 else "CancelByOCOSlCanceledByTpTriggered")
+        ended = "CancelByOCOTpCanceledBySlTriggered" if order.is_take_profit else "CancelByOCOSlCanceledByTpTriggered"
     is_rejected = order.status is ConditionalStatus.REJECTED and not order.reduce_only
     row = _common(order, instrument, order)
     row.update(
         orderStatus="Rejected" if is_rejected else status,
         createType="CreateByUser" if stop_type(order) == "Stop" else f"CreateBy{stop_type(order)}",
-        cancelType=ended, rejectReason="EC_Others" if is_rejected else (
-            "EC_PerCancelRequest" if order.status is ConditionalStatus.CANCELED and not is_oco_ended else "EC_NoError"),
-        avgPrice="", leavesQty="0" if is_done else plain(order.quantity), leavesValue="0", cumExecQty="0",
-        cumExecValue="0", cumExecFee="0", lastPriceOnCreated="",
-        timeInForce="IOC" if order.kind.endswith("MARKET") else _TIMES_IN_FORCE.get(order.time_in_force,
-                                                                                   order.time_in_force))
+        cancelType=ended,
+        rejectReason="EC_Others"
+        if is_rejected
+        else (
+            "EC_PerCancelRequest" if order.status is ConditionalStatus.CANCELED and not is_oco_ended else "EC_NoError"
+        ),
+        avgPrice="",
+        leavesQty="0" if is_done else plain(order.quantity),
+        leavesValue="0",
+        cumExecQty="0",
+        cumExecValue="0",
+        cumExecFee="0",
+        lastPriceOnCreated="",
+        timeInForce="IOC"
+        if order.kind.endswith("MARKET")
+        else _TIMES_IN_FORCE.get(order.time_in_force, order.time_in_force),
+    )
     return row
 
 
@@ -138,43 +182,87 @@ def _common(order: Order | Conditional, instrument: Instrument, parent: Conditio
     is_of_position = parent is not None and stop_type(parent) != "Stop"
     rises = parent is not None and parent.fires_above
     return {
-        "category": "linear", "orderId": public_id(public_number(order)),
-        "orderLinkId": shown_link(order.client_order_id), "blockTradeId": "", "symbol": order.symbol,
-        "price": _price(order.price, instrument) or "0", "qty": plain(order.quantity), "side": side_word(order.side),
-        "isLeverage": "", "positionIdx": 0,
+        "category": "linear",
+        "orderId": public_id(public_number(order)),
+        "orderLinkId": shown_link(order.client_order_id),
+        "blockTradeId": "",
+        "symbol": order.symbol,
+        "price": _price(order.price, instrument) or "0",
+        "qty": plain(order.quantity),
+        "side": side_word(order.side),
+        "isLeverage": "",
+        "positionIdx": 0,
         "orderType": "Market" if order.kind.endswith("MARKET") else "Limit",
-        "stopOrderType": stop_type(parent) if parent else "", "orderIv": "",
+        "stopOrderType": stop_type(parent) if parent else "",
+        "orderIv": "",
         "triggerPrice": _price(parent.trigger_price, instrument) if parent else "",
         "triggerDirection": 0 if parent is None else (1 if rises else 2),
         "triggerBy": "" if parent is None else ("MarkPrice" if parent.working_type == "MARK_PRICE" else "LastPrice"),
-        "takeProfit": "", "stopLoss": "", "tpTriggerBy": "", "slTriggerBy": "", "tpLimitPrice": "0",
-        "slLimitPrice": "0", "tpslMode": "" if not is_of_position else (
-            "Full" if parent is not None and parent.close_position else "Partial"),
+        "takeProfit": "",
+        "stopLoss": "",
+        "tpTriggerBy": "",
+        "slTriggerBy": "",
+        "tpLimitPrice": "0",
+        "slLimitPrice": "0",
+        "tpslMode": ""
+        if not is_of_position
+        else ("Full" if parent is not None and parent.close_position else "Partial"),
         "reduceOnly": order.reduce_only or order.close_position or is_of_position,
-        "closeOnTrigger": order.close_position or is_of_position, "smpType": "None", "smpGroup": 0, "smpOrderId": "",
-        "placeType": "", "createdTime": str(parent.created_ms if parent else order.created_ms),
+        "closeOnTrigger": order.close_position or is_of_position,
+        "smpType": "None",
+        "smpGroup": 0,
+        "smpOrderId": "",
+        "placeType": "",
+        "createdTime": str(parent.created_ms if parent else order.created_ms),
         "updatedTime": str(order.updated_ms),
     }
 
 
-def fill_row(fill: Fill, instrument: Instrument, order: Order | None, parent: Conditional | None, closed: Decimal,
-             fee_rate: Decimal, mark: Decimal) -> Json:
+def fill_row(
+    fill: Fill,
+    instrument: Instrument,
+    order: Order | None,
+    parent: Conditional | None,
+    closed: Decimal,
+    fee_rate: Decimal,
+    mark: Decimal,
+) -> Json:
     """One execution; `closed` is how much of the position it closed."""
     own = venues_own(fill.client_order_id)
     number = fill.order_id if order is None else public_number(order)
     return {
-        "category": "linear", "symbol": fill.symbol, "orderId": public_id(number),
-        "orderLinkId": shown_link(fill.client_order_id), "side": side_word(fill.side),
-        "orderPrice": _price(order.price, instrument) if order else "", "orderQty": plain(order.quantity) if order else
-        "", "leavesQty": plain(order.remaining) if order else "", "createType": own[0] if own else "CreateByUser",
+        "category": "linear",
+        "symbol": fill.symbol,
+        "orderId": public_id(number),
+        "orderLinkId": shown_link(fill.client_order_id),
+        "side": side_word(fill.side),
+        "orderPrice": _price(order.price, instrument) if order else "",
+        "orderQty": plain(order.quantity) if order else "",
+        "leavesQty": plain(order.remaining) if order else "",
+        "createType": own[0] if own else "CreateByUser",
         "orderType": "Market" if order is None or order.kind == "MARKET" else "Limit",
-        "stopOrderType": stop_type(parent) if parent else "UNKNOWN", "execFee": plain(fill.fee_usdt),
-        "execId": public_id(fill.trade_id), "execPrice": _price(fill.price, instrument),
-        "execQty": plain(fill.quantity), "execType": own[1] if own else "Trade",
-        "execValue": plain(fill.price * fill.quantity), "execTime": str(fill.time_ms), "isMaker": fill.is_maker,
-        "feeRate": plain(fee_rate), "tradeIv": "", "markIv": "", "markPrice": _price(mark, instrument),
-        "indexPrice": "", "underlyingPrice": "", "blockTradeId": "", "closedSize": plain(closed), "seq": fill.trade_id,
-        "feeCurrency": "", "execPnl": plain(fill.realized_usdt), "marketUnit": "", "isLeverage": "0",
+        "stopOrderType": stop_type(parent) if parent else "UNKNOWN",
+        "execFee": plain(fill.fee_usdt),
+        "execId": public_id(fill.trade_id),
+        "execPrice": _price(fill.price, instrument),
+        "execQty": plain(fill.quantity),
+        "execType": own[1] if own else "Trade",
+        "execValue": plain(fill.price * fill.quantity),
+        "execTime": str(fill.time_ms),
+        "isMaker": fill.is_maker,
+        "feeRate": plain(fee_rate),
+        "tradeIv": "",
+        "markIv": "",
+        "markPrice": _price(mark, instrument),
+        "indexPrice": "",
+        "underlyingPrice": "",
+        "blockTradeId": "",
+        "closedSize": plain(closed),
+        "seq": fill.trade_id,
+        "feeCurrency": "",
+        "execPnl": plain(fill.realized_usdt),
+        "marketUnit": "",
+        "isLeverage": "0",
     }
 
 
@@ -183,14 +271,38 @@ def funding_row(symbol: str, income_id: int, usdt: Decimal, held: Decimal, mark:
     value = abs(held) * mark
     order_id = public_id(income_id)
     return {
-        "category": "linear", "symbol": symbol, "orderId": order_id, "orderLinkId": "",
-        "side": side_word(1 if held > 0 else -1), "orderPrice": "0", "orderQty": "0", "leavesQty": "0",
-        "createType": "", "orderType": "UNKNOWN", "stopOrderType": "UNKNOWN", "execFee": plain(-usdt),
-        "execId": order_id, "execPrice": plain(mark), "execQty": plain(abs(held)), "execType": "Funding",
-        "execValue": plain(value), "execTime": str(at_ms), "isMaker": False,
-        "feeRate": f"{-usdt / (value * (1 if held > 0 else -1)):.8f}" if value else "0", "tradeIv": "", "markIv": "",
-        "markPrice": plain(mark), "indexPrice": "", "underlyingPrice": "", "blockTradeId": "", "closedSize": "0",
-        "seq": income_id, "feeCurrency": "", "execPnl": "0", "marketUnit": "", "isLeverage": "0",
+        "category": "linear",
+        "symbol": symbol,
+        "orderId": order_id,
+        "orderLinkId": "",
+        "side": side_word(1 if held > 0 else -1),
+        "orderPrice": "0",
+        "orderQty": "0",
+        "leavesQty": "0",
+        "createType": "",
+        "orderType": "UNKNOWN",
+        "stopOrderType": "UNKNOWN",
+        "execFee": plain(-usdt),
+        "execId": order_id,
+        "execPrice": plain(mark),
+        "execQty": plain(abs(held)),
+        "execType": "Funding",
+        "execValue": plain(value),
+        "execTime": str(at_ms),
+        "isMaker": False,
+        "feeRate": f"{-usdt / (value * (1 if held > 0 else -1)):.8f}" if value else "0",
+        "tradeIv": "",
+        "markIv": "",
+        "markPrice": plain(mark),
+        "indexPrice": "",
+        "underlyingPrice": "",
+        "blockTradeId": "",
+        "closedSize": "0",
+        "seq": income_id,
+        "feeCurrency": "",
+        "execPnl": "0",
+        "marketUnit": "",
+        "isLeverage": "0",
     }
 
 
@@ -198,8 +310,14 @@ def _candle_values(candle: Candle, instrument: Instrument) -> tuple[str, str, st
     digits = instrument.price_digits
     prices = [f"{instrument.price(ticks):.{digits}f}" for ticks in (candle.open, candle.high, candle.low, candle.close)]
     turnover = candle.volume * float(instrument.price(candle.close))
-    return (prices[0], prices[1], prices[2], prices[3], f"{candle.volume:.{instrument.quantity_digits}f}",
-            f"{turnover:.4f}")
+    return (
+        prices[0],
+        prices[1],
+        prices[2],
+        prices[3],
+        f"{candle.volume:.{instrument.quantity_digits}f}",
+        f"{turnover:.4f}",
+    )
 
 
 def candle_row(candle: Candle, instrument: Instrument) -> list[str]:
@@ -210,6 +328,23 @@ def candle_row(candle: Candle, instrument: Instrument) -> list[str]:
 def candle_push(candle: Candle, end_ms: int, interval: str, confirm: bool, instrument: Instrument, at_ms: int) -> Json:
     """A candle as the stream shows it; `confirm` says that it is closed."""
     opening, high, low, close, volume, turnover = _candle_values(candle, instrument)
-    return {"topic": f"kline.{interval}.{instrument.symbol}", "type": "snapshot", "ts": at_ms, "data": [{
-        "start": candle.open_ms, "end": end_ms - 1, "interval": interval, "open": opening, "close": close, "high": high,
-        "low": low, "volume": volume, "turnover": turnover, "confirm": confirm, "timestamp": at_ms}]}
+    return {
+        "topic": f"kline.{interval}.{instrument.symbol}",
+        "type": "snapshot",
+        "ts": at_ms,
+        "data": [
+            {
+                "start": candle.open_ms,
+                "end": end_ms - 1,
+                "interval": interval,
+                "open": opening,
+                "close": close,
+                "high": high,
+                "low": low,
+                "volume": volume,
+                "turnover": turnover,
+                "confirm": confirm,
+                "timestamp": at_ms,
+            }
+        ],
+    }

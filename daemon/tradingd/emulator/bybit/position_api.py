@@ -24,8 +24,9 @@ def trading_stop(desk: Desk, params: Params) -> Json:
         raise VenueError(10001, "the built-in venue has no trailing stop of the position")
     if not desk.exchange.account.positions[symbol].quantity:
         raise from_refusal(Refused(Reason.NO_POSITION))
-    levels = [(is_take_profit, params.number(name)) for is_take_profit, name in ((True, "takeProfit"),
-                                                                                 (False, "stopLoss"))]
+    levels = [
+        (is_take_profit, params.number(name)) for is_take_profit, name in ((True, "takeProfit"), (False, "stopLoss"))
+    ]
     named = [(is_take_profit, level) for is_take_profit, level in levels if level is not None]
     if not named:
         raise VenueError(10001, "params error: takeProfit or stopLoss is required")
@@ -69,8 +70,11 @@ def _check_level(desk: Desk, symbol: str, is_take_profit: bool, level: Decimal) 
         raise VenueError(10001, f"{'TakeProfit' if is_take_profit else 'StopLoss'} price invalid")
     if (level - base) * sign <= 0:
         name, word = ("TakeProfit" if is_take_profit else "StopLoss"), ("higher" if sign > 0 else "lower")
-        raise VenueError(10001, f"{name}:{level:f} set for {'Buy' if held > 0 else 'Sell'} position should {word} "
-                                f"than base_price:{base:f}??LastPrice")
+        raise VenueError(
+            10001,
+            f"{name}:{level:f} set for {'Buy' if held > 0 else 'Sell'} position should {word} "
+            f"than base_price:{base:f}??LastPrice",
+        )
 
 
 def _set_full(desk: Desk, symbol: str, is_take_profit: bool, level: Decimal, by: str) -> None:
@@ -94,14 +98,23 @@ def _level_error(refusal: Refused) -> VenueError:
     return from_refusal(refusal)
 
 
-def _draft(desk: Desk, symbol: str, is_take_profit: bool, level: Decimal, by: str, size: Decimal = ZERO,
-           limit: Decimal = ZERO) -> ConditionalDraft:
+def _draft(
+    desk: Desk, symbol: str, is_take_profit: bool, level: Decimal, by: str, size: Decimal = ZERO, limit: Decimal = ZERO
+) -> ConditionalDraft:
     held = desk.exchange.account.positions[symbol].quantity
     return ConditionalDraft(
-        symbol=symbol, side=-1 if held > 0 else 1,
+        symbol=symbol,
+        side=-1 if held > 0 else 1,
         kind=("TAKE_PROFIT" if is_take_profit else "STOP") + ("" if limit else "_MARKET"),
-        is_take_profit=is_take_profit, trigger_price=level, quantity=size, price=limit, close_position=not size,
-        reduce_only=bool(size), working_type=by, time_in_force=OF_POSITION)
+        is_take_profit=is_take_profit,
+        trigger_price=level,
+        quantity=size,
+        price=limit,
+        close_position=not size,
+        reduce_only=bool(size),
+        working_type=by,
+        time_in_force=OF_POSITION,
+    )
 
 
 def _add_partial(desk: Desk, params: Params, symbol: str, named: list[tuple[bool, Decimal]]) -> None:
@@ -121,8 +134,17 @@ def _add_partial(desk: Desk, params: Params, symbol: str, named: list[tuple[bool
         if sizes[is_take_profit] <= 0:
             raise VenueError(10001, f"{side}Size invalid")
         _check_level(desk, symbol, is_take_profit, level)
-        drafts.append(_draft(desk, symbol, is_take_profit, level, working_type(params, f"{side}TriggerBy"),
-                             sizes[is_take_profit], limit))
+        drafts.append(
+            _draft(
+                desk,
+                symbol,
+                is_take_profit,
+                level,
+                working_type(params, f"{side}TriggerBy"),
+                sizes[is_take_profit],
+                limit,
+            )
+        )
     orders: list[Conditional] = []
     try:
         for draft in drafts:
@@ -164,8 +186,10 @@ def apply_attached(desk: Desk, order: Order) -> None:
     if attached is None or held * order.side <= 0:
         return
     words = {"LastPrice": "CONTRACT_PRICE"}
-    for is_take_profit, level, by in ((True, attached.take_profit, attached.take_profit_by),
-                                      (False, attached.stop_loss, attached.stop_loss_by)):
+    for is_take_profit, level, by in (
+        (True, attached.take_profit, attached.take_profit_by),
+        (False, attached.stop_loss, attached.stop_loss_by),
+    ):
         if not level:
             continue
         known = full_level(desk, order.symbol, is_take_profit)

@@ -37,8 +37,15 @@ class Session(msgspec.Struct):
 class Streams:
     """All sessions, and the frames on their way to them."""
 
-    def __init__(self, exchange: Exchange, lags: Lags, rng: Random, limits: Limits,
-                 secret_of: Callable[[str], str | None], clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        lags: Lags,
+        rng: Random,
+        limits: Limits,
+        secret_of: Callable[[str], str | None],
+        clock_ms: Callable[[], int],
+    ) -> None:
         self._exchange = exchange
         self._lags = lags
         self._rng = rng
@@ -101,16 +108,27 @@ class Streams:
             return [], message
         if op in ("subscribe", "unsubscribe"):
             return [self._subscribe(session, message, str(op))], None
-        return [_json({"success": False, "ret_msg": "error:invalid op", "conn_id": session.connection,
-                       "req_id": message.get("req_id", ""), "op": op})], None
+        return [
+            _json(
+                {
+                    "success": False,
+                    "ret_msg": "error:invalid op",
+                    "conn_id": session.connection,
+                    "req_id": message.get("req_id", ""),
+                    "op": op,
+                }
+            )
+        ], None
 
     def _pong(self, session: Session, message: Json) -> str:
         request_id = message.get("req_id", "")
         if session.path == PUBLIC:
-            return _json({"success": True, "ret_msg": "pong", "conn_id": session.connection, "req_id": request_id,
-                          "op": "ping"})
-        return _json({"req_id": request_id, "op": "pong", "args": [str(self._clock_ms())],
-                      "conn_id": session.connection})
+            return _json(
+                {"success": True, "ret_msg": "pong", "conn_id": session.connection, "req_id": request_id, "op": "ping"}
+            )
+        return _json(
+            {"req_id": request_id, "op": "pong", "args": [str(self._clock_ms())], "conn_id": session.connection}
+        )
 
     def _auth(self, session: Session, message: Json) -> str:
         """Key, expiry and signature; an expiry that has passed is `Params Error`, which names no request.
@@ -120,14 +138,19 @@ class Streams:
         args = message.get("args")
         fault = "Params Error"
         slack_ms = AUTH_MS * (self._lags.scale - 1)
-        if isinstance(args, list) and len(args) == 3 and str(args[1]).isdigit() and (
-                int(args[1]) > self._clock_ms() - slack_ms):
+        if (
+            isinstance(args, list)
+            and len(args) == 3
+            and str(args[1]).isdigit()
+            and (int(args[1]) > self._clock_ms() - slack_ms)
+        ):
             secret = self._secret_of(str(args[0]))
             session.is_known = secret is not None and is_signed(f"GET/realtime{args[1]}", str(args[2]), secret)
             fault = "" if session.is_known else "Request not authorized"
         if session.path == TRADE:
-            return _json({"retCode": 10004 if fault else 0, "retMsg": fault or "OK", "op": "auth",
-                          "connId": session.connection})
+            return _json(
+                {"retCode": 10004 if fault else 0, "retMsg": fault or "OK", "op": "auth", "connId": session.connection}
+            )
         return _json({"success": not fault, "ret_msg": fault, "op": "auth", "conn_id": session.connection})
 
     def _subscribe(self, session: Session, message: Json, op: str) -> str:
@@ -152,8 +175,15 @@ class Streams:
                 else:
                     session.topics.pop(topic, None)
             self._index()
-        return _json({"success": not fault, "ret_msg": fault, "conn_id": session.connection,
-                      "req_id": message.get("req_id", ""), "op": op})
+        return _json(
+            {
+                "success": not fault,
+                "ret_msg": fault,
+                "conn_id": session.connection,
+                "req_id": message.get("req_id", ""),
+                "op": op,
+            }
+        )
 
     def _is_topic(self, session: Session, topic: str) -> bool:
         if session.path == PRIVATE:
@@ -205,8 +235,12 @@ class Streams:
             for session in self.sessions.values():
                 for name in (topic, f"{topic}.linear"):
                     if session.path == PRIVATE and name in session.topics:
-                        frame = {"id": f"{self._rng.getrandbits(64):016x}", "topic": name, "creationTime": at_ms,
-                                 "data": rows}
+                        frame = {
+                            "id": f"{self._rng.getrandbits(64):016x}",
+                            "topic": name,
+                            "creationTime": at_ms,
+                            "data": rows,
+                        }
                         self._outbox.put(session.number, _json(frame), due_ms)
 
     def on_minute(self, symbol: str, minute: Candle) -> None:
@@ -235,8 +269,13 @@ class Streams:
                 candle, end_ms = self._candles.open(symbol, INTERVALS[interval])
                 self._push_candle(symbol, interval, numbers, candle, end_ms, confirm=False)
         for symbol, numbers in self._tickers.items():
-            frame = {"topic": f"tickers.{symbol}", "type": "snapshot", "ts": now_ms, "cs": now_ms,
-                     "data": ticker(self._exchange, symbol)}
+            frame = {
+                "topic": f"tickers.{symbol}",
+                "type": "snapshot",
+                "ts": now_ms,
+                "cs": now_ms,
+                "data": ticker(self._exchange, symbol),
+            }
             for number in numbers:
                 self._outbox.put(number, _json(frame), now_ms)
         is_heard = self._klines or self._tickers
@@ -246,8 +285,9 @@ class Streams:
         """Frames whose time has come, for sessions that still live."""
         return self._outbox.due(now_ms, self.sessions)
 
-    def _push_candle(self, symbol: str, interval: str, numbers: list[int], candle: Candle, end_ms: int,
-                     confirm: bool) -> None:
+    def _push_candle(
+        self, symbol: str, interval: str, numbers: list[int], candle: Candle, end_ms: int, confirm: bool
+    ) -> None:
         now_ms = self._exchange.now_ms
         text = _json(candle_push(candle, end_ms, interval, confirm, self._exchange.instruments[symbol], now_ms))
         for number in numbers:
@@ -264,15 +304,25 @@ def ticker(exchange: Exchange, symbol: str) -> Json:
     first = instrument.price(day[0].open)
     volume = sum(row.volume for row in day)
     return {
-        "symbol": symbol, "tickDirection": "PlusTick", "price24hPcnt": f"{(last - first) / first:.6f}",
-        "lastPrice": f"{last:.{digits}f}", "prevPrice24h": f"{first:.{digits}f}",
+        "symbol": symbol,
+        "tickDirection": "PlusTick",
+        "price24hPcnt": f"{(last - first) / first:.6f}",
+        "lastPrice": f"{last:.{digits}f}",
+        "prevPrice24h": f"{first:.{digits}f}",
         "highPrice24h": f"{instrument.price(max(row.high for row in day)):.{digits}f}",
         "lowPrice24h": f"{instrument.price(min(row.low for row in day)):.{digits}f}",
-        "markPrice": f"{mark:.{digits}f}", "indexPrice": f"{mark:.{digits}f}", "openInterest": "0",
-        "openInterestValue": "0", "turnover24h": f"{volume * float(last):.4f}", "volume24h": f"{volume:.{lots}f}",
-        "nextFundingTime": str(exchange.funding.next_ms), "fundingRate": plain(exchange.funding.rate(symbol)),
-        "bid1Price": f"{instrument.price(bid):.{digits}f}", "bid1Size": f"{bid_lots * instrument.lot_unit:.{lots}f}",
-        "ask1Price": f"{instrument.price(ask):.{digits}f}", "ask1Size": f"{ask_lots * instrument.lot_unit:.{lots}f}",
+        "markPrice": f"{mark:.{digits}f}",
+        "indexPrice": f"{mark:.{digits}f}",
+        "openInterest": "0",
+        "openInterestValue": "0",
+        "turnover24h": f"{volume * float(last):.4f}",
+        "volume24h": f"{volume:.{lots}f}",
+        "nextFundingTime": str(exchange.funding.next_ms),
+        "fundingRate": plain(exchange.funding.rate(symbol)),
+        "bid1Price": f"{instrument.price(bid):.{digits}f}",
+        "bid1Size": f"{bid_lots * instrument.lot_unit:.{lots}f}",
+        "ask1Price": f"{instrument.price(ask):.{digits}f}",
+        "ask1Size": f"{ask_lots * instrument.lot_unit:.{lots}f}",
     }
 
 

@@ -76,8 +76,14 @@ class Totals(msgspec.Struct, frozen=True):
 class Account:
     """The truth about balances and positions; what clients see of it lags behind elsewhere."""
 
-    def __init__(self, instruments: dict[str, Instrument], wallet: Decimal, taker_fee: Decimal = TAKER_FEE,
-                 maker_fee: Decimal = MAKER_FEE, leverage: int = DEFAULT_LEVERAGE) -> None:
+    def __init__(
+        self,
+        instruments: dict[str, Instrument],
+        wallet: Decimal,
+        taker_fee: Decimal = TAKER_FEE,
+        maker_fee: Decimal = MAKER_FEE,
+        leverage: int = DEFAULT_LEVERAGE,
+    ) -> None:
         self.taker_fee, self.maker_fee = taker_fee, maker_fee
         self.instruments = instruments
         self.wallet = wallet
@@ -86,8 +92,9 @@ class Account:
         self.isolated = dict.fromkeys(instruments, False)
         self.is_hedged = False
 
-    def apply_fill(self, symbol: str, side: int, price: Decimal, quantity: Decimal, is_maker: bool,
-                   now_ms: int) -> tuple[Decimal, Decimal]:
+    def apply_fill(
+        self, symbol: str, side: int, price: Decimal, quantity: Decimal, is_maker: bool, now_ms: int
+    ) -> tuple[Decimal, Decimal]:
         """Book one fill; gives realised profit before fee, and the fee."""
         position = self.positions[symbol]
         signed = quantity * side
@@ -164,8 +171,13 @@ class Account:
         slope = held - abs(held) * bracket.maintenance_fraction
         return max(ZERO, (held * position.entry_price - margin - bracket.cumulative_usdt) / slope)
 
-    def margin(self, symbol: str, mark: Decimal, orders: Iterable[Order], position: Position | None = None,
-               ) -> SymbolMargin:
+    def margin(
+        self,
+        symbol: str,
+        mark: Decimal,
+        orders: Iterable[Order],
+        position: Position | None = None,
+    ) -> SymbolMargin:
         """Figures of one symbol at a mark price; resting orders bind margin only beyond the position they reduce."""
         held = self.positions[symbol] if position is None else position
         leverage = self.leverage[symbol]

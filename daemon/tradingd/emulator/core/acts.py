@@ -100,8 +100,14 @@ def _human(desk: Desk, values: Values) -> str:
         side, quantity = (SELL if held > 0 else BUY), abs(held) * (2 if act == "flip" else 1)
         if not held:
             return f"had nothing of {symbol} to {act} by hand"
-    draft = Draft(symbol=symbol, side=side, kind="MARKET", quantity=quantity, reduce_only=act == "close",
-                  client_order_id=desk.human_client_id())
+    draft = Draft(
+        symbol=symbol,
+        side=side,
+        kind="MARKET",
+        quantity=quantity,
+        reduce_only=act == "close",
+        client_order_id=desk.human_client_id(),
+    )
     try:
         order = desk.exchange.submit(draft)
     except Refused as refusal:

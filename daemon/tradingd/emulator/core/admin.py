@@ -59,8 +59,9 @@ def _set_filters(desk: Desk, values: Values) -> str:
     if unknown or len(values) < 2:
         raise ValueError(f"what to change of {symbol}? there are: {', '.join(Filters.__struct_fields__)}")
     try:
-        filters = msgspec.convert({name: value for name, value in values.items() if name != "symbol"}, Filters,
-                                  strict=False)
+        filters = msgspec.convert(
+            {name: value for name, value in values.items() if name != "symbol"}, Filters, strict=False
+        )
     except msgspec.ValidationError as fault:
         raise ValueError(str(fault)) from fault
     change_filters(desk, symbol, filters)
@@ -74,8 +75,10 @@ def _move_price(desk: Desk, values: Values) -> str:
         raise ValueError("by_fraction must be above -0.99 and below 99")
     feed = desk.exchange.feeds[symbol]
     first = min(feed.step(desk.now_ms) + 1, STEPS - 1)
-    moved = [[*path[:first], *(max(1, round(price * factor)) for price in path[first:])]
-             for path in (feed.minute.last, feed.minute.mark)]
+    moved = [
+        [*path[:first], *(max(1, round(price * factor)) for price in path[first:])]
+        for path in (feed.minute.last, feed.minute.mark)
+    ]
     feed.minute = msgspec.structs.replace(feed.minute, last=moved[0], mark=moved[1])
     desk.ledger.set_meta(f"market/{symbol}", desk.exchange.market_state(symbol))
     return f"moves the price of {symbol} by {factor - 1} with its next step"

@@ -86,8 +86,9 @@ def check_margin(exchange: Exchange, symbol: str, side: int, quantity: Decimal, 
         raise Refused(Reason.MARGIN)
 
 
-def check_immediate(exchange: Exchange, symbol: str, side: int, time_in_force: str, quantity: Decimal,
-                    limit_ticks: int | None) -> None:
+def check_immediate(
+    exchange: Exchange, symbol: str, side: int, time_in_force: str, quantity: Decimal, limit_ticks: int | None
+) -> None:
     """What the other side of the book decides: post-only, fill-or-kill, and a market order without a price in reach."""
     instrument = exchange.instruments[symbol]
     bound = exchange.market_bound(symbol, side) if limit_ticks is None else limit_ticks

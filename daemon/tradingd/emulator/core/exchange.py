@@ -58,8 +58,16 @@ class Ids(msgspec.Struct):
 class Exchange:
     """One account on one venue."""
 
-    def __init__(self, source: Source, instruments: dict[str, Instrument], account: Account, ledger: Ledger, seed: int,
-                 now_ms: int, feeds: dict[str, Feed]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        instruments: dict[str, Instrument],
+        account: Account,
+        ledger: Ledger,
+        seed: int,
+        now_ms: int,
+        feeds: dict[str, Feed],
+    ) -> None:
         self.source = source
         self.instruments = instruments
         self.account = account
@@ -124,8 +132,11 @@ class Exchange:
 
     def is_watched(self, symbol: str) -> bool:
         """Whether a price of the symbol can make something happen."""
-        return (bool(self.open_orders[symbol]) or self.triggers.is_waiting(symbol)
-                or bool(self.account.positions[symbol].quantity))
+        return (
+            bool(self.open_orders[symbol])
+            or self.triggers.is_waiting(symbol)
+            or bool(self.account.positions[symbol].quantity)
+        )
 
     def advance(self, to_ms: int) -> None:
         """Let time run, one event after the other."""
@@ -154,8 +165,9 @@ class Exchange:
     def market_state(self, symbol: str) -> str:
         """What a restart needs to go on inside the open minute."""
         feed = self.feeds[symbol]
-        return msgspec.json.encode({"minute": feed.minute, "finished": feed.finished,
-                                    "source": self.source.state(symbol)}).decode()
+        return msgspec.json.encode(
+            {"minute": feed.minute, "finished": feed.finished, "source": self.source.state(symbol)}
+        ).decode()
 
     def _step(self) -> None:
         for symbol, orders in self.open_orders.items():
@@ -322,11 +334,16 @@ class Exchange:
         """Whether an open order of either kind carries that client id; any order, if the venue remembers ids."""
         if not client_order_id:
             return False
-        if self.remembers_ids and (self.triggers.has_known_id(client_order_id) or any(
-                order.client_order_id == client_order_id for order in self.orders.values())):
+        if self.remembers_ids and (
+            self.triggers.has_known_id(client_order_id)
+            or any(order.client_order_id == client_order_id for order in self.orders.values())
+        ):
             return True
-        plain = any(order.client_order_id == client_order_id for orders in self.open_orders.values()
-                    for order in orders.values())
+        plain = any(
+            order.client_order_id == client_order_id
+            for orders in self.open_orders.values()
+            for order in orders.values()
+        )
         return plain or self.triggers.has_open_id(client_order_id)
 
     # -- records ------------------------------------------------------------------------------------------------

@@ -6,8 +6,16 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import msgspec
 
-STATUSES = ("PENDING_TRADING", "TRADING", "PRE_DELIVERING", "DELIVERING", "DELIVERED", "PRE_SETTLE", "SETTLING",
-            "CLOSE")
+STATUSES = (
+    "PENDING_TRADING",
+    "TRADING",
+    "PRE_DELIVERING",
+    "DELIVERING",
+    "DELIVERED",
+    "PRE_SETTLE",
+    "SETTLING",
+    "CLOSE",
+)
 
 
 class Bracket(msgspec.Struct, frozen=True):
@@ -82,8 +90,10 @@ class Instrument(msgspec.Struct, frozen=True):
 
     def cap_usdt(self, leverage: int) -> int:
         """The largest position at that leverage: the cap of the highest bracket that still grants it."""
-        return max((bracket.cap_usdt for bracket in self.brackets if bracket.leverage >= leverage),
-                   default=self.brackets[-1].cap_usdt)
+        return max(
+            (bracket.cap_usdt for bracket in self.brackets if bracket.leverage >= leverage),
+            default=self.brackets[-1].cap_usdt,
+        )
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -128,8 +138,18 @@ def _brackets(max_leverage: int, first_cap_usdt: int) -> tuple[Bracket, ...]:
     return tuple(out)
 
 
-def perpetual(base: str, tick: str, precision: int, lot: str, limits: tuple[int, int], min_notional: int, start: str,
-                max_leverage: int, first_cap_usdt: int, band: str) -> Instrument:
+def perpetual(
+    base: str,
+    tick: str,
+    precision: int,
+    lot: str,
+    limits: tuple[int, int],
+    min_notional: int,
+    start: str,
+    max_leverage: int,
+    first_cap_usdt: int,
+    band: str,
+) -> Instrument:
     """A listed perpetual; `limits` are the largest limit and the largest market order, `start` is its first price."""
     tick_size, lot_size = Decimal(tick), Decimal(lot)
     return Instrument(

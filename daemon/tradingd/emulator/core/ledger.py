@@ -57,8 +57,9 @@ class Ledger:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         try:
-            self._db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None,
-                                       check_same_thread=False)
+            self._db = sqlite3.connect(
+                ":memory:" if path is None else path, isolation_level=None, check_same_thread=False
+            )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(_SCHEMA)
@@ -66,8 +67,9 @@ class Ledger:
         except sqlite3.Error as fault:
             raise LedgerFault(f"{path}: not a usable venue ledger ({fault}); move it away to start anew") from fault
         if stored not in (None, str(SCHEMA_VERSION)):
-            raise LedgerFault(f"{path}: ledger version {stored}, this program knows {SCHEMA_VERSION}; move it away to "
-                              "start anew")
+            raise LedgerFault(
+                f"{path}: ledger version {stored}, this program knows {SCHEMA_VERSION}; move it away to start anew"
+            )
         self._open = False
         if stored is None:
             self.set_meta("schema_version", str(SCHEMA_VERSION))
@@ -107,40 +109,93 @@ class Ledger:
         """Store a setting."""
         self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
-    def add_request(self, arrival_ms: int, method: str, path: str, params: str, symbol: str | None,
-                    client_order_id: str | None, order_id: int | None, http_status: int, code: int | None) -> None:
+    def add_request(
+        self,
+        arrival_ms: int,
+        method: str,
+        path: str,
+        params: str,
+        symbol: str | None,
+        client_order_id: str | None,
+        order_id: int | None,
+        http_status: int,
+        code: int | None,
+    ) -> None:
         """One request with the verdict on it; `params` without the signature."""
         self._write(
             "INSERT INTO requests (arrival_ms, method, path, params, symbol, client_order_id, order_id, accepted,"
             " http_status, code) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (arrival_ms, method, path, params, symbol, client_order_id, order_id, int(http_status == 200), http_status,
-             code),
+            (
+                arrival_ms,
+                method,
+                path,
+                params,
+                symbol,
+                client_order_id,
+                order_id,
+                int(http_status == 200),
+                http_status,
+                code,
+            ),
         )
 
     def put_order(self, order: Order) -> None:
         """The newest state of a plain order."""
         self._write(
             "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (order.order_id, order.client_order_id, order.symbol, _SIDES[order.side], order.status.value,
-             str(order.quantity), str(order.filled), order.created_ms, order.updated_ms, order.parent_id,
-             msgspec.json.encode(order).decode()),
+            (
+                order.order_id,
+                order.client_order_id,
+                order.symbol,
+                _SIDES[order.side],
+                order.status.value,
+                str(order.quantity),
+                str(order.filled),
+                order.created_ms,
+                order.updated_ms,
+                order.parent_id,
+                msgspec.json.encode(order).decode(),
+            ),
         )
 
     def put_conditional(self, order: Conditional) -> None:
         """The newest state of a conditional order."""
         self._write(
             "INSERT OR REPLACE INTO algo_orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (order.conditional_id, order.client_order_id, order.symbol, _SIDES[order.side], order.kind,
-             order.status.value, str(order.trigger_price), str(order.quantity), int(order.close_position),
-             order.child_order_id, order.created_ms, order.updated_ms, msgspec.json.encode(order).decode()),
+            (
+                order.conditional_id,
+                order.client_order_id,
+                order.symbol,
+                _SIDES[order.side],
+                order.kind,
+                order.status.value,
+                str(order.trigger_price),
+                str(order.quantity),
+                int(order.close_position),
+                order.child_order_id,
+                order.created_ms,
+                order.updated_ms,
+                msgspec.json.encode(order).decode(),
+            ),
         )
 
     def add_fill(self, fill: Fill, position: Position, wallet: Decimal) -> None:
         """A fill with the position and the wallet after it."""
         self._write(
             "INSERT INTO fills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (fill.trade_id, fill.symbol, fill.order_id, fill.client_order_id, _SIDES[fill.side], str(fill.price),
-             str(fill.quantity), str(fill.fee_usdt), str(fill.realized_usdt), fill.time_ms, int(fill.is_maker)),
+            (
+                fill.trade_id,
+                fill.symbol,
+                fill.order_id,
+                fill.client_order_id,
+                _SIDES[fill.side],
+                str(fill.price),
+                str(fill.quantity),
+                str(fill.fee_usdt),
+                str(fill.realized_usdt),
+                fill.time_ms,
+                int(fill.is_maker),
+            ),
         )
         self.put_position(position)
         self._write(
@@ -153,8 +208,13 @@ class Ledger:
         """The newest state of a position; margin set apart for it has a setting, since the table is older than that."""
         self._write(
             "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)",
-            (position.symbol, str(position.quantity), str(position.entry_price), str(position.realized_usdt),
-             position.updated_ms),
+            (
+                position.symbol,
+                str(position.quantity),
+                str(position.entry_price),
+                str(position.realized_usdt),
+                position.updated_ms,
+            ),
         )
         key = f"isolated_usdt/{position.symbol}"
         if position.isolated_usdt or self.meta(key) is not None:
@@ -162,11 +222,14 @@ class Ledger:
 
     def add_income(self, time_ms: int, symbol: str, kind: str, usdt: Decimal, trade_id: int | None) -> None:
         """One booking on the wallet."""
-        self._write("INSERT INTO income (time_ms, symbol, kind, usdt, trade_id) VALUES (?, ?, ?, ?, ?)",
-                    (time_ms, symbol, kind, str(usdt), trade_id))
+        self._write(
+            "INSERT INTO income (time_ms, symbol, kind, usdt, trade_id) VALUES (?, ?, ?, ?, ?)",
+            (time_ms, symbol, kind, str(usdt), trade_id),
+        )
 
-    def income(self, symbol: str | None, kind: str | None, from_ms: int, to_ms: int,
-               limit: int) -> list[tuple[int, int, str, str, str, int | None]]:
+    def income(
+        self, symbol: str | None, kind: str | None, from_ms: int, to_ms: int, limit: int
+    ) -> list[tuple[int, int, str, str, str, int | None]]:
         """Bookings as (id, time, symbol, kind, usdt, trade id), oldest first."""
         return self._db.execute(
             "SELECT income_id, time_ms, symbol, kind, usdt, trade_id FROM income WHERE time_ms BETWEEN :begin AND :end"
@@ -177,14 +240,18 @@ class Ledger:
 
     def add_candle(self, symbol: str, candle: Candle, prices: tuple[str, str, str, str]) -> None:
         """One closed candle."""
-        self._write("INSERT OR REPLACE INTO candles VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (symbol, candle.open_ms, *prices, candle.volume, candle.count))
+        self._write(
+            "INSERT OR REPLACE INTO candles VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (symbol, candle.open_ms, *prices, candle.volume, candle.count),
+        )
 
     def candles(self, symbol: str, limit: int) -> list[tuple[int, str, str, str, str, float, int]]:
         """The newest candles, oldest first."""
         rows = self._db.execute(
             "SELECT open_ms, open, high, low, close, volume, count FROM candles WHERE symbol = ?"
-            " ORDER BY open_ms DESC LIMIT ?", (symbol, limit)).fetchall()
+            " ORDER BY open_ms DESC LIMIT ?",
+            (symbol, limit),
+        ).fetchall()
         return rows[::-1]
 
     def orders(self) -> Iterator[Order]:
@@ -202,14 +269,33 @@ class Ledger:
 
     def fills(self) -> Iterator[Fill]:
         """All fills in order of their time."""
-        sql = ("SELECT trade_id, symbol, order_id, client_order_id, side, price, quantity, fee, realized_pnl, time_ms,"
-               " maker FROM fills ORDER BY time_ms, rowid")
+        sql = (
+            "SELECT trade_id, symbol, order_id, client_order_id, side, price, quantity, fee, realized_pnl, time_ms,"
+            " maker FROM fills ORDER BY time_ms, rowid"
+        )
         for row in self._db.execute(sql):
-            yield Fill(row[0], row[1], row[2], row[3], 1 if row[4] == "BUY" else -1, Decimal(row[5]), Decimal(row[6]),
-                       Decimal(row[7]), Decimal(row[8]), row[9], bool(row[10]))
+            yield Fill(
+                row[0],
+                row[1],
+                row[2],
+                row[3],
+                1 if row[4] == "BUY" else -1,
+                Decimal(row[5]),
+                Decimal(row[6]),
+                Decimal(row[7]),
+                Decimal(row[8]),
+                row[9],
+                bool(row[10]),
+            )
 
     def positions(self) -> Iterator[Position]:
         """All positions that ever were."""
         for row in self._db.execute("SELECT symbol, quantity, entry_price, realized_pnl, updated_ms FROM positions"):
-            yield Position(row[0], Decimal(row[1]), Decimal(row[2]), Decimal(row[3]), row[4],
-                           Decimal(self.meta(f"isolated_usdt/{row[0]}") or 0))
+            yield Position(
+                row[0],
+                Decimal(row[1]),
+                Decimal(row[2]),
+                Decimal(row[3]),
+                row[4],
+                Decimal(self.meta(f"isolated_usdt/{row[0]}") or 0),
+            )

@@ -52,8 +52,9 @@ class Liquidator:
             self._liquidate_cross(cross)
             return
         self._headroom = float(min(headroom if cross else headroom[1:], default=ZERO))
-        self._safe = [(symbol, exchange.feeds[symbol].mark(exchange.now_ms), _slope(exchange, symbol))
-                      for symbol in held]
+        self._safe = [
+            (symbol, exchange.feeds[symbol].mark(exchange.now_ms), _slope(exchange, symbol)) for symbol in held
+        ]
 
     def _is_surely_safe(self) -> bool:
         """Whether prices have moved by less than the room that the last full look found; cheap, asked at every step."""
@@ -109,10 +110,19 @@ class Liquidator:
         mark = exchange.mark_price(symbol)
         suffix = "" if prefix == DELEVERAGING else f"{exchange.now_ms}{exchange.rng.randrange(10**6):06d}"
         order = Order(
-            order_id=exchange.ids.order, client_order_id=prefix + suffix, symbol=symbol, side=-1 if held > 0 else 1,
-            kind="LIMIT", quantity=abs(held) if quantity is None else min(abs(held), quantity), price=mark,
-            time_in_force="IOC", reduce_only=False, created_ms=exchange.now_ms, updated_ms=exchange.now_ms,
-            original_kind="LIMIT")
+            order_id=exchange.ids.order,
+            client_order_id=prefix + suffix,
+            symbol=symbol,
+            side=-1 if held > 0 else 1,
+            kind="LIMIT",
+            quantity=abs(held) if quantity is None else min(abs(held), quantity),
+            price=mark,
+            time_in_force="IOC",
+            reduce_only=False,
+            created_ms=exchange.now_ms,
+            updated_ms=exchange.now_ms,
+            original_kind="LIMIT",
+        )
         exchange.matching.fill_by_venue(order, mark)
 
     def settle_symbol(self, symbol: str) -> None:

@@ -22,9 +22,21 @@ STEPS = MINUTE_MS // STEP_MS
 MAX_CANDLES = 20_000
 
 INTERVALS_MS: dict[str, int] = {
-    "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000, "2h": 7_200_000,
-    "4h": 14_400_000, "6h": 21_600_000, "8h": 28_800_000, "12h": 43_200_000, "1d": 86_400_000, "3d": 259_200_000,
-    "1w": 604_800_000, "1M": 0,
+    "1m": 60_000,
+    "3m": 180_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "30m": 1_800_000,
+    "1h": 3_600_000,
+    "2h": 7_200_000,
+    "4h": 14_400_000,
+    "6h": 21_600_000,
+    "8h": 28_800_000,
+    "12h": 43_200_000,
+    "1d": 86_400_000,
+    "3d": 259_200_000,
+    "1w": 604_800_000,
+    "1M": 0,
 }
 _MONDAY_MS = 4 * 86_400_000
 
@@ -113,8 +125,9 @@ def candle_prices(candle: Candle, instrument: Instrument) -> tuple[str, str, str
 class Feed:
     """One symbol's candles and the price of this moment."""
 
-    def __init__(self, instrument: Instrument, source: Source, closed: list[Candle], minute: Minute,
-                 finished: bool = False) -> None:
+    def __init__(
+        self, instrument: Instrument, source: Source, closed: list[Candle], minute: Minute, finished: bool = False
+    ) -> None:
         self.instrument = instrument
         self.closed = closed
         self.minute = minute
@@ -138,14 +151,22 @@ class Feed:
         minute, count = self.minute, self.step(now_ms) + 1
         path = minute.last[:count]
         share = count / STEPS
-        return Candle(minute.open_ms, path[0], max(path), min(path), path[-1], minute.volume * share,
-                      int(minute.count * share))
+        return Candle(
+            minute.open_ms, path[0], max(path), min(path), path[-1], minute.volume * share, int(minute.count * share)
+        )
 
     def complete(self) -> Candle:
         """The open minute as it will look when it closes."""
         minute = self.minute
-        return Candle(minute.open_ms, minute.last[0], max(minute.last), min(minute.last), minute.last[-1],
-                      minute.volume, minute.count)
+        return Candle(
+            minute.open_ms,
+            minute.last[0],
+            max(minute.last),
+            min(minute.last),
+            minute.last[-1],
+            minute.volume,
+            minute.count,
+        )
 
     def roll(self) -> Candle | None:
         """Close the open minute and open the next; None once the market has ended and stays where it is."""
@@ -171,7 +192,7 @@ class Feed:
         rows: list[Candle] = []
         group: list[Candle] = []
         start = -1
-        for candle in (*self.closed[self._index(first):], self.forming(now_ms)):
+        for candle in (*self.closed[self._index(first) :], self.forming(now_ms)):
             opening = interval_start(interval, candle.open_ms)
             if opening != start and group:
                 rows.append(merge(start, group))
@@ -185,19 +206,19 @@ class Feed:
 
     def since(self, open_ms: int) -> list[Candle]:
         """Closed minutes from `open_ms` on."""
-        return self.closed[self._index(open_ms):]
+        return self.closed[self._index(open_ms) :]
 
     def _minutes(self, from_ms: int | None, to_ms: int | None, limit: int, now_ms: int) -> list[Candle]:
         if from_ms is not None:
             start = self._index(from_ms)
-            rows = self.closed[start:start + limit]
+            rows = self.closed[start : start + limit]
             if len(rows) < limit:
                 rows.append(self.forming(now_ms))
         elif to_ms is not None and to_ms < self.minute.open_ms:
             end = self._index(to_ms + 1)
-            rows = self.closed[max(0, end - limit):end]
+            rows = self.closed[max(0, end - limit) : end]
         else:
-            rows = [*self.closed[-(limit - 1):], self.forming(now_ms)] if limit > 1 else [self.forming(now_ms)]
+            rows = [*self.closed[-(limit - 1) :], self.forming(now_ms)] if limit > 1 else [self.forming(now_ms)]
         if to_ms is not None:
             rows = [row for row in rows if row.open_ms <= to_ms]
         return [row for row in rows if from_ms is None or row.open_ms >= from_ms]

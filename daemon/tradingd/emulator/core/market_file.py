@@ -38,16 +38,24 @@ class FileMarket:
     kind = "file"
     waits_for_listener = True
 
-    def __init__(self, files: Mapping[str, Path], instruments: Mapping[str, Instrument], history: int, seed: int,
-                 allow_gaps: bool = False) -> None:
+    def __init__(
+        self,
+        files: Mapping[str, Path],
+        instruments: Mapping[str, Instrument],
+        history: int,
+        seed: int,
+        allow_gaps: bool = False,
+    ) -> None:
         self.symbols = tuple(files)
         self._history = history
         self._seed = seed
         self._rows = {symbol: read_candles(path, instruments[symbol], allow_gaps) for symbol, path in files.items()}
         for symbol, path in files.items():
             if len(self._rows[symbol]) < history + 2:
-                raise CandleFileFault(f"{path}: {len(self._rows[symbol])} candles; the first {history} are history for "
-                                      f"warm-up, so at least {history + 2} are needed")
+                raise CandleFileFault(
+                    f"{path}: {len(self._rows[symbol])} candles; the first {history} are history for "
+                    f"warm-up, so at least {history + 2} are needed"
+                )
         starts = {rows[history].open_ms for rows in self._rows.values()}
         if len(starts) > 1:
             raise CandleFileFault("candle files of one market must begin at the same minute")
@@ -56,7 +64,7 @@ class FileMarket:
 
     def history(self, symbol: str) -> list[Candle]:
         """The first candles of the file, or those up to the restored cursor."""
-        return self._rows[symbol][:self._cursor[symbol]]
+        return self._rows[symbol][: self._cursor[symbol]]
 
     def next_minute(self, symbol: str, previous: Candle, previous_mark: int) -> Minute | None:
         """The next row of the file as a path; None after the last."""
@@ -76,8 +84,10 @@ class FileMarket:
         """Go on after that many rows."""
         cursor = int(state)
         if cursor > len(self._rows[symbol]):
-            raise CandleFileFault(f"the ledger stands at candle {cursor} of {symbol}, the file has only "
-                                  f"{len(self._rows[symbol])}: give the file it was started with, or start anew")
+            raise CandleFileFault(
+                f"the ledger stands at candle {cursor} of {symbol}, the file has only "
+                f"{len(self._rows[symbol])}: give the file it was started with, or start anew"
+            )
         self._cursor[symbol] = cursor
 
 
@@ -115,8 +125,9 @@ def read_candles(path: Path, instrument: Instrument, allow_gaps: bool) -> list[C
     return out
 
 
-def _candle(path: Path, line: int, row: Sequence[str], instrument: Instrument, before: Candle | None,
-            allow_gaps: bool) -> Candle:
+def _candle(
+    path: Path, line: int, row: Sequence[str], instrument: Instrument, before: Candle | None, allow_gaps: bool
+) -> Candle:
     place = f"{path}:{line}"
     if len(row) != len(COLUMNS):
         raise CandleFileFault(f"{place}: {len(row)} columns, {len(COLUMNS)} wanted ({','.join(COLUMNS)})")
@@ -125,8 +136,9 @@ def _candle(path: Path, line: int, row: Sequence[str], instrument: Instrument, b
         prices = [Decimal(cell) for cell in row[1:5]]
         volume = Decimal(row[5])
     except (ValueError, InvalidOperation):
-        raise CandleFileFault(f"{place}: {','.join(row)!r} is not a whole millisecond time, four prices and a "
-                              "volume") from None
+        raise CandleFileFault(
+            f"{place}: {','.join(row)!r} is not a whole millisecond time, four prices and a volume"
+        ) from None
     if not all(price.is_finite() and price > 0 for price in prices) or not volume.is_finite() or volume < 0:
         raise CandleFileFault(f"{place}: prices must be finite and above 0, the volume finite and not negative")
     if max(*prices, volume) > MAX_NUMBER:
@@ -153,5 +165,7 @@ def _check_order(place: str, open_ms: int, before: Candle | None, allow_gaps: bo
         raise CandleFileFault(f"{place}: {open_ms} does not come after {before.open_ms}; times must rise line by line")
     if distance != MINUTE_MS and not allow_gaps:
         missing = distance // MINUTE_MS - 1
-        raise CandleFileFault(f"{place}: {missing} candles are missing between {before.open_ms} and {open_ms}; the "
-                              f"file must have one line per minute{GAPS_ACCEPTED}")
+        raise CandleFileFault(
+            f"{place}: {missing} candles are missing between {before.open_ms} and {open_ms}; the "
+            f"file must have one line per minute{GAPS_ACCEPTED}"
+        )

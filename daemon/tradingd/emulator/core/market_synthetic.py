@@ -81,8 +81,11 @@ class SyntheticMarket:
             wick = close * abs(rng.gauss(0.0, 0.0002))
             volume = self._volume(instrument, rng)
             top, bottom = max(previous, close) + wick, min(previous, close) - wick
-            out.append(Candle(first_ms + index * MINUTE_MS, round(previous), round(top), round(bottom), round(close),
-                              volume, 400))
+            out.append(
+                Candle(
+                    first_ms + index * MINUTE_MS, round(previous), round(top), round(bottom), round(close), volume, 400
+                )
+            )
             previous = close
         self._states[symbol] = _State(0, self._cycle(symbol, 0, Decimal(out[-1].close)))
         return out
@@ -105,8 +108,9 @@ class SyntheticMarket:
         for _ in range(STEPS - 1):
             price *= 1.0 + slope + rng.gauss(0.0, _STEP_NOISE)
             path.append(max(1, round(price)))
-        return Minute(open_ms, path, mark_path(path, previous_mark), self._volume(instrument, rng),
-                      rng.randrange(100, 2000))
+        return Minute(
+            open_ms, path, mark_path(path, previous_mark), self._volume(instrument, rng), rng.randrange(100, 2000)
+        )
 
     def state(self, symbol: str) -> str:
         """Cycle number and remaining legs."""

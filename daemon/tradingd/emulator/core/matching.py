@@ -34,8 +34,9 @@ class Matching:
         instrument = self._exchange.instruments[order.symbol]
         self.levels(order.symbol, order.side)
         taken = self._books[order.symbol].take(order.side, instrument.lots(order.remaining), limit_ticks)
-        return self._fill(order, [(instrument.price(price), size * instrument.lot_unit) for price, size in taken],
-                          is_maker=False)
+        return self._fill(
+            order, [(instrument.price(price), size * instrument.lot_unit) for price, size in taken], is_maker=False
+        )
 
     def fill_by_venue(self, order: Order, price: Decimal) -> None:
         """An order of the venue's own fills whole at a price, past the book."""
@@ -56,8 +57,9 @@ class Matching:
                 lots = sum(size for _, size in taken)
                 self._fill(order, [(order.price, lots * instrument.lot_unit)], is_maker=True)
 
-    def _fill(self, order: Order, parts: list[tuple[Decimal, Decimal]], is_maker: bool,
-              execution: str = "TRADE") -> Order:
+    def _fill(
+        self, order: Order, parts: list[tuple[Decimal, Decimal]], is_maker: bool, execution: str = "TRADE"
+    ) -> Order:
         """Book fills of one order; tells of the account first and of the order after, as the venue does."""
         exchange = self._exchange
         account = exchange.account
@@ -72,13 +74,28 @@ class Matching:
                     break
             before = account.positions[order.symbol].quantity
             realized, fee = account.apply_fill(order.symbol, order.side, price, quantity, is_maker, exchange.now_ms)
-            fill = Fill(exchange.ids.trade, order.symbol, order.order_id, order.client_order_id, order.side, price,
-                        quantity, fee, realized, exchange.now_ms, is_maker)
+            fill = Fill(
+                exchange.ids.trade,
+                order.symbol,
+                order.order_id,
+                order.client_order_id,
+                order.side,
+                price,
+                quantity,
+                fee,
+                realized,
+                exchange.now_ms,
+                is_maker,
+            )
             exchange.ids.trade += exchange.rng.randrange(1, 9)
             filled = order.filled + quantity
             order = msgspec.structs.replace(
-                order, filled=filled, quote=order.quote + price * quantity, updated_ms=exchange.now_ms,
-                status=Status.FILLED if filled >= order.quantity else Status.PARTIALLY_FILLED)
+                order,
+                filled=filled,
+                quote=order.quote + price * quantity,
+                updated_ms=exchange.now_ms,
+                status=Status.FILLED if filled >= order.quantity else Status.PARTIALLY_FILLED,
+            )
             self._book_fill(fill)
             told.append((order, fill))
             closed = closed or (before != 0 and before * account.positions[order.symbol].quantity <= 0)

@@ -52,8 +52,9 @@ class Triggers:
 
     def has_open_id(self, client_order_id: str) -> bool:
         """Whether one that waits carries that client id."""
-        return any(order.client_order_id == client_order_id for orders in self.waiting.values()
-                   for order in orders.values())
+        return any(
+            order.client_order_id == client_order_id for orders in self.waiting.values() for order in orders.values()
+        )
 
     def has_known_id(self, client_order_id: str) -> bool:
         """Whether one that ever was carries that client id."""
@@ -138,8 +139,13 @@ class Triggers:
         if price:
             check_tick(instrument, price)
         order = msgspec.structs.replace(
-            order, trigger_price=trigger_price, trigger_ticks=instrument.ticks(trigger_price), quantity=quantity,
-            price=price, updated_ms=self._exchange.now_ms)
+            order,
+            trigger_price=trigger_price,
+            trigger_ticks=instrument.ticks(trigger_price),
+            quantity=quantity,
+            price=price,
+            updated_ms=self._exchange.now_ms,
+        )
         if self._is_reached(order):
             raise Refused(Reason.WOULD_TRIGGER)
         self._store(order)
@@ -187,8 +193,9 @@ class Triggers:
         if child.is_open or child.order_id not in self._parents:
             return
         order = self.orders[self._parents.pop(child.order_id)]
-        self._change(order, ConditionalStatus.FINISHED, child_average_price=child.average_price,
-                     child_filled=child.filled)
+        self._change(
+            order, ConditionalStatus.FINISHED, child_average_price=child.average_price, child_filled=child.filled
+        )
 
     def restore(self, order: Conditional, child: Order | None) -> None:
         """Take one over from the ledger."""
@@ -242,8 +249,10 @@ class Triggers:
         self._change(order, ConditionalStatus.REJECTED, reason=_REJECTIONS.get(reason, "Margin is insufficient."))
 
     def _has_equal(self, draft: ConditionalDraft) -> bool:
-        return any(order.close_position and order.side == draft.side and order.is_take_profit == draft.is_take_profit
-                   for order in self.waiting[draft.symbol].values())
+        return any(
+            order.close_position and order.side == draft.side and order.is_take_profit == draft.is_take_profit
+            for order in self.waiting[draft.symbol].values()
+        )
 
     def _price(self, order: Conditional) -> int:
         feed, now_ms = self._exchange.feeds[order.symbol], self._exchange.now_ms
@@ -263,14 +272,26 @@ class Triggers:
             return is_back(order, price)
         return price >= order.trigger_ticks if order.fires_above else price <= order.trigger_ticks
 
-    def _change(self, order: Conditional, status: ConditionalStatus, child_order_id: int | None = None,
-                triggered_ms: int | None = None, reason: str = "", child_average_price: Decimal = ZERO,
-                child_filled: Decimal = ZERO) -> Conditional:
+    def _change(
+        self,
+        order: Conditional,
+        status: ConditionalStatus,
+        child_order_id: int | None = None,
+        triggered_ms: int | None = None,
+        reason: str = "",
+        child_average_price: Decimal = ZERO,
+        child_filled: Decimal = ZERO,
+    ) -> Conditional:
         order = msgspec.structs.replace(
-            order, status=status, updated_ms=self._exchange.now_ms,
+            order,
+            status=status,
+            updated_ms=self._exchange.now_ms,
             child_order_id=order.child_order_id if child_order_id is None else child_order_id,
             triggered_ms=order.triggered_ms if triggered_ms is None else triggered_ms,
-            reason=reason, child_average_price=child_average_price, child_filled=child_filled)
+            reason=reason,
+            child_average_price=child_average_price,
+            child_filled=child_filled,
+        )
         self._store(order)
         return order
 

@@ -90,8 +90,9 @@ class Views:
 
     def conditional(self, number: int | None, client_order_id: str | None) -> Conditional | None:
         """A conditional order by either id, newest first."""
-        numbers = ([number] if number is not None
-                   else reversed(self._conditional_by_client_id.get(client_order_id or "", [])))
+        numbers = (
+            [number] if number is not None else reversed(self._conditional_by_client_id.get(client_order_id or "", []))
+        )
         for each in numbers:
             lagged = self._conditionals.get(each)
             order = lagged.at(self.now_ms) if lagged else None

@@ -12,8 +12,24 @@ import msgspec
 
 Value = bool | int | str | Decimal
 
-PURPOSES = ("create", "create_conditional", "amend", "cancel", "cancel_conditional", "look_up", "positions", "balance",
-            "open_orders", "history", "settings", "listen_key", "time", "markets", "candles", "other")
+PURPOSES = (
+    "create",
+    "create_conditional",
+    "amend",
+    "cancel",
+    "cancel_conditional",
+    "look_up",
+    "positions",
+    "balance",
+    "open_orders",
+    "history",
+    "settings",
+    "listen_key",
+    "time",
+    "markets",
+    "candles",
+    "other",
+)
 """What a request is for; `any` and `METHOD /path` are understood too."""
 READS = ("look_up", "positions", "balance", "open_orders", "history")
 """What is read of the account, and can therefore lag behind it."""
@@ -68,9 +84,26 @@ _DELAY = Key("ms", needed=True, least=1, most=_HOUR_MS)
 _SYMBOL = Key("text", needed=True)
 _HOW_LONG = Key("s", needed=True, least=Decimal("0.001"), most=_YEAR_S)
 
-REPLIES = ("rate_limited", "too_many_orders", "waf", "request_timeout", "bad_gateway", "gateway_timeout", "unknown",
-           "unexpected_response", "backend_timeout", "overloaded", "unavailable", "disconnected", "clock",
-           "engine_clock", "bad_key", "would_trigger", "reduce_only", "too_many_conditionals")
+REPLIES = (
+    "rate_limited",
+    "too_many_orders",
+    "waf",
+    "request_timeout",
+    "bad_gateway",
+    "gateway_timeout",
+    "unknown",
+    "unexpected_response",
+    "backend_timeout",
+    "overloaded",
+    "unavailable",
+    "disconnected",
+    "clock",
+    "engine_clock",
+    "bad_key",
+    "would_trigger",
+    "reduce_only",
+    "too_many_conditionals",
+)
 """Ready answers; each dialect has its own status, code and text for them (`Meaning.reply`)."""
 
 HUMAN_ACTS = ("open", "close", "flip", "cancel_orders", "cancel_conditionals")
@@ -84,14 +117,17 @@ KINDS: Mapping[str, Kind] = {
     "truncate_body": Kind(REQUEST, {"at_byte": Key("integer", most=1 << 20)}),
     "empty_body": Kind(REQUEST),
     "html_body": Kind(REQUEST),
-    "answer": Kind(REQUEST, {
-        "reply": Key("text", choices=REPLIES),
-        "status": Key("integer", least=200, most=599),
-        "code": Key("integer", least=-99_999, most=9_999_999),
-        "text": Key("text"),
-        "executed": Key("bool", default=False),
-        "retry_after_s": Key("integer", most=_YEAR_S),
-    }),
+    "answer": Kind(
+        REQUEST,
+        {
+            "reply": Key("text", choices=REPLIES),
+            "status": Key("integer", least=200, most=599),
+            "code": Key("integer", least=-99_999, most=9_999_999),
+            "text": Key("text"),
+            "executed": Key("bool", default=False),
+            "retry_after_s": Key("integer", most=_YEAR_S),
+        },
+    ),
     "ban": Kind(REQUEST, {"for_s": _HOW_LONG}),
     "arrive_late": Kind(REQUEST, {"delay_ms": _DELAY}),
     "reply_late": Kind(REQUEST, {"delay_ms": _DELAY}),
@@ -104,30 +140,42 @@ KINDS: Mapping[str, Kind] = {
     "half_open": Kind(STREAM, {"for_s": Key("s", default=Decimal(600), least=Decimal("0.001"), most=_YEAR_S)}),
     "cut_streams": Kind(STREAM, {"how": Key("text", default="rst", choices=("rst", "fin"))}),
     "refuse_streams": Kind(STREAM, {"for_s": _HOW_LONG}),
-    "shift_clock": Kind(VENUE, {
-        "offset_ms": Key("ms", needed=True, least=-_HOUR_MS, most=_HOUR_MS),
-        "for_s": Key("s", least=Decimal("0.001"), most=_YEAR_S),
-    }),
+    "shift_clock": Kind(
+        VENUE,
+        {
+            "offset_ms": Key("ms", needed=True, least=-_HOUR_MS, most=_HOUR_MS),
+            "for_s": Key("s", least=Decimal("0.001"), most=_YEAR_S),
+        },
+    ),
     "expire_listen_key": Kind(VENUE),
     "expire_conditionals": Kind(VENUE, {"symbol": Key("text")}),
-    "change_filters": Kind(VENUE, {
-        "symbol": _SYMBOL,
-        "lot_size": Key("number", least=Decimal("0.000001"), most=1_000_000),
-        "min_notional_usdt": Key("number", least=Decimal("0.01"), most=1_000_000),
-        "max_quantity": Key("number", least=Decimal("0.000001"), most=10**9),
-    }),
+    "change_filters": Kind(
+        VENUE,
+        {
+            "symbol": _SYMBOL,
+            "lot_size": Key("number", least=Decimal("0.000001"), most=1_000_000),
+            "min_notional_usdt": Key("number", least=Decimal("0.01"), most=1_000_000),
+            "max_quantity": Key("number", least=Decimal("0.000001"), most=10**9),
+        },
+    ),
     "liquidate": Kind(VENUE, {"symbol": _SYMBOL}),
     "deleverage": Kind(VENUE, {"symbol": _SYMBOL}),
-    "charge_funding": Kind(VENUE, {
-        "symbol": _SYMBOL,
-        "rate_fraction": Key("number", needed=True, least=Decimal("-0.05"), most=1),
-    }),
-    "human": Kind(VENUE, {
-        "act": Key("text", needed=True, choices=HUMAN_ACTS),
-        "symbol": _SYMBOL,
-        "side": Key("text", choices=("buy", "sell"), default="buy"),
-        "quantity": Key("number", least=Decimal("0.000001"), most=10**9),
-    }),
+    "charge_funding": Kind(
+        VENUE,
+        {
+            "symbol": _SYMBOL,
+            "rate_fraction": Key("number", needed=True, least=Decimal("-0.05"), most=1),
+        },
+    ),
+    "human": Kind(
+        VENUE,
+        {
+            "act": Key("text", needed=True, choices=HUMAN_ACTS),
+            "symbol": _SYMBOL,
+            "side": Key("text", choices=("buy", "sell"), default="buy"),
+            "quantity": Key("number", least=Decimal("0.000001"), most=10**9),
+        },
+    ),
 }
 """Everything that can be done."""
 

@@ -126,11 +126,17 @@ class _RuleReader:
         values: dict[str, Any] = {key: value for key, value in when.items() if value is not None}
         symbol = None if "symbol" in kind.keys else self._value("symbol", Key("text"))
         rule = dict(
-            do=do, name=self._value("name", Key("text")) or "", on=self._names("on", PURPOSES) or kind.default_on,
+            do=do,
+            name=self._value("name", Key("text")) or "",
+            on=self._names("on", PURPOSES) or kind.default_on,
             push=self._names("push", PUSHES) or ((ANY,) if kind.befalls == PUSH else ()),
-            stream=self._value("stream", Key("text", choices=(ANY, *STREAMS))) or ANY, symbol=symbol,
-            since_ms=self._moment("since"), until_ms=self._moment("until"),
-            what=tuple(sorted((key, value) for key, value in what.items() if value is not None)), **values)
+            stream=self._value("stream", Key("text", choices=(ANY, *STREAMS))) or ANY,
+            symbol=symbol,
+            since_ms=self._moment("since"),
+            until_ms=self._moment("until"),
+            what=tuple(sorted((key, value) for key, value in what.items() if value is not None)),
+            **values,
+        )
         if len(self._problems) > before:
             return None
         made = Rule(**rule)
@@ -179,11 +185,13 @@ class _RuleReader:
             self._tell(key, f"{key} is empty", allowed)
         for index, name in enumerate(names):
             usable = isinstance(name, str) and (
-                name in (ANY, *known) or (key == "on" and _ENDPOINT.fullmatch(name) is not None))
+                name in (ANY, *known) or (key == "on" and _ENDPOINT.fullmatch(name) is not None)
+            )
             if not usable:
                 place = (*self._path, key, index) if isinstance(found, list) else (*self._path, key)
-                self._problems.at(place, f"{key} names {_shown(name)}", allowed=allowed,
-                                  nearest=nearest(str(name), (ANY, *known)))
+                self._problems.at(
+                    place, f"{key} names {_shown(name)}", allowed=allowed, nearest=nearest(str(name), (ANY, *known))
+                )
         return tuple(str(name) for name in names)
 
     def _check_when(self, rule: Rule) -> None:
@@ -196,8 +204,9 @@ class _RuleReader:
                 if getattr(rule, key) is not None:
                     self._tell(key, f"{key} needs something to match", "on or push beside it, or every_s", of_key=True)
         elif rule.every_s is not None:
-            self._tell("every_s", "every_s is of rules that the clock sets off", "leave out on and push, or this",
-                       of_key=True)
+            self._tell(
+                "every_s", "every_s is of rules that the clock sets off", "leave out on and push, or this", of_key=True
+            )
         if rule.after_s is not None and rule.before_s is not None and rule.before_s <= rule.after_s:
             self._tell("before_s", f"before_s is not later than after_s = {rule.after_s}", "a later moment")
         if rule.since_ms is not None and rule.until_ms is not None and rule.until_ms <= rule.since_ms:
@@ -213,8 +222,9 @@ class _RuleReader:
                 self._tell("do", "an answer needs a reply or a status", "reply, or status with code and text")
             for key in ("status", "code", "text") if "reply" in given else ():
                 if key in given:
-                    self._tell(key, f"the reply {given['reply']!r} has its own {key}", "reply, or status and code",
-                               of_key=True)
+                    self._tell(
+                        key, f"the reply {given['reply']!r} has its own {key}", "reply, or status and code", of_key=True
+                    )
         if rule.do == "human" and given["act"] == "open" and "quantity" not in given:
             self._tell("act", "a human who opens needs the key 'quantity'", kind.keys["quantity"].allowed)
         if rule.do == "change_filters" and len(given) == 1:

@@ -102,10 +102,12 @@ class _State:
 
     def is_within(self, now_ms: int, elapsed_s: float) -> bool:
         rule = self.rule
-        return not ((rule.after_s is not None and elapsed_s < rule.after_s)
-                    or (rule.before_s is not None and elapsed_s >= rule.before_s)
-                    or (rule.since_ms is not None and now_ms < rule.since_ms)
-                    or (rule.until_ms is not None and now_ms >= rule.until_ms))
+        return not (
+            (rule.after_s is not None and elapsed_s < rule.after_s)
+            or (rule.before_s is not None and elapsed_s >= rule.before_s)
+            or (rule.since_ms is not None and now_ms < rule.since_ms)
+            or (rule.until_ms is not None and now_ms >= rule.until_ms)
+        )
 
     def fires(self) -> bool:
         """Count a match; chance is drawn for every one, so that it does not hang on what else is asked."""
@@ -210,8 +212,9 @@ class FaultScript:
                 self._ban_ms = now_ms + self.venue_ms(state.rule.seconds("for_s") * 1000)
             fate = Fate(state.rule.do, state.rule, state.draw.random(), self._ban_ms, meaning=self._meaning)
             state.played += 1
-            self._note(state, now_ms, f"{_REQUEST_TEXTS[fate.kind]} {request.method} {request.path}"
-                                      + _more(state.rule))
+            self._note(
+                state, now_ms, f"{_REQUEST_TEXTS[fate.kind]} {request.method} {request.path}" + _more(state.rule)
+            )
         return msgspec.structs.replace(fate, then=then) if then else fate
 
     def push(self, now_ms: int, frame: str) -> PushFate:
@@ -237,8 +240,11 @@ class FaultScript:
             else:
                 fate = PushFate(1, rule.integer("delay_ms"))
             state.played += 1
-            self._note(state, now_ms, f"{_PUSH_TEXTS[rule.do]} a push of {kind}"
-                                      + (f" of {symbol}" if symbol else "") + _more(rule))
+            self._note(
+                state,
+                now_ms,
+                f"{_PUSH_TEXTS[rule.do]} a push of {kind}" + (f" of {symbol}" if symbol else "") + _more(rule),
+            )
         return msgspec.structs.replace(fate, then=then) if then else fate
 
     def refuses_dial(self, now_ms: int, path: str, query: str) -> bool:
@@ -258,10 +264,12 @@ class FaultScript:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _matching(self, states: list[_State], now_ms: int, names: tuple[str, ...],
-                  symbol: Callable[[], str | None]) -> list[_State]:
+    def _matching(
+        self, states: list[_State], now_ms: int, names: tuple[str, ...], symbol: Callable[[], str | None]
+    ) -> list[_State]:
         return [
-            state for state in states
+            state
+            for state in states
             if any(name in names for name in (state.rule.on or state.rule.push))
             and state.is_within(now_ms, self.elapsed_s)
             and (state.rule.symbol is None or state.rule.symbol == symbol())

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from tradingd.domain.account import PositionProtection, VenueBalance, VenueOrder, VenuePosition
+from tradingd.domain.account import PositionProtection, RejectKind, VenueBalance, VenueOrder, VenuePosition
 from tradingd.domain.candles import Candle
 from tradingd.domain.ids import ClientOrderId, TradeId, VenueId, VenueOrderId
 from tradingd.domain.instruments import InstrumentId
@@ -38,11 +38,14 @@ STATUS = {
     "Rejected": OrderStatus.REJECTED,
 }
 _REFUSALS = {
-    "EC_PostOnlyWillTakeLiquidity": OrderStatus.REJECTED,
-    "EC_CancelForNoFullFill": OrderStatus.REJECTED,
-    "EC_NoImmediateQtyToFill": OrderStatus.EXPIRED,
+    "EC_PostOnlyWillTakeLiquidity": (OrderStatus.REJECTED, RejectKind.WOULD_NOT_REST),
+    "EC_CancelForNoFullFill": (OrderStatus.REJECTED, RejectKind.NOT_FILLABLE),
+    "EC_NoImmediateQtyToFill": (OrderStatus.EXPIRED, RejectKind.NOT_FILLABLE),
+    "EC_LimitOrderInvalidPrice": (OrderStatus.REJECTED, RejectKind.FILTER),
+    "CancelByReduceOnly": (OrderStatus.CANCELED, RejectKind.REDUCE_ONLY),
 }
-"""A check that failed behind the ack is told as a cancel; the reason says what it was."""
+"""A check that failed behind the ack is told as a cancel; the reason says what it was, or the kind of cancel."""
+_ASKED_FOR = ("", "UNKNOWN", "CancelByUser")
 _NO_REASON = ("", "EC_NoError", "EC_PerCancelRequest")
 POSITION_TYPES = {"StopLoss", "TakeProfit", "PartialStopLoss", "PartialTakeProfit", "TrailingStop"}
 _FILLS = {"Trade": "", "AdlTrade": "deleveraging", "BustTrade": "liquidation", "Settle": "settlement"}
@@ -61,7 +64,7 @@ def status_of(row: Row) -> OrderStatus:
     """The order's status. A conditional order that fired is TRIGGERED until its first fill or its end."""
     status = STATUS[row["orderStatus"]]
     if status is OrderStatus.CANCELED and not number_or_zero(row, "cumExecQty"):
-        return _REFUSALS.get(str(row.get("rejectReason")), status)
+        return _REFUSALS.get(str(row.get("rejectReason")), (status, None))[0]
     fired = row.get("stopOrderType") not in (None, "", "UNKNOWN") and row["orderStatus"] in ("New", "Active")
     return OrderStatus.TRIGGERED if fired else status
 
@@ -74,6 +77,14 @@ def kind_of(row: Row) -> OrderKind | None:
         return None
     rises, buys = str(row["triggerDirection"]) == "1", row["side"] == "Buy"
     return OrderKind.STOP_MARKET if rises == buys else OrderKind.TAKE_PROFIT_MARKET
+
+
+def ended_by(row: Row, status: OrderStatus) -> str:
+    """The venue's own word for why an order ended by itself; empty where it did not, or nobody asked it to stay."""
+    if status not in (OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED):
+        return ""
+    reason, kind = str(row.get("rejectReason") or ""), str(row.get("cancelType") or "")
+    return next((word for word in (reason, kind) if word not in (*_NO_REASON, *_ASKED_FOR)), "")
 
 
 class Rows:
@@ -93,8 +104,7 @@ class Rows:
         client_order_id = text_or_none(row, "orderLinkId")
         conditional = row.get("stopOrderType") not in (None, "", "UNKNOWN")
         waits = row["orderStatus"] in ("Untriggered", "Deactivated")
-        reason = str(row.get("rejectReason") or "")
-        told = "" if reason in _NO_REASON or status is OrderStatus.FILLED else reason
+        told = ended_by(row, status)
         return VenueOrder(
             instrument=instrument,
             book=POSITION if row.get("stopOrderType") in POSITION_TYPES else LINEAR,
@@ -115,6 +125,7 @@ class Rows:
             raw_type=str(row.get("stopOrderType") if conditional else row["orderType"]),
             reject_code=told or None,
             reject_reason=told,
+            reject_kind=_REFUSALS.get(told, (status, RejectKind.OTHER))[1],
         )
 
     def fill(self, row: Row) -> Fill | None:

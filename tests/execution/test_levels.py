@@ -12,6 +12,8 @@ from tradingd.domain.events import Filled, ForeignOrderSeen, ProtectionChanged, 
 from tradingd.domain.ids import Purpose, VenueOrderId
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import OrderKind, OrderStatus
+from tradingd.journal.reading import open_reader
+from tradingd.journal.why import chain_of
 from tradingd.ports import Priority
 
 OLD, NEW = Decimal(49_000), Decimal(49_500)
@@ -336,7 +338,7 @@ async def test_levels_of_the_position_are_nobodys_orders_and_those_for_a_part_ar
     await world.execution.sweeper.sweep(BTC, Priority.CANCEL)
     assert not world.execution.sweeper.foreign.get(BTC)
     assert not [event for event in world.events if isinstance(event, ForeignOrderSeen)]
-    part = child(world, quantity=Decimal("0.05"), close_position=False, venue_order_id=VenueOrderId("part"))
+    part = child(world, quantity=Decimal("0.05"), book="plain", venue_order_id=VenueOrderId("part"))
     world.venue._show(part)
     await asyncio.sleep(0.1)
     await world.execution.sweeper.sweep(BTC, Priority.CANCEL)
@@ -356,6 +358,24 @@ async def test_a_fired_level_tells_who_closed_and_is_its_strategys(make_levels, 
     assert world.rows("SELECT cause, strategy FROM last_closes") == [(which, "trend")]
     assert world.rows("SELECT state FROM protection") == [("ended",)]
     assert "foreign_position" not in world.incidents()
+
+
+@in_virtual_time
+async def test_the_chain_of_an_entry_holds_its_settings_and_the_fill_that_one_of_them_made(make_levels):
+    world = await held(make_levels)
+    await asyncio.sleep(3)
+    world.levels.by_hand(BTC, None)
+    await world.until(lambda: carried(world)[0] == OLD)
+    fill = world.levels.fire(BTC)
+    await world.until_flat()
+    reader = open_reader(world.path)
+    chain = chain_of(reader, "i1")
+    assert chain_of(reader, fill.trade_id) == chain
+    assert chain_of(reader, world.rows("SELECT set_id FROM protection_sets")[0][0]) == chain
+    reader.close()
+    names = [step["step"] for step in chain]
+    assert names[:2] == ["intent", "order"] and names[-4:] == ["protection_set", "protection_set", "fill", "close"]
+    assert [step["outcome"] for step in chain if step["step"] == "protection_set"] == ["accepted", "accepted"]
 
 
 @in_virtual_time

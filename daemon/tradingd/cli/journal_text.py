@@ -122,6 +122,13 @@ def _protection(step: Step) -> str:
     return f"{_at(step, 'updated')}    protection {_where(step)}: {safe(step['state'])}{told}"
 
 
+def _protection_set(step: Step) -> str:
+    told = _listed(step, "stop_loss", "take_profit", "why", "raw_code", "detail")
+    return (
+        f"{_at(step, 'time')}    set      levels of {_where(step)}: {safe(step['outcome'] or 'no outcome yet')}{told}"
+    )
+
+
 def _close(step: Step) -> str:
     return f"{_at(step, 'close')}    close    {_where(step)} became flat by {safe(step['cause'])}"
 
@@ -147,6 +154,7 @@ _SENTENCES = {
     "event": _event,
     "fill": _fill,
     "protection": _protection,
+    "protection_set": _protection_set,
     "close": _close,
     "nothing": _nothing,
 }

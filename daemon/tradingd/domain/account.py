@@ -67,9 +67,8 @@ class VenueOrder(msgspec.Struct, frozen=True):
 
     @property
     def is_state(self) -> bool:
-        """Whether it only shows what the whole position carries: it ends with the position. One for a part of it is an
-        order like others."""
-        return self.book == POSITION_BOOK and (self.close_position or self.quantity is None)
+        """Whether it only shows a level that the whole position carries, and ends with it: nobody's order."""
+        return self.book == POSITION_BOOK
 
 
 class VenuePosition(msgspec.Struct, frozen=True):

@@ -6,11 +6,13 @@ from tradingd.domain.candles import timeframe_ms
 from tradingd.journal.reading import Reader, Value
 
 Step = dict[str, Value]
+_OF_POSITION = "f.client_order_id IS NULL AND f.reason IN ('stop_loss', 'take_profit')"
 
 
 def chain_of(reader: Reader, name: str) -> list[Step]:
-    """The chain that `name` belongs to: a client or venue order id, an intent id, a decision key or a trade id."""
-    for find in (_by_order, _by_intent, _by_decision, _by_trade):
+    """The chain that `name` belongs to: a client or venue order id, an intent id, a decision key, a
+    trade id, or the id of a setting of levels."""
+    for find in (_by_order, _by_intent, _by_decision, _by_trade, _by_set):
         steps = find(reader, name)
         if steps:
             return _each_protection_once(steps)
@@ -111,8 +113,24 @@ def _by_trade(reader: Reader, name: str) -> list[Step]:
     steps: list[Step] = []
     for row in reader.query("SELECT * FROM v_fills WHERE trade_id = ?", (name,)).objects():
         chain = _by_order(reader, str(row["client_order_id"])) if row["client_order_id"] is not None else []
+        chain = chain or _by_level(reader, name)
         steps += chain or [{"step": "fill", **row}, *_closes(reader, [row])]
     return steps
+
+
+def _by_level(reader: Reader, trade: str) -> list[Step]:
+    """The chain of the intent whose levels a fill executed, if it did."""
+    found = reader.query(
+        "SELECT s.intent_id FROM fills f JOIN protection_sets s ON s.venue = f.venue AND s.symbol = f.symbol"
+        f" AND s.time_ms <= f.time_ms WHERE f.trade_id = ? AND {_OF_POSITION} ORDER BY s.sequence DESC LIMIT 1",
+        (trade,),
+    ).rows
+    return _by_intent(reader, str(found[0][0])) if found and found[0][0] is not None else []
+
+
+def _by_set(reader: Reader, name: str) -> list[Step]:
+    found = reader.query("SELECT intent_id FROM protection_sets WHERE set_id = ?", (name,)).rows
+    return _by_intent(reader, str(found[0][0])) if found and found[0][0] is not None else []
 
 
 def _down_from_decision(reader: Reader, key: str) -> list[Step]:
@@ -147,7 +165,21 @@ def _orders_of_intent(reader: Reader, intent: str) -> list[Step]:
     )
     for (order,) in found.rows:
         steps += _down_from_order(reader, str(order))
-    return steps
+    return steps + _sets_of_intent(reader, intent)
+
+
+def _sets_of_intent(reader: Reader, intent: str) -> list[Step]:
+    """Where levels are a state of the position: each setting for the intent, and the fills by which one of them ended
+    the position. A fill is of the last setting before it."""
+    sets = reader.query("SELECT * FROM protection_sets WHERE intent_id = ? ORDER BY sequence", (intent,)).objects()
+    fills = reader.query(
+        f"SELECT f.* FROM fills f WHERE {_OF_POSITION} AND (SELECT s.intent_id FROM protection_sets s"
+        " WHERE s.venue = f.venue AND s.symbol = f.symbol AND s.time_ms <= f.time_ms ORDER BY s.sequence DESC LIMIT 1)"
+        " = ? ORDER BY f.time_ms, f.sequence",
+        (intent,),
+    ).objects()
+    steps: list[Step] = [{"step": "protection_set", **row} for row in sets]
+    return steps + [{"step": "fill", **fill} for fill in fills if sets] + _closes(reader, fills)
 
 
 def _down_from_order(reader: Reader, order: str) -> list[Step]:

@@ -194,6 +194,33 @@ async def test_protection_is_set_for_the_whole_position_by_the_mark_price(bench:
     await until(none_left, 5.0)
 
 
+async def test_a_refused_level_says_what_is_wrong_with_it(bench: BybitBench) -> None:
+    """One code, 10001, for a position that is gone and a level that is passed; only its words tell them apart."""
+    venue = await bench.open()
+    protection = venue.state_protection
+    assert protection is not None
+    low, high = await mark(venue, "0.95"), await mark(venue, "1.05")
+    flat = await protection.set(BTC, low, None, Priority.PROTECT)
+    assert (flat.verdict, flat.kind, flat.code) == (SubmitVerdict.NOT_EXECUTED, RejectKind.REDUCE_ONLY, "10001")
+    await hold(bench, venue)
+    for level, target in ((high, None), (None, low)):
+        passed = await protection.set(BTC, level, target, Priority.PROTECT)
+        assert (passed.verdict, passed.kind) == (SubmitVerdict.NOT_EXECUTED, RejectKind.WOULD_TRIGGER)
+        assert "base_price" in passed.message
+
+
+async def test_what_the_venue_makes_of_levels_is_told_as_a_state(bench: BybitBench) -> None:
+    venue = await bench.open()
+    await venue.watch(ACCOUNT_KEY)
+    protection = venue.state_protection
+    assert protection is not None
+    await hold(bench, venue)
+    outcome = await protection.set(BTC, await mark(venue, "0.95"), None, Priority.PROTECT)
+    assert outcome.verdict is SubmitVerdict.ACCEPTED
+    shown = await bench.sink.wait_for("order", match=lambda each: each.raw_type == "StopLoss")
+    assert shown.is_state and shown.client_order_id is None
+
+
 async def test_protection_whose_answer_is_lost_is_read_from_the_position(bench: BybitBench) -> None:
     venue = await bench.open()
     protection = venue.state_protection

@@ -137,6 +137,26 @@ WALLET = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [("StopLoss", "stop_loss"), ("TakeProfit", "take_profit"), ("PartialStopLoss", ""), ("Stop", "")],
+)
+def test_a_fill_at_a_level_of_the_whole_position_says_which_it_was(rows: Rows, word: str, reason: str) -> None:
+    fill = rows.fill(execution(stopOrderType=word, orderLinkId=""))
+    assert fill is not None and (fill.reason, fill.is_of_position) == (reason, bool(reason))
+
+
+@pytest.mark.parametrize("state", ["Untriggered", "Triggered", "New", "PartiallyFilled", "Filled", "Deactivated"])
+def test_only_a_level_of_the_whole_position_is_its_state_before_it_fires_and_after(rows: Rows, state: str) -> None:
+    for word, quantity, is_state in (
+        ("StopLoss", "0", True),
+        ("TakeProfit", "0.5", True),
+        ("PartialStopLoss", "1", False),
+    ):
+        shown = rows.order(order(**STOP | {"stopOrderType": word}, orderLinkId="", qty=quantity, orderStatus=state))
+        assert shown is not None and shown.is_state is is_state, word
+
+
 def test_what_is_available_is_the_accounts_with_cross_margin_and_the_coins_with_isolated(rows: Rows) -> None:
     cross = rows.balance(WALLET, 5)
     assert (cross.available, cross.wallet, cross.equity) == (Decimal(1235), Decimal(10000), Decimal(7000))

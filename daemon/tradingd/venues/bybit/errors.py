@@ -31,6 +31,9 @@ SUBMIT: dict[str, Meaning] = {
 }
 """Sources: the venue's page of error codes, its answers. A code that is not here leaves the order in doubt."""
 
+LEVELS = ((re.compile("zero position"), Kind.REDUCE_ONLY), (re.compile("base_price"), Kind.WOULD_TRIGGER))
+"""What a refusal of levels says beside its code, 10001 in each case: nothing is held, or the price has passed one."""
+
 UNCHANGED = frozenset({"110025", "110026", "110027", "110043", "34040"})
 """The venue's several ways to say that it was so before."""
 

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from tradingd.domain.account import PositionProtection, RejectKind, VenueBalance, VenueOrder, VenuePosition
+from tradingd.domain.account import (
+    POSITION_BOOK,
+    PositionProtection,
+    RejectKind,
+    VenueBalance,
+    VenueOrder,
+    VenuePosition,
+)
 from tradingd.domain.candles import Candle
 from tradingd.domain.ids import ClientOrderId, TradeId, VenueId, VenueOrderId
 from tradingd.domain.instruments import InstrumentId
@@ -15,7 +22,6 @@ from tradingd.venues.translate import Book, Push, Row, number, number_or_none, n
 
 LINEAR = "linear"
 """The one book: a conditional order keeps its id when it fires, so plain and conditional orders never share one."""
-POSITION = "position"
 """Marks what the venue itself places for stop and take profit of a position: a state of it, without an id of ours."""
 
 SIDES = {"Buy": Side.BUY, "Sell": Side.SELL}
@@ -47,11 +53,10 @@ _REFUSALS = {
 """A check that failed behind the ack is told as a cancel; the reason says what it was, or the kind of cancel."""
 _ASKED_FOR = ("", "UNKNOWN", "CancelByUser")
 _NO_REASON = ("", "EC_NoError", "EC_PerCancelRequest")
-POSITION_TYPES = {"StopLoss", "TakeProfit", "PartialStopLoss", "PartialTakeProfit", "TrailingStop"}
 _FILLS = {"Trade": "", "AdlTrade": "deleveraging", "BustTrade": "liquidation", "Settle": "settlement"}
 """What moves a position; Funding comes as an execution too."""
 _ENDS = {"StopLoss": "stop_loss", "TakeProfit": "take_profit"}
-"""Levels of the whole position; those for a part of it are an order like others, and nobody's of ours."""
+"""Levels of the whole position. Those for a part of it, and trailing ones, are orders like others, and never ours."""
 
 
 def one_way(row: Row) -> None:
@@ -107,7 +112,7 @@ class Rows:
         told = ended_by(row, status)
         return VenueOrder(
             instrument=instrument,
-            book=POSITION if row.get("stopOrderType") in POSITION_TYPES else LINEAR,
+            book=POSITION_BOOK if row.get("stopOrderType") in _ENDS else LINEAR,
             venue_order_id=order_id,
             client_order_id=None if client_order_id is None else ClientOrderId(client_order_id),
             status=status,

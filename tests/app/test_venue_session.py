@@ -297,3 +297,26 @@ async def test_rules_that_are_read_anew_are_used_from_the_next_order_on_and_what
     assert state.instruments[BTC].tick_size == Decimal(10)
     assert "does not list" in state.blocked[ETH]
     assert BTC not in state.blocked
+
+
+@in_virtual_time
+async def test_rules_that_only_an_account_is_shown_count_from_the_first_entry_on(begin):
+    session = await begin()
+    world = session.world
+    told = {name: msgspec.structs.replace(rules, max_leverage=Decimal(7))
+            for name, rules in world.venue.instruments.items()}  # fmt: skip
+    preflight, prepare = world.venue.preflight, world.venue.prepare
+
+    async def shows_more():
+        world.venue.instruments = dict(told)
+        return await preflight()
+
+    async def shows_caps(instrument, leverage, margin_mode):
+        await prepare(instrument, leverage, margin_mode)
+        caps = ((7, Decimal(5_000)),)
+        world.venue.instruments[instrument] = msgspec.structs.replace(told[instrument], notional_caps=caps)
+
+    world.venue.preflight, world.venue.prepare = shows_more, shows_caps
+    await session.ready()
+    rules = world.execution.state.instruments[BTC]
+    assert rules.max_leverage == 7 and rules.max_notional(5) == 5_000

@@ -115,8 +115,5 @@ NO_TEST: dict[int, str] = {
 }
 """Why no test plays a fault, and will not."""
 
-NOT_YET: dict[int, str] = {
-    70: "Binance tells a key's rights on its spot host (sapi) alone: nothing of ours asks it there, "
-    "and the built-in venue has no such page; the start would have to ask, and go on where there is no answer",
-}
+NOT_YET: dict[int, str] = {}
 """Faults that could be played and are not: what is to be built. Whoever marks a test takes the line out."""

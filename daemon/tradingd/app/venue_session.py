@@ -157,8 +157,6 @@ class VenueSession:
         self._reached()
         gc.freeze()  # not collected before: looking at all modules and markets for a few dead objects takes 0.2 s
         self._check_symbols()
-        # all of them: what a human holds elsewhere is kept account of, and closed when the operator asks for it
-        self._execution.state.instruments.update(self.venue.instruments)
 
     def _reached(self) -> None:
         """It answers: P5's time runs, whatever is still to be read before READY."""
@@ -302,6 +300,8 @@ class VenueSession:
     async def _check_account(self) -> None:
         """Who the account is and how it is set; what must be changed by hand is refused with what to do."""
         mode = await self.venue.preflight()
+        # all of them: what a human holds elsewhere is kept account of, and closed when the operator asks for it
+        self._execution.state.instruments.update(self.venue.instruments)
         self._reached()
         problems = list(mode.problems)
         if mode.hedge_mode and not problems:
@@ -320,6 +320,7 @@ class VenueSession:
             if known and instrument not in self._prepared:
                 await self._prepare_instrument(instrument)
                 self._prepared.add(instrument)
+        self._execution.state.instruments.update(self.venue.instruments)
 
     async def _prepare_instrument(self, instrument: InstrumentId) -> None:
         """Leverage and margin mode. The venue may refuse a change while something is held: entries are denied there,

@@ -32,6 +32,7 @@ class Quirks(msgspec.Struct, frozen=True):
     ack_is_acceptance: Quirk[bool]
     close_position_stops: Quirk[bool]
     conditional_orders: Quirk[int]
+    orders_kept_ms: Quirk[int]
     http_keepalive_s: Quirk[float]
     read_hedge_s: Quirk[float]
     read_limit_s: Quirk[float]
@@ -60,6 +61,7 @@ class Quirks(msgspec.Struct, frozen=True):
             ack_is_acceptance=self.ack_is_acceptance.value,
             close_position_stops=self.close_position_stops.value,
             conditional_orders=self.conditional_orders.value,
+            orders_kept_ms=self.orders_kept_ms.value,
         )
 
     def rate_plan(self) -> RatePlan:

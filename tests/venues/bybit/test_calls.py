@@ -250,6 +250,31 @@ async def test_modes_are_prepared_once_and_again(bench: BybitBench) -> None:
     assert balance.available == balance.wallet - balance.initial_margin, "empty fields of the account are no zero"
 
 
+async def test_what_a_position_may_be_worth_at_each_leverage_is_known_once_prepared(bench: BybitBench) -> None:
+    venue = await bench.open()
+    await venue.preflight()
+    await venue.prepare(BTC, 10, "cross")
+    rules = venue.instruments[BTC]
+    steps = bench.model._desk.exchange.instruments["BTCUSDT"].brackets
+    assert rules.notional_caps == tuple((step.leverage, Decimal(step.cap_usdt)) for step in steps)
+    assert rules.max_notional(10) < rules.max_notional(5) and rules.max_leverage == steps[0].leverage
+    again = await venue.load_instruments()
+    assert again[BTC].notional_caps == rules.notional_caps
+    asked = [seen.parameters["symbol"] for seen in bench.proxy.seen if seen.path == "/v5/market/risk-limit"]
+    assert set(asked) == {"BTCUSDT"}
+
+
+@pytest.mark.fault(70)
+async def test_a_key_that_may_withdraw_is_refused(bench: BybitBench) -> None:
+    venue = await bench.open()
+    granted = {"ContractTrade": ["Order", "Position"], "Wallet": ["AccountTransfer", "Withdraw"]}
+    value = {"userID": 24600000, "readOnly": 0, "permissions": granted}
+    body = json.dumps({"retCode": 0, "retMsg": "", "result": value})
+    bench.proxy.faults["GET /v5/user/query-api"] = answer(200, body)
+    (told,) = (await venue.preflight()).problems
+    assert "may withdraw" in told
+
+
 async def test_an_account_in_hedge_mode_is_told_and_not_prepared(bench: BybitBench) -> None:
     venue = await bench.open()
     mode = await venue.preflight()

@@ -107,14 +107,16 @@ async def test_a_cursor_that_leads_back_is_no_complete_list() -> None:
 async def test_a_row_of_the_log_is_a_fee_and_a_result_or_funding_or_a_transfer(dialect: BybitDialect) -> None:
     empty = {"symbol": "BTCUSDT", "currency": "USDT", "cashFlow": "0", "fee": "0", "funding": "", "change": "0"}
     log = [
-        empty | {"id": "1", "type": "TRADE", "cashFlow": "-11.5", "fee": "0.25", "change": "-11.75"},
+        empty | {"id": "1", "type": "TRADE", "tradeId": "9", "cashFlow": "-11.5", "fee": "0.25", "change": "-11.75"},
         empty | {"id": "2", "type": "SETTLEMENT", "funding": "-0.003676", "change": "-0.003676"},
         empty | {"id": "3", "type": "TRANSFER_IN", "symbol": "", "cashFlow": "50", "change": "50"},
         empty | {"id": "4", "type": "BONUS", "symbol": "", "change": "7"},
+        empty | {"id": "5", "type": "LIQUIDATION", "cashFlow": "-2", "change": "-2"},
     ]
     rows = [row | {"transactionTime": str(NOW_MS - n * 3 * DAY_MS)} for n, row in enumerate(log)]
     found = await dialect.bookings(Pages(rows, size=2), NOW_MS - 30 * DAY_MS)
     assert [(each.kind, each.amount) for each in found] == [
+        ("liquidation", Decimal(-2)),
         ("bonus", Decimal(7)),
         ("transfer", Decimal(50)),
         ("funding", Decimal("-0.003676")),
@@ -122,4 +124,4 @@ async def test_a_row_of_the_log_is_a_fee_and_a_result_or_funding_or_a_transfer(d
         ("realized_pnl", Decimal("-11.5")),
     ]
     assert sum(each.amount for each in found) == sum(Decimal(str(row["change"])) for row in log)
-    assert found[2].reference == f"BTCUSDT:{NOW_MS - 3 * DAY_MS}" and found[0].instrument is None
+    assert found[3].reference == f"BTCUSDT:{NOW_MS - 3 * DAY_MS}" and found[1].instrument is None

@@ -211,6 +211,10 @@ def test_the_fence_waits_longer_for_a_venue_that_checks_after_its_answer() -> No
     assert BYBIT.limits(receive_window_ms=None, window_scale=60).visibility_margin_ms == 300_000
 
 
+def test_orders_that_ended_without_a_fill_are_known_for_a_day() -> None:
+    assert BYBIT.limits(receive_window_ms=None, window_scale=1).orders_kept_ms == 86_400_000
+
+
 def test_the_limit_of_conditional_orders_is_the_venues() -> None:
     assert BYBIT.limits(receive_window_ms=None, window_scale=1).conditional_orders == 10
 

@@ -40,7 +40,7 @@ class Desk(msgspec.Struct):
     history shows them. `recent`: the numbers that realtime still shows although they ended; a restart forgets them.
     `running` and `closed`: what is held after the last fill, and how much each fill closed.
     `pairs`: partial TP and SL that end each other. `oco_ended`: those that ended that way. `funding`: payments as
-    executions.
+    executions. `log_lags`: when the log shows each booking that belongs to no execution.
     """
 
     exchange: Exchange
@@ -65,6 +65,7 @@ class Desk(msgspec.Struct):
     attached: dict[int, Attached] = msgspec.field(default_factory=dict)
     end_next_in_ms: int | None = None
     is_read_only: bool = False
+    log_lags: dict[int, int] = msgspec.field(default_factory=dict)
 
     @property
     def now_ms(self) -> int:

@@ -23,6 +23,8 @@ from tradingd.emulator.core.records import ZERO, Fill
 
 T = TypeVar("T")
 
+UNFILLED_KEPT_MS = 86_400_000
+
 
 def realtime(desk: Desk, params: Params) -> Json:
     """GET /v5/order/realtime: what is open; with an id, or openOnly=1, also the last 500 that are not."""
@@ -42,7 +44,8 @@ def realtime(desk: Desk, params: Params) -> Json:
 
 
 def history(desk: Desk, params: Params) -> Json:
-    """GET /v5/order/history: orders that ended, seven days at a time; they come here later than they end."""
+    """GET /v5/order/history: orders that ended, seven days at a time; they come here later than they end,
+    and go after a day where nothing was filled."""
     params.check_category()
     wanted, status = order_filter(params), params.text("orderStatus")
     symbols = _symbols(desk, params, needs_one=False)
@@ -53,11 +56,18 @@ def history(desk: Desk, params: Params) -> Json:
         entity = desk.archive[key].at(desk.views.now_ms) if key in desk.archive else None
         if entity is None or entity.symbol not in symbols or not matches_filter(desk, entity, wanted):
             continue
+        if _is_forgotten(desk, entity):
+            continue
         if (number is not None or start_ms <= entity.created_ms <= end_ms) and (
             status is None or row_of(desk, entity)["orderStatus"] == status
         ):
             rows.append(entity)
     return _order_page(desk, params, rows)
+
+
+def _is_forgotten(desk: Desk, entity: Entity) -> bool:
+    """One that ended without a fill is shown for a day."""
+    return entity.updated_ms < desk.views.now_ms - UNFILLED_KEPT_MS and row_of(desk, entity)["cumExecQty"] in ("0", "")
 
 
 def _number(desk: Desk, params: Params) -> int | None:
@@ -95,11 +105,11 @@ def _symbols(desk: Desk, params: Params, needs_one: bool) -> list[str]:
 
 
 def _order_page(desk: Desk, params: Params, entities: Iterable[Entity]) -> Json:
-    rows, cursor = _page(params, entities, lambda each: (each.created_ms, public_number(each)), 20, 50)
+    rows, cursor = paged(params, entities, lambda each: (each.created_ms, public_number(each)), 20, 50)
     return {"category": "linear", "list": [row_of(desk, each) for each in rows], "nextPageCursor": cursor}
 
 
-def _page(
+def paged(
     params: Params, rows: Iterable[T], key: Callable[[T], tuple[int, int]], default: int, most: int
 ) -> tuple[list[T], str]:
     """Newest first; a page that has rows has a cursor, also the last one."""
@@ -129,7 +139,7 @@ def executions(desk: Desk, params: Params) -> Json:
         and kind in (None, row["execType"])
         and (number is None or number_of(row["orderId"]) == number)
     ]
-    page, cursor = _page(params, rows, lambda row: (int(row["execTime"]), row["seq"]), 50, 100)
+    page, cursor = paged(params, rows, lambda row: (int(row["execTime"]), row["seq"]), 50, 100)
     return {"category": "linear", "list": page, "nextPageCursor": cursor}
 
 

@@ -19,6 +19,7 @@ _PURPOSES: dict[str, str] = {
     "GET /v5/order/realtime": "open_orders",
     "GET /v5/order/history": "history",
     "GET /v5/execution/list": "history",
+    "GET /v5/account/transaction-log": "history",
     "GET /v5/position/list": "positions",
     "GET /v5/account/wallet-balance": "balance",
     "POST /v5/position/set-leverage": "settings",

@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from tradingd.emulator.bybit import account_api, history_api, market_api, order_api, position_api, settings_api
+from tradingd.emulator.bybit import (
+    account_api,
+    bookings_api,
+    history_api,
+    market_api,
+    order_api,
+    position_api,
+    settings_api,
+)
 from tradingd.emulator.bybit.desk import Desk
 from tradingd.emulator.bybit.params import Params
 from tradingd.emulator.bybit.payloads import Json
@@ -43,6 +51,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/v5/account/wallet-balance"): Route(account_api.wallet_balance, 50),
     ("GET", "/v5/account/info"): Route(account_api.account_info, 50),
     ("GET", "/v5/account/fee-rate"): Route(account_api.fee_rate, 10),
+    ("GET", "/v5/account/transaction-log"): Route(bookings_api.transaction_log, 50),
     ("POST", "/v5/account/set-margin-mode"): Route(settings_api.set_margin_mode, 10),
     ("GET", "/v5/user/query-api"): Route(account_api.key_info, 10),
     ("GET", "/v5/asset/coin/query-info"): Route(account_api.coin_info, 5),

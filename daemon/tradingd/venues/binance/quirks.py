@@ -80,6 +80,12 @@ BINANCE = Quirks(
         source="Binance USDⓈ-M: Error Codes (-4045); Change Log 2025-12-29: the filter of each symbol is gone",
         test="test_the_venue_holds_as_many_conditional_orders_as_we_count_on_and_no_more",
     ),
+    orders_kept_ms=Quirk(
+        3 * 86_400_000,
+        why="an order that ended without a fill is known for three days",
+        source="Binance USDⓈ-M: Query Order; All Orders",
+        test="test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls",
+    ),
     http_keepalive_s=Quirk(
         15.0,
         why="a POST on a connection that the venue closes at that moment is in doubt; ours must end first",

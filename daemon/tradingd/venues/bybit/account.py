@@ -13,6 +13,7 @@ from tradingd.domain.records import LedgerRecord
 from tradingd.venues.bybit.errors import ERRORS
 from tradingd.venues.bybit.pages import read_all, result, rows_of
 from tradingd.venues.bybit.rows import Rows, one_way
+from tradingd.venues.bybit.rules import with_caps
 from tradingd.venues.dialect import Caller, Params
 from tradingd.venues.error_map import read_error
 from tradingd.venues.reply import readable
@@ -82,6 +83,8 @@ async def preflight(caller: Caller, venue: VenueId, probe: str | None, digest: s
             problems.append("the account is in hedge mode: set position mode to one-way for USDT perpetuals on Bybit")
         if not can_trade:
             problems.append("the API key may not trade: give it read-write access and contract orders and positions")
+        if "Withdraw" in (granted.get("Wallet") or ()):
+            problems.append("the API key may withdraw: whoever stole it could empty the account; take that right away")
         account_id = text_or_none(key, "userID") or digest
     return AccountMode(venue, account_id, hedge, can_trade, tuple(problems))
 
@@ -102,6 +105,14 @@ async def prepare(caller: Caller, rules: Instrument, leverage: int, margin_mode:
     both: Params = {"buyLeverage": str(leverage), "sellLeverage": str(leverage)}
     params = CATEGORY | {"symbol": rules.market_id} | both
     await _set(caller, "privatePostV5PositionSetLeverage", params, f"leverage of {rules.id}")
+
+
+async def read_caps(caller: Caller, rules: Instrument) -> Instrument:
+    """The rules with the venue's steps of leverage."""
+    what = f"risk limits of {rules.id}"
+    rows = await read_all(caller, "publicGetV5MarketRiskLimit", CATEGORY | {"symbol": rules.market_id}, what)
+    with readable(what):
+        return with_caps(rules, rows)
 
 
 async def _set(caller: Caller, endpoint: str, params: Params, what: str) -> None:
@@ -133,7 +144,8 @@ async def read_bookings(caller: Caller, venue: VenueId, book: Book, since_ms: in
 
 
 def _bookings(row: Row, venue: VenueId, book: Book) -> Iterator[LedgerRecord]:
-    """One row holds several: what was realised, what was paid in fees, and funding, each where it is not zero."""
+    """The row of an execution holds several: what was realised and what was paid in fees, each where it is not zero.
+    What belongs to none, as what a liquidation costs beside its fee, is told by the venue's own word."""
     word, symbol, time_ms = str(row["type"]), str(row.get("symbol") or ""), int(row["transactionTime"])
     cash, fee, funding = (number_or_zero(row, name) for name in ("cashFlow", "fee", "funding"))
     number = str(row["id"])
@@ -146,9 +158,10 @@ def _bookings(row: Row, venue: VenueId, book: Book) -> Iterator[LedgerRecord]:
         return
     if funding:
         yield record("funding", f"{symbol}:{time_ms}", funding)
-    if fee:
+    of_fill = bool(row.get("tradeId"))
+    if of_fill and fee:
         yield record("fee", number, -fee)
-    if cash:
+    if of_fill and cash:
         yield record("realized_pnl", number, cash)
-    if not (funding or fee or cash) and (change := number_or_zero(row, "change")):
-        yield record(word.lower(), number, change)
+    if not of_fill and (rest := number_or_zero(row, "change") - funding):
+        yield record(word.lower(), number, rest)

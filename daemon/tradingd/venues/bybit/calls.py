@@ -62,6 +62,7 @@ class BybitDialect:
         self._venue = venue
         self._book = book
         self._rows = Rows(venue, book)
+        self._prepared: set[InstrumentId] = set()
         self._key, self._secret = credentials.api_key, credentials.api_secret
 
     # what ccxt's websockets mean
@@ -149,10 +150,13 @@ class BybitDialect:
     async def complete_rules(
         self, caller: Caller, rules: dict[InstrumentId, Instrument]
     ) -> dict[InstrumentId, Instrument]:
-        """The account's own fees."""
+        """The account's own fees, and the steps of leverage of what was prepared."""
         page = result(await caller.read("privateGetV5AccountFeeRate", dict(CATEGORY)), "fees")
         with readable("fees"):
-            return with_fees(rules, rows_of(page, "fees"))
+            found = with_fees(rules, rows_of(page, "fees"))
+        for name in self._prepared & found.keys():
+            found[name] = await account.read_caps(caller, found[name])
+        return found
 
     async def server_time_ms(self, caller: Caller) -> int:
         """The venue's clock, which it tells in nanoseconds."""
@@ -167,8 +171,12 @@ class BybitDialect:
         return await account.preflight(caller, self._venue, probe, digest)
 
     async def prepare(self, caller: Caller, rules: Instrument, leverage: int, margin_mode: str) -> None:
-        """See account."""
+        """See account. What a position may be worth at each leverage is read here too: the venue's list of it comes in
+        pages of fifteen symbols, and all of them would hold up a start."""
         await account.prepare(caller, rules, leverage, margin_mode)
+        known = await account.read_caps(caller, self._book.rules(rules.id))
+        self._book.replace(self._book.instruments | {rules.id: known})
+        self._prepared.add(rules.id)
 
     # market data
 

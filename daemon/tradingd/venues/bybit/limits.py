@@ -17,7 +17,7 @@ _PER_SECOND = {
     "GET /v5/position/list": 50,
     "GET /v5/account/wallet-balance": 50,
     "GET /v5/account/info": 50,
-    "GET /v5/account/transaction-log": 30,
+    "GET /v5/account/transaction-log": 10,
     "GET /v5/account/fee-rate": 10,
     "GET /v5/user/query-api": 10,
 }

@@ -62,6 +62,12 @@ BYBIT = Quirks(
         source="Bybit V5: Place Order (10 conditional orders per symbol); Error Codes (110009)",
         test="test_the_limit_of_conditional_orders_is_the_venues",
     ),
+    orders_kept_ms=Quirk(
+        _DAY_MS,
+        why="an order that was cancelled or rejected without a fill is in the history for 24 hours",
+        source="Bybit V5: Get Order History",
+        test="test_orders_that_ended_without_a_fill_are_known_for_a_day",
+    ),
     http_keepalive_s=Quirk(
         15.0,
         why="a POST on a connection that the venue closes at that moment is in doubt; ours must end first",

@@ -42,6 +42,16 @@ def instruments(venue: VenueId, markets: Iterable[Any]) -> dict[InstrumentId, In
     return found
 
 
+def with_caps(rule: Instrument, rows: Iterable[Any]) -> Instrument:
+    """The rule with what a position may be worth at each leverage, from its rows of risk-limit."""
+    mine = [row for row in rows if row["symbol"] == rule.market_id]
+    if not mine:
+        return rule
+    caps = tuple((int(number(row, "maxLeverage")), number(row, "riskLimitValue")) for row in mine)
+    highest = max(number(row, "maxLeverage") for row in mine)
+    return msgspec.structs.replace(rule, max_leverage=highest, notional_caps=caps)
+
+
 def with_fees(rules: dict[InstrumentId, Instrument], rows: Iterable[Any]) -> dict[InstrumentId, Instrument]:
     """The rules with the account's own fees: ccxt's are a default for everybody, and too high."""
     fees = {row["symbol"]: (number(row, "takerFeeRate"), number(row, "makerFeeRate")) for row in rows}

@@ -257,7 +257,8 @@ async def test_what_a_position_may_be_worth_at_each_leverage_is_known_once_prepa
     rules = venue.instruments[BTC]
     steps = bench.model._desk.exchange.instruments["BTCUSDT"].brackets
     assert rules.notional_caps == tuple((step.leverage, Decimal(step.cap_usdt)) for step in steps)
-    assert (rules.max_notional(steps[0].leverage), rules.max_leverage) == (steps[0].cap_usdt, steps[0].leverage)
+    assert rules.max_leverage == Decimal(steps[0].leverage)
+    assert rules.max_notional(steps[0].leverage) == Decimal(steps[0].cap_usdt)
     again = await venue.load_instruments()
     assert again[BTC].notional_caps == rules.notional_caps
     asked = [seen.parameters["symbol"] for seen in bench.proxy.seen if seen.path == "/v5/market/risk-limit"]

@@ -11,7 +11,7 @@ from tests.execution.virtual_time import in_virtual_time
 from tradingd.app.venue_session import VenueRefused, VenueSession
 from tradingd.domain.account import AccountMode
 from tradingd.domain.errors import JournalError, VenueBanned, VenueError
-from tradingd.domain.events import VenueState, VenueStateChanged
+from tradingd.domain.events import IncidentRaised, VenueState, VenueStateChanged
 from tradingd.domain.ids import TradeId, VenueId, VenueOrderId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Side
@@ -320,3 +320,29 @@ async def test_rules_that_only_an_account_is_shown_count_from_the_first_entry_on
     await session.ready()
     rules = world.execution.state.instruments[BTC]
     assert rules.max_leverage == 7 and rules.max_notional(5) == 5_000
+
+
+@pytest.mark.fault(71)
+@in_virtual_time
+async def test_a_key_that_is_refused_while_a_position_is_open_is_asked_slowly_and_says_what_to_do(begin):
+    session = await begin()
+    await session.ready()
+    world = session.world
+    await world.outcome_of(world.enter())
+    await world.until(lambda: not world.execution.state.position(BTC).is_flat)
+    asked = []
+
+    async def refuses(*_args, **_named):
+        asked.append(world.clock.monotonic())
+        raise VenueError("binance: -2015 Invalid API-key, IP, or permissions for action.", code="-2015")
+
+    world.venue.account = world.venue.open_orders = world.venue.fills = refuses
+    session.session.ask_recovery("looked at anew")
+    for _ in range(3):
+        await asyncio.sleep(6)
+        session.session.check_health()
+    (told,) = (each for each in world.events if isinstance(each, IncidentRaised) and each.kind == "venue_not_ready")
+    assert told.severity.value == "critical" and "-2015" in told.detail and "Check the key" in told.detail
+    await asyncio.sleep(300)
+    recoveries = {round(each / 5) for each in asked}
+    assert len(recoveries) <= 8, "a key that is refused is not hammered"

@@ -27,6 +27,7 @@ REFUSED_RETRY_S = 60.0
 TROUBLE_AFTER_S = 10.0
 POLL_S = 5.0
 CLOCK_LIMIT_S = 2.0
+KEY_HINT = ". Check the key, its permissions and its IP rule at the venue"
 
 
 class SyncedClock(Clock, Protocol):
@@ -210,10 +211,7 @@ class VenueSession:
     def _refused_for_good(self, error: VenueError) -> None:
         """What a new try cannot mend ends the daemon."""
         if not error.transient:
-            raise VenueRefused(
-                f"{self.id} refuses: {str(error).rstrip('.')}. "
-                "Check the key, its permissions and its IP rule at the venue."
-            ) from error
+            raise VenueRefused(f"{self.id} refuses: {str(error).rstrip('.')}{KEY_HINT}.") from error
 
     async def _try_recover(self) -> None:
         """One recovery; after a failure the pause before the next."""
@@ -226,12 +224,12 @@ class VenueSession:
             pause_s = 1.0
         except (VenueError, JournalError) as error:
             self._failures += 1
-            unreachable = isinstance(error, VenueUnreachable)
-            state = VenueState.DOWN if unreachable else VenueState.DEGRADED
-            self._execution.router.mark(self.id, state, f"recovering: {error}")
-            log.warning("venue_recovery_failed", venue=self.id, attempt=self._failures, reason=str(error))
+            state = VenueState.DOWN if isinstance(error, VenueUnreachable) else VenueState.DEGRADED
             # a refusal (a revoked key) is not hammered: the venue would answer with a ban
             refused = isinstance(error, VenueError) and not error.transient
+            told = f"{str(error).rstrip('.')}{KEY_HINT if refused else ''}"
+            self._execution.router.mark(self.id, state, f"recovering: {told}")
+            log.warning("venue_recovery_failed", venue=self.id, attempt=self._failures, reason=told)
             pause_s = REFUSED_RETRY_S if refused else self._execution.retry.delay_s(self._failures)
         self._restored.set()
         await self._clock.sleep(pause_s)

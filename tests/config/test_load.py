@@ -140,6 +140,8 @@ max_open_positions = inf
         ('[strategies.c]\ninstruments = ["ETH/USDT:USDT@bybit"]\n', "which is not enabled in [venues]"),
         ('[strategies.c]\ninstruments = ["BTC/USDT:USDT@binance"]\n', "is named by strategy trend already"),
         ('[strategies.c]\ninstruments = ["ETHUSDT"]\n', "allowed: BASE/QUOTE:SETTLE@venue, e.g. BTC/USDT:USDT@binance"),
+        ('[strategies.c]\ninstruments = ["ETH/USDT@binance"]\n', "allowed: BASE/QUOTE:SETTLE@venue"),
+        ('[strategies.c]\ninstruments = ["ETHUSDT@bybit"]\n', "allowed: BASE/QUOTE:SETTLE@venue"),
         ("[strategies.c]\ninstruments = [5]\n", "an instrument is a string"),
         ('[strategies.c]\nplugin = "../x"\ninstruments = ["ETH/USDT:USDT@binance"]\n', "strategies.c.plugin is '../x'"),
     ],

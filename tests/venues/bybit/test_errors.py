@@ -117,3 +117,11 @@ def test_a_read_that_failed_is_banned_unreachable_or_refused() -> None:
         assert isinstance(read_error(ERRORS, refused(code), "balance", NOW_MS), VenueUnreachable), code
     plain = read_error(ERRORS, refused(10005), "balance", NOW_MS)
     assert type(plain) is VenueError and not plain.transient and plain.code == "10005"
+
+
+def test_the_code_of_an_address_over_its_limit_bans_for_ten_real_minutes_whatever_the_status() -> None:
+    body = '{"retCode":10018,"retMsg":"Exceeded the IP Rate Limit."}'
+    assert ban_until_ms(ERRORS, 200, {}, body, NOW_MS) == NOW_MS + 600_000
+    assert ban_until_ms(ERRORS, 403, {}, "403, access too frequent", NOW_MS, speed=60.0) == NOW_MS + 36_000_000
+    assert ban_until_ms(ERRORS, 200, {}, body.replace("10018", "10006"), NOW_MS) is None
+    assert ban_until_ms(ERRORS, 429, {}, '{"retCode":10429,"retMsg":"System level frequency protection"}', NOW_MS) is None

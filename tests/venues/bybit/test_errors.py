@@ -124,4 +124,4 @@ def test_the_code_of_an_address_over_its_limit_bans_for_ten_real_minutes_whateve
     assert ban_until_ms(ERRORS, 200, {}, body, NOW_MS) == NOW_MS + 600_000
     assert ban_until_ms(ERRORS, 403, {}, "403, access too frequent", NOW_MS, speed=60.0) == NOW_MS + 36_000_000
     assert ban_until_ms(ERRORS, 200, {}, body.replace("10018", "10006"), NOW_MS) is None
-    assert ban_until_ms(ERRORS, 429, {}, '{"retCode":10429,"retMsg":"System level frequency protection"}', NOW_MS) is None
+    assert ban_until_ms(ERRORS, 429, {}, '{"retCode":10429,"retMsg":"System protection"}', NOW_MS) is None

@@ -11,7 +11,7 @@ from tradingd.domain.account import RejectKind, SubmitVerdict
 from tradingd.domain.candles import Candle, timeframe_ms
 from tradingd.domain.errors import TradingdError
 from tradingd.domain.instruments import InstrumentId
-from tradingd.domain.orders import OrderKind
+from tradingd.domain.orders import OrderKind, OrderStatus
 
 MINUTE_MS = 60_000
 
@@ -106,11 +106,10 @@ async def test_live_candles_of_two_timeframes_stand_side_by_side(bench: Bench) -
     assert (len(closed(bench)), len(closed(bench, "5m"))) == (5, 1)
 
 
-@each(value=["quantity", "lot", "tick", "notional", "largest"])
+@each(value=["quantity", "tick", "notional", "largest"])
 async def test_what_breaks_a_filter_is_refused_as_such(bench: Bench, what: str) -> None:
     broken = {
         "quantity": bench.order("0"),
-        "lot": bench.order("0.0105"),
         "tick": bench.order(kind=OrderKind.LIMIT, limit_price=await bench.price("0.97") + Decimal("0.03")),
         "notional": await bench.resting("0.97", quantity=Decimal("0.001")),
         "largest": bench.order("5000"),
@@ -121,6 +120,16 @@ async def test_what_breaks_a_filter_is_refused_as_such(bench: Bench, what: str) 
     assert outcome.verdict is SubmitVerdict.NOT_EXECUTED, outcome
     assert outcome.kind in (RejectKind.FILTER, RejectKind.CONFIGURATION), outcome
     assert bench.accepted(broken.client_order_id) == 0
+
+
+@case
+async def test_a_quantity_off_the_lot_is_refused_or_cut_and_never_more(bench: Bench) -> None:
+    request = bench.order("0.0105")
+    outcome = await bench.send(request)
+    if outcome.verdict is SubmitVerdict.NOT_EXECUTED:
+        assert outcome.kind is RejectKind.FILTER
+    else:
+        assert (await bench.shown(request, OrderStatus.FILLED)).filled_quantity == Decimal("0.010")
 
 
 @case

@@ -5,9 +5,8 @@ from random import Random
 
 import msgspec
 
-from tradingd.emulator.binance.model import BinanceVenue
 from tradingd.emulator.faults.spoil import Spoilt
-from tradingd.emulator.wire import Close, Frame, HttpRequest, HttpResponse, Refusal
+from tradingd.emulator.wire import Close, Frame, HttpRequest, HttpResponse, Refusal, VenueModel
 from tradingd.simulation.clock import START_MS
 from tradingd.simulation.faults import FaultPlan
 from tradingd.simulation.loop import SECOND_US, Timeline
@@ -31,8 +30,9 @@ class Answer(msgspec.Struct, frozen=True):
 class Pipe:
     """The network's view of one websocket: where its frames go, and when the last one will have arrived."""
 
-    def __init__(self, life: SocketLife, deliver: Deliver) -> None:
+    def __init__(self, life: SocketLife, deliver: Deliver, is_account: bool) -> None:
         self.life = life
+        self.is_account = is_account
         self.deliver = deliver
         self.session = 0
         self.is_open = True
@@ -41,16 +41,11 @@ class Pipe:
         self.arrives_us = 0
         self.leaves_us = 0
 
-    @property
-    def is_account(self) -> bool:
-        """Whether it is the user stream."""
-        return self.life.path.startswith("/private")
-
 
 class Network:
     """One per world; it outlives daemons. What they had sent when they died still arrives."""
 
-    def __init__(self, timeline: Timeline, venue: BinanceVenue, plan: FaultPlan, seed: str) -> None:
+    def __init__(self, timeline: Timeline, venue: VenueModel, plan: FaultPlan, seed: str) -> None:
         self.timeline = timeline
         self.venue = venue
         self.plan = plan
@@ -197,7 +192,7 @@ class Network:
             return
         life = SocketLife(len(self.log.sockets), incarnation, path, self.timeline.now_us)
         self.log.sockets.append(life)
-        pipe = Pipe(life, deliver)
+        pipe = Pipe(life, deliver, self.venue.meaning.stream(path, query) == "account")
         pipe.session = session
         self._pipes[session] = pipe
         self.log.note(self.timeline.now_us, "opened", path, str(session))

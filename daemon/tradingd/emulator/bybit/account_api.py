@@ -93,9 +93,14 @@ def positions(desk: Desk, params: Params) -> Json:
     limit, first = params.limit(20, 200), int(params.text("cursor") or 0)
     page = symbols[first : first + limit]
     levels = desk.views.open_conditionals(None)
-    rows = [position_row(desk, desk.views.position(each), totals, levels) for each in page]
+    rows = [row for each in page for row in _sides(desk, position_row(desk, desk.views.position(each), totals, levels))]
     cursor = str(first + limit) if first + limit < len(symbols) else ""
     return {"category": "linear", "list": rows, "nextPageCursor": cursor}
+
+
+def _sides(desk: Desk, row: Json) -> list[Json]:
+    """One-way mode has one row of a symbol, hedge mode one for each side, flat as they may be."""
+    return [row | {"positionIdx": side} for side in (1, 2)] if desk.exchange.account.is_hedged else [row]
 
 
 def position_row(desk: Desk, position: Position, totals: Totals, levels: list[Conditional]) -> Json:

@@ -1,0 +1,144 @@
+"""Pushes: they reach the sink, and a stream that has ended or gone silent is told of, never filled in."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from tests.conformance.bench import Bench, fault
+from tests.conformance.cases import case, each
+from tradingd.domain.errors import VenueError
+from tradingd.domain.orders import OrderStatus
+
+LONGEST_SILENCE_S = 120.0
+
+
+@case
+async def test_order_fill_position_and_balance_are_pushed(bench: Bench) -> None:
+    await bench.listen()
+    request = await bench.bought()
+    await bench.pushed("order", lambda order: order.client_order_id == request.client_order_id)
+    fill = await bench.pushed("fill", lambda fill: True)
+    assert (fill.client_order_id, fill.instrument) == (request.client_order_id, bench.btc)
+    position = await bench.pushed("position", lambda position: position.quantity == request.quantity)
+    assert position.instrument == bench.btc
+    balance = await bench.pushed("balance", lambda balance: balance.wallet < 10_000)
+    assert (balance.currency, balance.venue) == ("USDT", bench.btc.venue)
+    assert bench.sink.all("alive")
+    assert not bench.sink.all("bad_frame")
+
+
+@case
+async def test_a_flat_position_is_pushed_as_flat(bench: Bench) -> None:
+    await bench.listen()
+    await bench.bought()
+    bench.act("human", act="close", symbol=bench.symbol())
+    await bench.pushed("position", lambda position: position.quantity == 0)
+
+
+@each(value=["account", "candles"])
+async def test_a_stream_that_is_cut_is_told_of_and_can_be_watched_again(bench: Bench, kind: str) -> None:
+    stream = bench.account_stream if kind == "account" else bench.candle_stream()
+    await bench.venue.watch(stream)
+    bench.begin(fault("cut_streams", stream=kind))
+    await bench.pushed("disconnect", lambda told: told[0] == kind)
+    await bench.venue.watch(stream)
+    bench.sink.events.clear()
+    await bench.bought()
+    await bench.pushed("fill" if kind == "account" else "candle", lambda pushed: True)
+
+
+@each(value=["account", "candles"])
+async def test_a_stream_that_is_half_open_is_told_of(bench: Bench, kind: str) -> None:
+    stream = bench.account_stream if kind == "account" else bench.candle_stream()
+    await bench.venue.watch(stream)
+    bench.begin(fault("half_open", stream=kind))
+    await bench.pushed("disconnect", lambda told: told[0] == kind, LONGEST_SILENCE_S)
+    bench.begin()
+    await bench.venue.watch(stream)
+
+
+@each(value=["account", "candles"])
+async def test_a_mute_stream_shows_no_life_and_is_dialled_anew(bench: Bench, kind: str) -> None:
+    stream = bench.account_stream if kind == "account" else bench.candle_stream()
+    await bench.venue.watch(stream)
+    bench.begin(fault("mute", stream=kind, for_s=30))
+    await asyncio.sleep(1)
+    bench.sink.events.clear()
+    await bench.bought()
+    await asyncio.sleep(3)
+    name = "fill" if kind == "account" else "candle"
+    assert not bench.sink.all(name)
+    assert kind not in bench.sink.all("alive")
+    await bench.venue.reset_stream(kind, "mute")
+    await bench.pushed("disconnect", lambda told: told[0] == kind)
+    await bench.venue.watch(stream)
+    await bench.bought()
+    await bench.pushed(name, lambda pushed: True)
+
+
+@case
+async def test_a_stream_that_is_refused_is_an_error(bench: Bench) -> None:
+    bench.begin(fault("refuse_streams", for_s=20))
+    await asyncio.sleep(0.1)
+    with pytest.raises(VenueError):
+        await bench.listen()
+    await asyncio.sleep(40)
+    await bench.listen()
+
+
+@case
+async def test_a_push_that_comes_twice_is_the_same_fact_twice(bench: Bench) -> None:
+    await bench.listen()
+    bench.begin(fault("repeat_push", push="any", times=None))
+    await bench.bought("0.500")
+    await asyncio.sleep(2)
+    fills = bench.sink.all("fill")
+    assert len(fills) > len({fill.trade_id for fill in fills}), "nothing was repeated"
+    assert set(fills) == set(await bench.fills())
+
+
+@case
+async def test_pushes_that_overtake_each_other_all_arrive(bench: Bench) -> None:
+    await bench.listen()
+    bench.begin(fault("delay_push", push="order", times=None, delay_ms=800))
+    requests = [await bench.bought() for _ in range(5)]
+    await asyncio.sleep(3)
+    assert {fill.trade_id for fill in bench.sink.all("fill")} == {fill.trade_id for fill in await bench.fills()}
+    filled = {order.client_order_id for order in bench.sink.all("order") if order.status is OrderStatus.FILLED}
+    assert filled == {request.client_order_id for request in requests}
+
+
+@each(value=["lose_push", "repeat_push", "delay_push"])
+async def test_no_candle_is_invented(bench: Bench, kind: str) -> None:
+    await bench.venue.watch(bench.candle_stream())
+    begun_ms = bench.clock.now_ms()
+    what = {"delay_ms": 3_000} if kind == "delay_push" else {}
+    bench.begin(*[fault(kind, push="candle", times=None, **what)])
+    await asyncio.sleep(190)
+    archive = await bench.venue.candles(bench.btc, "1m", begun_ms // 60_000 * 60_000, 10)
+    closed = [candle for candle in bench.sink.all("candle") if candle.closed]
+    assert set(closed) <= {candle for candle in archive if candle.closed}
+    assert bool(closed) is (kind != "lose_push")
+
+
+@case
+async def test_what_is_lost_in_the_stream_is_found_by_reading(bench: Bench) -> None:
+    await bench.listen()
+    bench.begin(fault("lose_push", push="any", times=None))
+    request = await bench.bought()
+    await asyncio.sleep(1)
+    assert not bench.sink.all("fill")
+    await bench.position("0.010")
+    assert sum(fill.quantity for fill in await bench.fills()) == request.quantity
+
+
+@case
+async def test_a_human_who_closes_is_heard(bench: Bench) -> None:
+    await bench.listen()
+    await bench.bought()
+    bench.act("human", act="close", symbol=bench.symbol())
+    await bench.pushed("position", lambda position: position.quantity == 0)
+    await asyncio.sleep(1)
+    closing = [fill for fill in bench.sink.all("fill") if fill.signed_quantity < 0]
+    assert sum(fill.quantity for fill in closing) == Decimal("0.010")

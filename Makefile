@@ -9,11 +9,12 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check simulate bench faults lock clean
+.PHONY: help run test conformance check simulate bench faults lock clean
 
 help:
 	@echo "make run     trade on the built-in venue (TRADINGD_ARGS=... are handed on)"
 	@echo "make test    run the tests (PYTEST_ARGS=...)"
+	@echo "make conformance  one suite over every implementation of the venue port, with counts"
 	@echo "make check   ruff, mypy --strict, import-linter"
 	@echo "make bench   measure what docs and README claim (BENCH_ARGS='kill --count 5' for one figure)"
 	@echo "make faults  which faults are played by which tests, and why the others are not"
@@ -26,6 +27,9 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+conformance: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/conformance -n 0 -q $(CONFORMANCE_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

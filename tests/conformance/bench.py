@@ -25,8 +25,8 @@ PATIENCE_S = 5.0
 
 def fault(do: str, *on: str, push: str = "", stream: str = ANY, times: int | None = 1, **what: Any) -> Rule:
     """One rule of a fault script; `times=None`: for as long as it is in force."""
-    whom = {"push": (push,)} if push else {}
-    return Rule(do=do, on=on, stream=stream, times=times, what=tuple(sorted(what.items())), **whom)
+    pushes = (push,) if push else ()
+    return Rule(do=do, on=on, push=pushes, stream=stream, times=times, what=tuple(sorted(what.items())))
 
 
 class Face(Protocol):
@@ -121,8 +121,9 @@ class Bench:
     def accepted(self, client_order_id: ClientOrderId) -> int:
         """How many orders of that id the engine ever took; what a conditional order became is not another one."""
         plain = [order for order in self.exchange.orders.values() if not order.parent_id]
-        both = [*plain, *self.exchange.triggers.orders.values()]
-        return sum(order.client_order_id == client_order_id for order in both)
+        waiting = self.exchange.triggers.orders.values()
+        ids = [order.client_order_id for order in plain] + [order.client_order_id for order in waiting]
+        return ids.count(client_order_id)
 
     def held(self, instrument: InstrumentId | None = None) -> Decimal:
         return self.exchange.account.positions[self.symbol(instrument)].quantity

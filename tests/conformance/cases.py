@@ -32,7 +32,7 @@ def case(work: Case) -> Played:
 
 def each(**values: list[Any]) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Any]:
     """The same case for each of these values of one argument."""
-    ((name, options),) = values.items()
+    (options,) = values.values()
 
     def wrap(work: Callable[..., Coroutine[Any, Any, None]]) -> Any:
         def test(implementation: Callable[[], Face], value: Any) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -113,8 +114,8 @@ async def test_pushes_that_overtake_each_other_all_arrive(bench: Bench) -> None:
 async def test_no_candle_is_invented(bench: Bench, kind: str) -> None:
     await bench.venue.watch(bench.candle_stream())
     begun_ms = bench.clock.now_ms()
-    what = {"delay_ms": 3_000} if kind == "delay_push" else {}
-    bench.begin(*[fault(kind, push="candle", times=None, **what)])
+    what: dict[str, Any] = {"delay_ms": 3_000} if kind == "delay_push" else {}
+    bench.begin(fault(kind, push="candle", times=None, **what))
     await asyncio.sleep(190)
     archive = await bench.venue.candles(bench.btc, "1m", begun_ms // 60_000 * 60_000, 10)
     closed = [candle for candle in bench.sink.all("candle") if candle.closed]

@@ -197,7 +197,7 @@ async def test_protection_as_a_state_is_set_read_moved_and_taken_away(bench: Ben
     await bench.bought()
     stop, profit = await bench.price("0.98"), await bench.price("1.05")
     for wanted in ((stop, profit), (stop, profit), (await bench.price("0.97"), None), (None, None)):
-        outcome = await state.set(bench.btc, *wanted, Priority.PROTECT)
+        outcome = await state.set(bench.btc, wanted[0], wanted[1], Priority.PROTECT)
         assert outcome.verdict is SubmitVerdict.ACCEPTED, outcome
 
         async def shows(wanted: tuple[Decimal | None, Decimal | None] = wanted) -> bool:

@@ -111,14 +111,15 @@ class BybitDialect:
         """All topics in one message: one answer says that all stand, and a topic asked for twice is refused.
 
         ccxt takes what it has sent for subscribed, be it refused, and waits for ever at the next try: so a connection
-        on which anything failed is ended.
+        on which anything failed is ended. Only that one: whoever reset the stream may have dialled another meanwhile.
         """
         url = await client.get_url_by_market_type(None, True, "watchOrders", {})
+        connection = client.client(url)
         try:
             await self._authenticate(client, url, now_ms)
             await client.watch_topics(url, [ACCOUNT], list(_ACCOUNT_TOPICS), {})
         except Exception:
-            if (connection := client.clients.get(url)) is not None:
+            if client.clients.get(url) is connection:
                 connection.on_error(network_error("the account stream was refused"))
             raise
 

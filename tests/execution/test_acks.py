@@ -211,6 +211,18 @@ async def test_cancel_orders_is_done_when_the_entry_has_ended_and_asks_again_for
     assert world.venue.calls.count("cancel") == 2
 
 
+@pytest.mark.parametrize("mute", [False, True])
+@in_virtual_time
+async def test_cancel_orders_has_its_outcome_when_the_end_is_known_and_not_with_the_ack(make_world, mute):
+    world = await make_world().boot()
+    key = await resting(world)
+    world.venue.engine_delay_s = 0.6
+    world.venue.mute = mute
+    intent = world.submit(CancelOrders(BTC))
+    assert (await world.outcome_of(intent))[0] == "done"
+    assert world.order(key).status is S.CANCELED
+
+
 @in_virtual_time
 async def test_a_cancel_of_what_has_filled_unheard_is_looked_up_and_not_repeated(make_world):
     world = await make_world().boot()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.execution.virtual_time import in_virtual_time
-from tradingd.app.tasks import Tasks
+from tradingd.app.tasks import Tasks, all_or_one
 
 
 @pytest.mark.fault(88)
@@ -46,3 +46,30 @@ async def test_stopping_cancels_and_waits_and_is_no_failure():
     await tasks.stop()
     assert ended == [True]
     assert not tasks.failed.done()
+
+
+@in_virtual_time
+async def test_a_venue_that_never_comes_holds_up_the_start_for_its_limit_and_no_longer():
+    there, never = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.call_later(3, there.set)
+    began = loop.time()
+    await all_or_one(50, there, never)
+    assert loop.time() - began == pytest.approx(50)
+
+
+@in_virtual_time
+async def test_a_start_with_all_venues_there_waits_for_no_limit_and_one_without_any_goes_on_waiting():
+    one, other = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    waiting = asyncio.ensure_future(all_or_one(50, one, other))
+    await asyncio.sleep(60)
+    assert not waiting.done()
+    other.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await waiting
+    began = loop.time()
+    one.set()
+    await all_or_one(50, one, other)
+    assert loop.time() == began

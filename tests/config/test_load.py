@@ -127,7 +127,7 @@ max_open_positions = inf
         ("[daemon]\nspeed = true\n", "daemon.speed is true"),
         ('[daemon]\norder_prefix = "toolong"\n', "daemon.order_prefix is 'toolong'"),
         ("daemon = 3\n", "daemon is 3"),
-        ("[venues.bybit]\n", "venue bybit is not built yet"),
+        ("[venues.bitget]\n", "venue bitget is not built yet"),
         ("[venues.binanse]\nenabled = false\n", "unknown venue 'binanse' in [venues]"),
         ('[execution]\nforeign_position = "adopt"\n', "the policy adopt is not built yet"),
         ("[execution]\nhandler_budget_ms = 2000\n", "handler_budget_ms (2000) is more than handler_limit_ms (1000)"),

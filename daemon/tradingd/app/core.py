@@ -12,7 +12,7 @@ from tradingd.app.incidents import Incidents
 from tradingd.app.jobs import Jobs
 from tradingd.app.operator import Operator
 from tradingd.app.settling import Naked, Settling
-from tradingd.app.tasks import Tasks
+from tradingd.app.tasks import Tasks, all_or_one
 from tradingd.app.trouble import Trouble
 from tradingd.app.venue_session import SyncedClock, VenueSession
 from tradingd.bus import Bus
@@ -40,6 +40,8 @@ HEALTH_CHECK_S = 1.0
 BALANCE_S = 10.0
 """Also how soon it is seen what another hand did while the account stream was mute."""
 RULES_S = 86_400.0
+UP_LIMIT_S = 50.0
+"""How long a venue that is up waits for the others before the daemon counts as started."""
 CLOSE_GRACE_MS = 2_000
 # the stages of a stop: with settling (6 s at most) and what the process adds (1.75 s), under 10 s
 STEPS_LIMIT_S = 0.5
@@ -189,9 +191,12 @@ class Core:
             self.tasks.start(f"venue {session.id}", session.run(sink))
 
     async def wait_up(self) -> None:
-        """Return once every venue has been READY, or was declared DEGRADED."""
-        for session in self.sessions.values():
-            await session.up.wait()
+        """Return once every venue has been READY, or was declared DEGRADED.
+
+        With one of them up, the others are waited for `UP_LIMIT_S` from the start of the waiting: by then
+        `check_health` has told of each that is not, and it becomes READY whenever it can be reached.
+        """
+        await all_or_one(UP_LIMIT_S, *(session.up for session in self.sessions.values()))
 
     def start_jobs(self, clock_probe_s: float) -> None:
         """Begin the jobs of a daemon that trades."""

@@ -183,8 +183,7 @@ class Daemon:
     async def _when_ready(self) -> None:
         """All venues up: let venue time run at its speed, start the slow jobs, tell systemd."""
         await self.core.wait_up()
-        for sim in self._sims.values():
-            await sim.begin()
+        await asyncio.gather(*(sim.begin() for sim in self._sims.values()))  # at one moment: their times stay together
         if self._sims:
             await self.core.synchronise()
         log.info("daemon_ready", venues=list(self.core.sessions), speed=self._clock.speed)

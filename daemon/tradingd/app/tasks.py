@@ -33,3 +33,14 @@ class Tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks.values()))
+
+
+async def all_or_one(limit_s: float, *events: asyncio.Event) -> None:
+    """Return once all are set, or after `limit_s` as soon as one is: who is late does not hold up who is there."""
+    waits = [asyncio.ensure_future(each.wait()) for each in events]
+    try:
+        await asyncio.wait(waits, timeout=limit_s)
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()

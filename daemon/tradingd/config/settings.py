@@ -27,7 +27,7 @@ from tradingd.domain.instruments import InstrumentId
 
 VENUES = ("binance", "bybit", "bitget")
 """Venues that have a name here; those in VENUES_BUILT can be enabled."""
-VENUES_BUILT = ("binance",)
+VENUES_BUILT = ("binance", "bybit")
 MODES_NOT_BUILT = ("paper", "replay")
 FOREIGN_POSITION_NOT_BUILT = ("adopt", "guard", "flatten")
 INSTRUMENT_FORM = "BASE/QUOTE:SETTLE@venue, e.g. BTC/USDT:USDT@binance"

@@ -201,13 +201,24 @@ class Core:
     def start_jobs(self, clock_probe_s: float) -> None:
         """Begin the jobs of a daemon that trades."""
         execution = self.settings.execution
-        self.jobs.every("reconcile", execution.reconcile_interval_s, self._reconcile)
         self.jobs.every("sweep", execution.sweep_interval_s, self._sweep)
-        self.jobs.every("clock probe", clock_probe_s, self.synchronise)
         self.jobs.every("candle check", CANDLE_CHECK_S, self._check_candles)
-        self.jobs.every("balance", BALANCE_S, self._read_balances)
-        for session in self.sessions.values():
+        for session in self.sessions.values():  # each a job of its own: a venue that is mute holds up no other
+            self._every_ready(session, "reconcile", execution.reconcile_interval_s, self._reconcile_one)
+            self._every_ready(session, "clock probe", clock_probe_s, VenueSession.synchronise)
+            self._every_ready(session, "balance", BALANCE_S, self._read_balance)
             self.jobs.every(f"rules of {session.id}", RULES_S, session.read_rules, deadline_s=60.0)
+
+    def _every_ready(
+        self, session: VenueSession, name: str, interval_s: float, job: Callable[[VenueSession], Awaitable[object]]
+    ) -> None:
+        """One venue's job, which pauses while that venue is not READY: its recovery does the same and more."""
+
+        async def run() -> None:
+            if self.execution.router.is_ready(session.id):
+                await job(session)
+
+        self.jobs.every(f"{name} of {session.id}", interval_s, run)
 
     async def _first_recovered(self, session: VenueSession) -> None:
         """The venue agrees with the journal for the first time: load the candles and start the strategies on them."""
@@ -261,9 +272,6 @@ class Core:
         except (VenueError, JournalError) as error:
             session.ask_recovery(f"reconcile failed: {error}")
             raise
-
-    async def _read_balances(self) -> None:
-        await self._each_ready(self._read_balance)
 
     async def _read_balance(self, session: VenueSession) -> None:
         """A stream that is mute answers pings: what is held is compared as if it had been pushed."""

@@ -10,8 +10,10 @@ from tradingd.config.credentials import SIM_CREDENTIALS
 from tradingd.domain.ids import VenueId
 from tradingd.domain.orders import OrderRequest
 from tradingd.emulator.core.exchange import Exchange
+from tradingd.emulator.direct.model import VENUE
+from tradingd.emulator.direct.venue import DirectVenue
 from tradingd.emulator.faults.language import Rule, Script
-from tradingd.emulator.venues import VenueOptions, open_model
+from tradingd.emulator.venues import VenueOptions, open_direct, open_model
 from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.ports import Clock, Priority, Venue
 from tradingd.simulation.clock import START_MS, SimClock, SimRandom
@@ -70,6 +72,33 @@ class CcxtFace:
         run_in(self._timeline, work)
 
 
+class DirectFace:
+    """The port on the engine itself."""
+
+    def __init__(self) -> None:
+        self.venue_id = VENUE
+        self._timeline = Timeline()
+        self._model = open_direct(VenueOptions(symbols=SYMBOLS, history=1500), START_MS)
+        self.exchange: Exchange = self._model.exchange
+        self.clock: Clock = SimClock(self._timeline)
+
+    def make(self) -> Venue:
+        return DirectVenue(self._model, self.clock)
+
+    async def pay(self, venue: Venue, request: OrderRequest, priority: Priority) -> None:
+        """There is no budget where there is no wire."""
+
+    def begin(self, *rules: Rule) -> None:
+        self._model.begin(Script(rules=rules))
+
+    def act(self, kind: str, **values: object) -> str:
+        self._model.run(self.clock.now_ms())
+        return self._model.act(kind, values)
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        run_in(self._timeline, work)
+
+
 def run_in(timeline: Timeline, work: Coroutine[Any, Any, None]) -> None:
     """Run to the end in virtual time."""
     loop = SimLoop(timeline)
@@ -83,5 +112,7 @@ def run_in(timeline: Timeline, work: Coroutine[Any, Any, None]) -> None:
 
 
 IMPLEMENTATIONS: dict[str, Callable[[], Face]] = {
-    f"ccxt-{venue}": partial(CcxtFace, venue) for venue in ("binance", "bybit")
+    "ccxt-binance": partial(CcxtFace, "binance"),
+    "ccxt-bybit": partial(CcxtFace, "bybit"),
+    "direct": DirectFace,
 }

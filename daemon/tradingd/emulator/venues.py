@@ -25,6 +25,7 @@ from tradingd.emulator.core.market import MAX_CANDLES, MINUTE_MS, Feed, Minute, 
 from tradingd.emulator.core.market_file import FileMarket
 from tradingd.emulator.core.market_synthetic import SyntheticMarket
 from tradingd.emulator.core.records import Candle
+from tradingd.emulator.direct.model import DirectModel
 from tradingd.emulator.wire import VenueModel
 
 LEDGER_FILE = "ledger.db"
@@ -73,7 +74,7 @@ def parse_candles(text: str) -> tuple[str, Path]:
 
 
 VENUES = ("binance", "bybit")
-_M = TypeVar("_M", BinanceVenue, BybitVenue)
+_M = TypeVar("_M", BinanceVenue, BybitVenue, DirectModel)
 
 
 def open_model(options: VenueOptions, now_ms: int) -> VenueModel:
@@ -103,6 +104,11 @@ def open_bybit(options: VenueOptions, now_ms: int) -> BybitVenue:
     if venue.now_ms == now_ms // MINUTE_MS * MINUTE_MS and not venue.stands_still:
         venue.advance(now_ms)  # a market begins with a minute, but websocket orders need a clock that is right
     return venue
+
+
+def open_direct(options: VenueOptions, now_ms: int) -> DirectModel:
+    """Build the engine for the direct face; the rest is as with `open_venue`."""
+    return _open(options, now_ms, INSTRUMENTS, Account, DirectModel)
 
 
 def _open(

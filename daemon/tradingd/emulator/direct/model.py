@@ -53,8 +53,16 @@ class Client(Protocol):
 class DirectModel:
     """One account. A `core.exchange.Listener` and a `core.admin.Desk`; time is pushed in."""
 
-    def __init__(self, exchange: Exchange, ledger: Ledger, seed: int, account_id: str, api_key: str, api_secret: str,
-                 with_lags: bool = True) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        ledger: Ledger,
+        seed: int,
+        account_id: str,
+        api_key: str,
+        api_secret: str,
+        with_lags: bool = True,
+    ) -> None:
         self.exchange, self.ledger, self.account_id = exchange, ledger, account_id
         self.skew_ms = 0
         self.lags = Lags(Random(f"{seed}/direct/{exchange.now_ms}"), enabled=with_lags)

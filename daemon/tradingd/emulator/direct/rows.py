@@ -140,8 +140,9 @@ def position(held: Position, instrument: InstrumentId, mark: Decimal, account: A
     )
 
 
-def candle(each: records.Candle, listed: instruments.Instrument, of: InstrumentId, timeframe: str,
-           closed: bool) -> Candle:
+def candle(
+    each: records.Candle, listed: instruments.Instrument, of: InstrumentId, timeframe: str, closed: bool
+) -> Candle:
     """A candle in prices."""
     prices = [listed.price(ticks) for ticks in (each.open, each.high, each.low, each.close)]
     volume = Decimal(f"{each.volume:.8f}").normalize()
@@ -169,8 +170,9 @@ def rules(listed: instruments.Instrument, of: InstrumentId, account: Account) ->
     )
 
 
-def booking(row: tuple[int, int, str, str, str, int | None], venue: VenueId,
-            instrument: InstrumentId | None) -> LedgerRecord:
+def booking(
+    row: tuple[int, int, str, str, str, int | None], venue: VenueId, instrument: InstrumentId | None
+) -> LedgerRecord:
     """One change of the wallet."""
     number, time_ms, _, kind, usdt, _ = row
     word = _BOOKINGS.get(kind, kind.lower())

@@ -37,8 +37,13 @@ from tradingd.emulator.wire import HttpRequest
 from tradingd.ports import Approved, Clock, Priority, StreamKey, VenueLimits, VenueSink
 
 T = TypeVar("T")
-LIMITS = VenueLimits(receive_window_ms=3_000, visibility_margin_ms=1_000, order_books=(rows.PLAIN, rows.CONDITIONAL),
-                     ack_is_acceptance=True, close_position_stops=True)
+LIMITS = VenueLimits(
+    receive_window_ms=3_000,
+    visibility_margin_ms=1_000,
+    order_books=(rows.PLAIN, rows.CONDITIONAL),
+    ack_is_acceptance=True,
+    close_position_stops=True,
+)
 _AHEAD_MS = 1_000
 _READS = 3
 _NO_ANSWER_S = 2.0
@@ -198,8 +203,13 @@ class DirectVenue:
                 sink.on_position(push)
 
     def _want(self) -> None:
-        mine = {stream for client in self._model.clients if isinstance(client, DirectVenue)
-                for stream in client._streams if stream.kind == "candles"}
+        mine = {
+            stream
+            for client in self._model.clients
+            if isinstance(client, DirectVenue)
+            for stream in client._streams
+            if stream.kind == "candles"
+        }
         self._model.wanted = {(self._symbol(InstrumentId(self.id, each.symbol)), each.timeframe) for each in mine}
         self._model.changed()
 
@@ -212,8 +222,11 @@ class DirectVenue:
         exchange, now_ms = self._model.exchange, self._model.now_ms
         listed = exchange.instruments[symbol]
         found = exchange.feeds[symbol].candles(timeframe, since_ms, None, limit, now_ms)
-        return [rows.candle(each, listed, instrument, timeframe, interval_end(timeframe, each.open_ms) <= now_ms)
-                for each in found if each.open_ms >= since_ms]
+        return [
+            rows.candle(each, listed, instrument, timeframe, interval_end(timeframe, each.open_ms) <= now_ms)
+            for each in found
+            if each.open_ms >= since_ms
+        ]
 
     async def mark_price(self, instrument: InstrumentId, priority: Priority = Priority.ENTRY) -> Decimal:
         """The price that triggers protective orders."""
@@ -300,8 +313,9 @@ class DirectVenue:
                 exchange.triggers.cancel(_newest(found))
             else:
                 plain = exchange.orders
-                exchange.cancel(_newest([each for each in plain.values()
-                                         if _is(each.order_id, each.client_order_id, order, mine)]))
+                exchange.cancel(
+                    _newest([each for each in plain.values() if _is(each.order_id, each.client_order_id, order, mine)])
+                )
         except Refused as refusal:
             return CancelOutcome(CancelVerdict.GONE, refusal.reason.value)
         finally:
@@ -339,10 +353,15 @@ class DirectVenue:
         await self._read("balance")
         model, exchange = self._model, self._model.exchange
         totals = model.seen()
-        balance = VenueBalance(self.id, "USDT", totals.wallet, totals.equity, totals.available, totals.initial,
-                               self._clock.now_ms())
-        held = [rows.position(model.views.position(symbol), model.name(symbol), exchange.mark_price(symbol),
-                              exchange.account) for symbol in exchange.feeds]
+        balance = VenueBalance(
+            self.id, "USDT", totals.wallet, totals.equity, totals.available, totals.initial, self._clock.now_ms()
+        )
+        held = [
+            rows.position(
+                model.views.position(symbol), model.name(symbol), exchange.mark_price(symbol), exchange.account
+            )
+            for symbol in exchange.feeds
+        ]
         return AccountSnapshot(self.id, balance, tuple(held), requested_ms, self._clock.now_ms())
 
     async def bookings(self, since_ms: int, priority: Priority) -> list[LedgerRecord]:
@@ -401,17 +420,31 @@ def _sign(side: Side) -> int:
 
 def _draft(request: OrderRequest, symbol: str) -> Draft:
     tif = "GTX" if request.post_only else (request.time_in_force.value if request.time_in_force else "GTC")
-    return Draft(symbol=symbol, side=_sign(request.side), kind=request.kind.value.upper(),
-                 quantity=request.quantity or Decimal(0), price=request.limit_price or Decimal(0), time_in_force=tif,
-                 reduce_only=request.reduce_only, client_order_id=request.client_order_id)
+    return Draft(
+        symbol=symbol,
+        side=_sign(request.side),
+        kind=request.kind.value.upper(),
+        quantity=request.quantity or Decimal(0),
+        price=request.limit_price or Decimal(0),
+        time_in_force=tif,
+        reduce_only=request.reduce_only,
+        client_order_id=request.client_order_id,
+    )
 
 
 def _waiting(request: OrderRequest, symbol: str) -> ConditionalDraft:
     return ConditionalDraft(
-        symbol=symbol, side=_sign(request.side), kind=request.kind.value.upper(),
-        is_take_profit=request.kind.value.startswith("take_profit"), trigger_price=request.trigger_price or Decimal(0),
-        quantity=request.quantity or Decimal(0), close_position=request.close_position,
-        reduce_only=request.reduce_only, working_type=MARK, client_order_id=request.client_order_id)
+        symbol=symbol,
+        side=_sign(request.side),
+        kind=request.kind.value.upper(),
+        is_take_profit=request.kind.value.startswith("take_profit"),
+        trigger_price=request.trigger_price or Decimal(0),
+        quantity=request.quantity or Decimal(0),
+        close_position=request.close_position,
+        reduce_only=request.reduce_only,
+        working_type=MARK,
+        client_order_id=request.client_order_id,
+    )
 
 
 def _is(number: int, client_order_id: str, order: VenueOrder | Order, mine: str) -> bool:

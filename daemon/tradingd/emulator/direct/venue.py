@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
-from typing import TypeVar
 
 from tradingd.domain.account import (
     AccountMode,
@@ -20,23 +19,18 @@ from tradingd.domain.account import (
 from tradingd.domain.candles import Candle
 from tradingd.domain.errors import BadInstrument, VenueBanned, VenueError, VenueUnreachable
 from tradingd.domain.instruments import Instrument, InstrumentId
-from tradingd.domain.intents import Side
 from tradingd.domain.orders import Fill, Order, OrderRequest
 from tradingd.domain.records import LedgerRecord
-from tradingd.emulator.core.filters import ConditionalDraft, Draft
 from tradingd.emulator.core.market import interval_end
-from tradingd.emulator.core.records import BUY, SELL
-from tradingd.emulator.core.refusal import Reason, Refused
-from tradingd.emulator.core.triggers import MARK
 from tradingd.emulator.direct import rows
 from tradingd.emulator.direct.meaning import REFUSALS
 from tradingd.emulator.direct.model import INTERVALS, VENUE, DirectModel, Push
+from tradingd.emulator.direct.orders import cancel_in_book, execute
 from tradingd.emulator.faults.script import Fate
 from tradingd.emulator.faults.spoil import needs_venue
 from tradingd.emulator.wire import HttpRequest
 from tradingd.ports import Approved, Clock, Priority, StreamKey, VenueLimits, VenueSink
 
-T = TypeVar("T")
 LIMITS = VenueLimits(
     receive_window_ms=3_000,
     visibility_margin_ms=1_000,
@@ -44,7 +38,6 @@ LIMITS = VenueLimits(
     ack_is_acceptance=True,
     close_position_stops=True,
 )
-_AHEAD_MS = 1_000
 _READS = 3
 _NO_ANSWER_S = 2.0
 _LONGEST_WAIT_S = 3_600.0
@@ -252,7 +245,7 @@ class DirectVenue:
             return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.BANNED, message="banned")
         outcome = SubmitOutcome(SubmitVerdict.AMBIGUOUS, message=fate.kind)
         if needs_venue(fate):
-            outcome = self._execute(request, symbol, signed_ms, fate)
+            outcome = execute(self._model, request, symbol, signed_ms, self.limits.receive_window_ms, fate)
             self._after(fate)
         await self._leave(fate)
         if fate.kind == "answer" and fate.rule is not None:
@@ -262,30 +255,6 @@ class DirectVenue:
         if fate.kind not in _HARMLESS:
             return SubmitOutcome(SubmitVerdict.AMBIGUOUS, message=f"no readable answer ({fate.kind})")
         return outcome
-
-    def _execute(self, request: OrderRequest, symbol: str, signed_ms: int, fate: Fate) -> SubmitOutcome:
-        exchange = self._model.exchange
-        clock_ms = self._model.now_ms + self._model.skew_ms
-        if not signed_ms - _AHEAD_MS <= clock_ms <= signed_ms + self.limits.receive_window_ms:
-            return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.CLOCK, message="outside of its window")
-        if exchange.account.is_hedged:
-            return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.CONFIGURATION, message="hedge mode")
-        exchange.end_next_in_ms = fate.delay_ms if fate.kind == "end_order" else None
-        try:
-            if request.kind.is_conditional:
-                order = rows.conditional(exchange.triggers.submit(_waiting(request, symbol)), request.instrument)
-            else:
-                order = rows.plain(exchange.submit(_draft(request, symbol)), request.instrument)
-        except Refused as refusal:
-            if refusal.reason is Reason.DUPLICATE_ID:
-                return SubmitOutcome(SubmitVerdict.AMBIGUOUS, message="an order with this client order id exists")
-            kind = rows.REFUSALS.get(refusal.reason, RejectKind.OTHER)
-            text = f"{refusal.reason.value} {refusal.detail}".strip()
-            return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=kind, code=refusal.reason.value, message=text)
-        finally:
-            exchange.end_next_in_ms = None
-            self._model.changed()
-        return SubmitOutcome(SubmitVerdict.ACCEPTED, order=order)
 
     async def cancel(self, order: VenueOrder | Order, priority: Priority) -> CancelOutcome:
         """Cancel one order in its own book."""
@@ -299,28 +268,10 @@ class DirectVenue:
             return CancelOutcome(CancelVerdict.FAILED, message="banned")
         outcome = CancelOutcome(CancelVerdict.AMBIGUOUS, message=fate.kind)
         if needs_venue(fate):
-            outcome = self._cancelled(order, waits)
+            outcome = cancel_in_book(self._model, order, waits)
             self._after(fate)
         await self._leave(fate)
         return outcome if fate.kind in _HARMLESS else CancelOutcome(CancelVerdict.AMBIGUOUS, message=fate.kind)
-
-    def _cancelled(self, order: VenueOrder | Order, waits: bool) -> CancelOutcome:
-        exchange, mine = self._model.exchange, order.client_order_id or ""
-        try:
-            if waits:
-                kept = exchange.triggers.orders
-                found = [each for each in kept.values() if _is(each.conditional_id, each.client_order_id, order, mine)]
-                exchange.triggers.cancel(_newest(found))
-            else:
-                plain = exchange.orders
-                exchange.cancel(
-                    _newest([each for each in plain.values() if _is(each.order_id, each.client_order_id, order, mine)])
-                )
-        except Refused as refusal:
-            return CancelOutcome(CancelVerdict.GONE, refusal.reason.value)
-        finally:
-            self._model.changed()
-        return CancelOutcome(CancelVerdict.CANCELED)
 
     async def find_order(self, order: OrderRequest, priority: Priority) -> VenueOrder | None:
         """Look the order up by client order id in both books."""
@@ -412,48 +363,3 @@ class DirectVenue:
             if fate.kind in _HARMLESS:
                 return
         raise VenueUnreachable(f"{self.id} {purpose}: no readable answer ({fate.kind})")
-
-
-def _sign(side: Side) -> int:
-    return BUY if side is Side.BUY else SELL
-
-
-def _draft(request: OrderRequest, symbol: str) -> Draft:
-    tif = "GTX" if request.post_only else (request.time_in_force.value if request.time_in_force else "GTC")
-    return Draft(
-        symbol=symbol,
-        side=_sign(request.side),
-        kind=request.kind.value.upper(),
-        quantity=request.quantity or Decimal(0),
-        price=request.limit_price or Decimal(0),
-        time_in_force=tif,
-        reduce_only=request.reduce_only,
-        client_order_id=request.client_order_id,
-    )
-
-
-def _waiting(request: OrderRequest, symbol: str) -> ConditionalDraft:
-    return ConditionalDraft(
-        symbol=symbol,
-        side=_sign(request.side),
-        kind=request.kind.value.upper(),
-        is_take_profit=request.kind.value.startswith("take_profit"),
-        trigger_price=request.trigger_price or Decimal(0),
-        quantity=request.quantity or Decimal(0),
-        close_position=request.close_position,
-        reduce_only=request.reduce_only,
-        working_type=MARK,
-        client_order_id=request.client_order_id,
-    )
-
-
-def _is(number: int, client_order_id: str, order: VenueOrder | Order, mine: str) -> bool:
-    if order.venue_order_id is not None:
-        return str(number) == order.venue_order_id
-    return bool(mine) and client_order_id == mine
-
-
-def _newest(found: list[T]) -> T:
-    if not found:
-        raise Refused(Reason.UNKNOWN_ORDER)
-    return found[-1]

@@ -405,9 +405,9 @@ async def test_a_budget_that_fails_denies_and_does_not_end_the_step(make_world):
     world = await make_world(plan=ORDERS).boot()
     await world.open_position()
 
-    async def broken(venue: Any, endpoint: str, priority: Priority) -> None:
+    def broken(venue: Any, endpoint: str, priority: Priority) -> bool:
         raise VenueUnreachable("the rate budget failed")
 
-    world.limiter.acquire = broken
+    world.limiter.take_now = broken
     denial = await world.execution.protection.legs._sender.reserve(world.sent(Purpose.STOP)[0], Priority.PROTECT)
     assert denial is not None and denial.reason is DenyReason.RATE_BUDGET

@@ -65,6 +65,17 @@ def _expire_ms(pending: PendingIntent, intent: CheckedEnter, plan: StrategyPlan,
     return (decided_ms // plan.timeframe_ms + intent.expire_candles) * plan.timeframe_ms
 
 
+class _Turn:
+    """Whether the loop has turned since: until it does nobody else has run, and what was found still holds."""
+
+    def __init__(self) -> None:
+        self.has_passed = False
+        asyncio.get_running_loop().call_soon(self._pass)
+
+    def _pass(self) -> None:
+        self.has_passed = True
+
+
 class Switches(msgspec.Struct):
     """What stops entries everywhere, and why; empty text means "not so"."""
 
@@ -142,6 +153,7 @@ class Entries:
         checked = check_enter(pending.intent)
         if isinstance(checked, Denial):
             return checked
+        turn = _Turn()
         denial = self._gate(checked, pending)
         if denial is None:
             denial = await self._sweeper.check(checked.instrument)
@@ -163,16 +175,23 @@ class Entries:
         denial = await self._sender.reserve(draft.request, Priority.ENTRY)
         if denial is not None:
             return denial
-        # the waits above gave the world time to change: the gate is asked again with nothing in between
+        if turn.has_passed:
+            again = self._ask_again(checked, pending, draft, view)
+            if isinstance(again, Denial):
+                return again
+            approved = again
+        return await self._send(pending, checked, draft, approved, is_last=is_last)
+
+    def _ask_again(
+        self, checked: CheckedEnter, pending: PendingIntent, draft: EntryDraft, view: EntryView
+    ) -> Approved | Denial:
+        """The waits gave the world time to change, and another lane may have spent the same margin: gate and guard
+        are asked again, with nothing between them and the leg."""
         denial = self._gate(checked, pending)
         if denial is not None:
             return denial
-        # another lane may have spent the same margin meanwhile
         newest = self._state.accounts.get(checked.instrument.venue, view.account)
-        approved = self._risk.approve_entry(draft, msgspec.structs.replace(view, account=newest))
-        if isinstance(approved, Denial):
-            return approved
-        return await self._send(pending, checked, draft, approved, is_last=is_last)
+        return self._risk.approve_entry(draft, msgspec.structs.replace(view, account=newest))
 
     async def _send(
         self, pending: PendingIntent, checked: CheckedEnter, draft: EntryDraft, approved: Approved, *, is_last: bool

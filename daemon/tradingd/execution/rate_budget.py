@@ -181,12 +181,12 @@ class VenueBudget:
         """What is set aside of each window while the first of those who wait is looked at."""
         return [0.0] * (len(self.windows) + len(self.rolling))
 
-    def take(self, waiter: Waiter, set_aside: list[float], now: float, arrives_ms: int) -> bool:
+    def take(self, priority: Priority, endpoint: str, set_aside: list[float], now: float, arrives_ms: int) -> bool:
         """Spend what a request costs if it fits beside what is set aside for those before it; else set its own aside:
         where it is short nobody passes it, and elsewhere nobody takes its share, or it would be short there next."""
-        share = 1 - RESERVED_FRACTION[waiter.priority]
-        fixed = self.costs(waiter.endpoint)
-        costs = fixed + [window.costs(waiter.endpoint) for window in self.rolling]
+        share = 1 - RESERVED_FRACTION[priority]
+        fixed = self.costs(endpoint)
+        costs = fixed + [window.costs(endpoint) for window in self.rolling]
         aside = set_aside[len(fixed) :]
         short = [
             cost > 0 and window.lacks(cost, kept, share)

@@ -64,10 +64,9 @@ class RateLimiter:
         Raises VenueBanned while a ban lasts, so that a caller never sleeps through a ban with a stale purpose; stops
         and exits wait for the end of a window of orders. Whoever gives up after he was let out has spent his share.
         """
+        if self.take_now(venue, endpoint, priority):
+            return
         budget = self._venues[venue]
-        ban = budget.closed(venue, endpoint, self._clock.monotonic())
-        if ban is not None and not waits(ban, priority):
-            raise ban
         self._turn += 1
         waiter = Waiter(priority, self._turn, endpoint, asyncio.get_running_loop().create_future())
         insort(budget.waiting, waiter, key=lambda each: each.rank)
@@ -82,6 +81,25 @@ class RateLimiter:
         finally:
             budget.leaving -= waiter.is_let_out
         self.refuse_banned(venue, endpoint)  # one that came between the grant and this line
+
+    def take_now(self, venue: VenueId, endpoint: str, priority: Priority) -> bool:
+        """Whether the budget of a request to `endpoint` was there without waiting, and is taken; raises as `acquire`.
+
+        Where somebody waits, or was let out and has not gone yet, this one comes behind him.
+        """
+        budget, now = self._venues[venue], self._clock.monotonic()
+        ban = budget.closed(venue, endpoint, now)
+        if ban is not None and not waits(ban, priority):
+            raise ban
+        if ban is not None or budget.waiting or budget.leaving:
+            return False
+        now_ms = self._clock.now_ms()
+        budget.roll(now_ms, self._clock.error_ms)
+        return budget.take(priority, endpoint, budget.nothing_aside(), now, self._arrives_ms(now_ms))
+
+    def _arrives_ms(self, now_ms: int) -> int:
+        """When a request that is let out now has surely reached the venue, by its clock."""
+        return now_ms + self._clock.error_ms + round(TRAVEL_MS * self._clock.speed)
 
     def refuse_banned(self, venue: VenueId, endpoint: str) -> None:
         """Raise VenueBanned while a ban lasts: for a request whose budget was taken before."""
@@ -191,14 +209,16 @@ class RateLimiter:
         """
         now_ms = self._clock.now_ms()
         budget.roll(now_ms, self._clock.error_ms)
-        arrives_ms = now_ms + self._clock.error_ms + round(TRAVEL_MS * self._clock.speed)
+        arrives_ms = self._arrives_ms(now_ms)
         set_aside = budget.nothing_aside()
         waiting, budget.waiting = budget.waiting, []
         now = self._clock.monotonic()
         for waiter in waiting:
             if waiter.future.done():
                 continue
-            if budget.closed(venue, waiter.endpoint, now) is None and budget.take(waiter, set_aside, now, arrives_ms):
+            if budget.closed(venue, waiter.endpoint, now) is None and budget.take(
+                waiter.priority, waiter.endpoint, set_aside, now, arrives_ms
+            ):
                 waiter.future.set_result(None)
                 budget.leaving += 1
             else:

@@ -72,11 +72,13 @@ class Sender:
         back to see that the position is naked for too long, or that what it wanted is out of date.
         """
         venue = self._router.venue(request.instrument)
+        endpoint = venue.submit_endpoint(request)
         usual_s = self._limits.budget_wait_s if priority >= Priority.ENTRY else self._limits.submit_timeout_s
         wait_s = usual_s if timeout_s is None else timeout_s
         try:
-            async with asyncio.timeout(wait_s):
-                await self._limiter.acquire(venue.id, venue.submit_endpoint(request), priority)
+            if not self._limiter.take_now(venue.id, endpoint, priority):
+                async with asyncio.timeout(wait_s):
+                    await self._limiter.acquire(venue.id, endpoint, priority)
         except TimeoutError:
             return Denial(DenyReason.RATE_BUDGET, f"no rate budget at {venue.id} within {wait_s:g} s")
         except VenueBanned as error:

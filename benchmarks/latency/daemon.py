@@ -4,7 +4,7 @@ With `--stalls` what keeps the loop is written to MARKS.stalls.
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ class Uncommitted:
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
 
-    def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
+    def submit(
+        self, records: Sequence[Record], *, durable: bool = True, applied: Callable[[], None] | None = None
+    ) -> "asyncio.Future[None]":
         """Done."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         future.set_result(None)

@@ -79,16 +79,26 @@ class Priority(IntEnum):
     DATA = 5
 
 
+Clear = Callable[[], Awaitable[None]]
+"""Awaited right before a request leaves: returns once it may, raises Withheld when it must not."""
+
+
+async def at_once() -> None:
+    """Nothing keeps the request back."""
+
+
 class CallContext(msgspec.Struct):
     """What the caller of a venue method wants, seen by the layers below ccxt through a ContextVar.
 
     `prepaid`: the budget of the next request was taken already. `signed_ms`: the journalled time to sign with.
+    `clear` is awaited by the transport right before the first request leaves.
     `posted` is set by the transport once a request of this call may have reached the wire.
     """
 
     priority: Priority = Priority.DATA
     prepaid: bool = False
     signed_ms: int | None = None
+    clear: Clear | None = None
     posted: bool = False
 
 
@@ -283,8 +293,13 @@ class Venue(Protocol):
         """The price that triggers protective orders and liquidations."""
         ...
 
-    async def submit(self, approved: Approved, signed_ms: int, priority: Priority) -> SubmitOutcome:
-        """Send one order, once, signed with `signed_ms`. The budget was taken before. Never raises but on cancel."""
+    async def submit(
+        self, approved: Approved, signed_ms: int, priority: Priority, clear: Clear = at_once
+    ) -> SubmitOutcome:
+        """Send one order, once, signed with `signed_ms`. The budget was taken before. Never raises but on cancel.
+
+        No byte of it leaves before `clear` has returned (P2); when that raises Withheld, the outcome is NOT_EXECUTED.
+        """
         ...
 
     async def cancel(self, order: VenueOrder | Order, priority: Priority) -> CancelOutcome:
@@ -361,7 +376,9 @@ class Journal(Protocol):
 class Store(Protocol):
     """The journal. One writer, ordered; a unit commits whole or not at all; a cancelled caller's unit still commits."""
 
-    def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
+    def submit(
+        self, records: Sequence[Record], *, durable: bool = True, applied: Callable[[], None] | None = None
+    ) -> "asyncio.Future[None]":
         """Queue one unit at once; the future ends after its COMMIT, or with JournalError. FULL sync when durable."""
         ...
 

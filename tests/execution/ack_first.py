@@ -16,7 +16,7 @@ from tradingd.domain.account import (
     VenueOrder,
 )
 from tradingd.domain.orders import Order, OrderRequest, OrderStatus
-from tradingd.ports import Approved, Priority
+from tradingd.ports import Approved, Clear, Priority, at_once
 
 AT_THE_GATE = (RejectKind.CLOCK, RejectKind.AUTHENTICATION, RejectKind.THROTTLED, RejectKind.BANNED)
 """Refusals that the answer itself tells; all others come from the engine."""
@@ -43,8 +43,12 @@ class AckFirstVenue(FakeVenue):
         if self._engine and not self.engine_stands:
             self._engine.popleft()()
 
-    async def submit(self, approved: Approved, signed_ms: int, priority: Priority) -> SubmitOutcome:
+    async def submit(
+        self, approved: Approved, signed_ms: int, priority: Priority, clear: Clear = at_once
+    ) -> SubmitOutcome:
         request = approved.request
+        if (withheld := await self._withheld(clear)) is not None:
+            return withheld
         self.on_submit(request)
         self.submitted.append(request)
         self.priorities.append(priority)

@@ -25,13 +25,13 @@ from tradingd.domain.account import (
     VenuePosition,
 )
 from tradingd.domain.candles import Candle
-from tradingd.domain.errors import VenueUnreachable
+from tradingd.domain.errors import VenueUnreachable, Withheld
 from tradingd.domain.ids import ClientOrderId, Purpose, TradeId, VenueId, VenueOrderId
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import Fill, Order, OrderKind, OrderRequest, OrderStatus
 from tradingd.domain.records import LedgerRecord
-from tradingd.ports import Approved, Priority, StreamKey, VenueLimits, VenueSink
+from tradingd.ports import Approved, Clear, Priority, StreamKey, VenueLimits, VenueSink, at_once
 
 BINANCE = VenueId("binance")
 BTC = InstrumentId(BINANCE, "BTC/USDT:USDT")
@@ -192,8 +192,12 @@ class FakeVenue:
     def submit_endpoint(self, request: OrderRequest) -> str:
         return "POST algo" if request.kind.is_conditional else "POST order"
 
-    async def submit(self, approved: Approved, signed_ms: int, priority: Priority) -> SubmitOutcome:
+    async def submit(
+        self, approved: Approved, signed_ms: int, priority: Priority, clear: Clear = at_once
+    ) -> SubmitOutcome:
         request = approved.request
+        if (withheld := await self._withheld(clear)) is not None:
+            return withheld
         self.on_submit(request)
         self.submitted.append(request)
         self.priorities.append(priority)
@@ -214,6 +218,13 @@ class FakeVenue:
             await asyncio.get_running_loop().create_future()
         await asyncio.sleep(answer.delay_s if isinstance(answer, Accept) else 0)
         return SubmitOutcome(SubmitVerdict.ACCEPTED, order=shown)
+
+    async def _withheld(self, clear: Clear) -> SubmitOutcome | None:
+        try:
+            await clear()
+        except Withheld as error:
+            return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.NOT_SENT, message=str(error), sent=False)
+        return None
 
     def _next_answer(self, request: OrderRequest) -> Answer:
         queue = self.answers[request.purpose]

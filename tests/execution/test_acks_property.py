@@ -83,7 +83,8 @@ async def play(world: World, order: tuple[str, ...], names_client: bool):
     await world.boot()
     acked = asyncio.get_running_loop().create_future()
 
-    async def submit(approved, signed_ms, priority):
+    async def submit(approved, signed_ms, priority, clear):
+        await clear()
         world.venue.submitted.append(approved.request)
         if approved.request.purpose is not Purpose.ENTRY:
             return SubmitOutcome(SubmitVerdict.SUBMITTED, order=None)

@@ -14,6 +14,7 @@ from tests.execution.world import World
 from tradingd.domain.ids import Purpose
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import OrderStatus
+from tradingd.execution.clearance import Clearance
 from tradingd.execution.order_router import EntryDraft
 from tradingd.execution.rate_budget import RatePlan
 from tradingd.ports import Approved
@@ -133,8 +134,8 @@ async def a_position_gets_its_stop(world: World) -> None:
 
 
 def through_exchange_router(world: World) -> None:
-    async def submit(order: Any, approved: Approved, priority: Any, timeout_s: float) -> Any:
-        return await world.venue.submit(approved, order.signed_ms, priority)
+    async def submit(clearance: Any, approved: Approved, priority: Any, timeout_s: float) -> Any:
+        return await world.venue.submit(approved, clearance.order.signed_ms, priority, clearance)
 
     world.execution.router.submit = submit  # type: ignore[method-assign]
 
@@ -165,10 +166,15 @@ def through_retry_policy(world: World) -> None:
 
 
 def through_idempotency_manager(world: World) -> None:
-    async def write_ahead(order: Any, records: Any, venue: Any) -> Any:
+    async def proved() -> None:
+        return None
+
+    def write_ahead(order: Any, records: Any, venue: Any, veto: Any) -> Clearance:
         submitted = msgspec.structs.replace(order, status=OrderStatus.SUBMITTED)
         world.execution.state.put_order(submitted)
-        return submitted
+        applied = asyncio.Event()
+        applied.set()
+        return Clearance(submitted, proved, lambda order, why: None, world.clock, applied)
 
     world.execution.idempotency.write_ahead = write_ahead  # type: ignore[method-assign]
 

@@ -472,10 +472,10 @@ def crash_points(world):
     hits = []
     submit, cancel = world.venue.submit, world.venue.cancel
 
-    async def submitting(approved, signed_ms, priority):
+    async def submitting(approved, signed_ms, priority, clear):
         hits.append(f"before {approved.request.purpose}")
         await asyncio.sleep(0.001)
-        reply = await submit(approved, signed_ms, priority)
+        reply = await submit(approved, signed_ms, priority, clear)
         hits.append(f"after {approved.request.purpose}")
         return reply
 

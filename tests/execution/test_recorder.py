@@ -36,7 +36,7 @@ class Null(BreakableStore):
     def __init__(self) -> None:
         return
 
-    def submit(self, records, *, durable=True):
+    def submit(self, records, *, durable=True, applied=None):
         future = asyncio.get_running_loop().create_future()
         future.set_result(None)
         return future

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,9 @@ class BreakableStore:
         self.delay_s = 0.0
         self._queue: deque[tuple[Sequence[Record], bool, asyncio.Future[None]]] = deque()
 
-    def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
+    def submit(
+        self, records: Sequence[Record], *, durable: bool = True, applied: Callable[[], None] | None = None
+    ) -> "asyncio.Future[None]":
         loop = asyncio.get_running_loop()
         if self.broken:
             future: asyncio.Future[None] = loop.create_future()

@@ -1,7 +1,7 @@
 """What shares a transaction: an order leg waits for one commit, never for two."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,9 +29,9 @@ def sizes(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     commit = store._engine.commit
 
-    def counted(units: Sequence[Unit]) -> list[JournalError | None]:
+    def counted(units: Sequence[Unit], applied: Callable[[], None]) -> list[JournalError | None]:
         found.append(len(units))
-        return commit(units)
+        return commit(units, applied)
 
     monkeypatch.setattr(store._engine, "commit", counted)
     return found

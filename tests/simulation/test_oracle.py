@@ -199,8 +199,9 @@ def test_an_order_router_that_rounds_nothing_is_seen(tmp_path: Path, monkeypatch
 def test_an_exchange_router_that_only_waits_for_the_reply_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def submit(self: ExchangeRouter, order: Any, approved: Any, priority: Any, timeout_s: float) -> Any:
-        return await self.venue(order.instrument).submit(approved, order.signed_ms, priority)
+    async def submit(self: ExchangeRouter, clearance: Any, approved: Any, priority: Any, timeout_s: float) -> Any:
+        order = clearance.order
+        return await self.venue(order.instrument).submit(approved, order.signed_ms, priority, clearance)
 
     monkeypatch.setattr(ExchangeRouter, "submit", submit)
     assert "P5" in play(tmp_path, script=LOST)
@@ -209,8 +210,8 @@ def test_an_exchange_router_that_only_waits_for_the_reply_is_seen(
 def test_a_create_that_is_sent_again_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     once = CcxtVenue.submit
 
-    async def twice(self: CcxtVenue, approved: Any, signed_ms: int, priority: Any) -> Any:
-        outcome = await once(self, approved, signed_ms, priority)
+    async def twice(self: CcxtVenue, approved: Any, signed_ms: int, priority: Any, clear: Any) -> Any:
+        outcome = await once(self, approved, signed_ms, priority, clear)
         return outcome if outcome.order or not outcome.sent else await once(self, approved, signed_ms, priority)
 
     monkeypatch.setattr(CcxtVenue, "submit", twice)

@@ -20,7 +20,7 @@ from tests.venues.faulty_proxy import (
     truncated_json,
 )
 from tradingd.domain.account import CancelVerdict, RejectKind, SubmitOutcome, SubmitVerdict, VenueOrder
-from tradingd.domain.errors import VenueBanned, VenueError, VenueUnreachable
+from tradingd.domain.errors import VenueBanned, VenueError, VenueUnreachable, Withheld
 from tradingd.domain.ids import ClientOrderId, Purpose
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Side, TimeInForce
@@ -379,3 +379,42 @@ async def test_no_secret_appears_in_outcomes_errors_or_logs(bench: Bench, caplog
     texts += [f"{record.getMessage()} {record.exc_info}" for record in caplog.records]
     for text in texts:
         assert KEY not in text and SECRET not in text and "signature=a" not in text, text
+
+
+async def test_an_order_leaves_only_when_it_is_cleared(bench: Bench) -> None:
+    venue = await bench.open()
+    cleared = asyncio.Event()
+
+    async def clear() -> None:
+        await cleared.wait()
+
+    signed_ms = bench.clock.now_ms()
+    sending = asyncio.create_task(venue.submit(Approved(request(), ()), signed_ms, Priority.ENTRY, clear))
+    await venue.server_time_ms()  # a whole request's time later
+    assert ORDER not in [seen.name for seen in bench.proxy.seen] and not sending.done()
+    cleared.set()
+    assert (await sending).verdict is SubmitVerdict.ACCEPTED
+    (sent,) = [seen.parameters for seen in bench.proxy.seen if seen.name == ORDER]
+    assert int(sent["timestamp"]) == signed_ms
+
+
+async def test_an_order_that_is_withheld_never_leaves(bench: Bench) -> None:
+    venue = await bench.open()
+
+    async def clear() -> None:
+        raise Withheld("the journal is full")
+
+    outcome = await venue.submit(Approved(request(), ()), bench.clock.now_ms(), Priority.ENTRY, clear)
+    assert (outcome.verdict, outcome.kind, outcome.sent) == (SubmitVerdict.NOT_EXECUTED, RejectKind.NOT_SENT, False)
+    assert ORDER not in [seen.name for seen in bench.proxy.seen]
+
+
+async def test_an_order_that_waited_for_its_commit_does_not_leave_into_a_ban(bench: Bench) -> None:
+    venue = await bench.open()
+
+    async def clear() -> None:
+        bench.budget.banned = True
+
+    outcome = await venue.submit(Approved(request(), ()), bench.clock.now_ms(), Priority.ENTRY, clear)
+    assert (outcome.verdict, outcome.kind, outcome.sent) == (SubmitVerdict.NOT_EXECUTED, RejectKind.BANNED, False)
+    assert ORDER not in [seen.name for seen in bench.proxy.seen]

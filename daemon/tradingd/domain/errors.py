@@ -52,6 +52,11 @@ class VenueBanned(VenueError):
         self.orders_only = orders_only
 
 
+class Withheld(TradingdError):
+    """A request that was built must not leave after all, and has not: its commit failed, or something spoke against
+    it meanwhile."""
+
+
 class JournalError(TradingdError):
     """The journal could not commit or read; entries stop until it can (P2)."""
 

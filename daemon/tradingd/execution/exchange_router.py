@@ -11,6 +11,7 @@ from tradingd.domain.events import VenueState, VenueStateChanged
 from tradingd.domain.ids import ClientOrderId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.orders import Order, OrderEvent
+from tradingd.execution.clearance import Clearance
 from tradingd.execution.recorder import Recorder
 from tradingd.ports import Approved, Clock, Priority, Venue
 
@@ -103,34 +104,39 @@ class ExchangeRouter:
     # --- sending --------------------------------------------------------------------------------------------------
 
     async def submit(
-        self, order: Order, approved: Approved, priority: Priority, timeout_s: float
+        self, clearance: Clearance, approved: Approved, priority: Priority, timeout_s: float
     ) -> SubmitOutcome | None:
-        """Send a written-ahead order once, and wait for the first of: reply, stream evidence, timeout (then IN_DOUBT).
+        """Send a written-ahead order once, and wait for the first of: reply, stream evidence, timeout (then IN_DOUBT)
+        `timeout_s` after it was cleared. What is not cleared by then, or when the step is broken off, never leaves.
 
         Returns the reply's outcome, or None when evidence or the timeout came first; a late reply is still taken in. A
         reply that is only an ack is followed by the wait for evidence; a refusal behind it is returned like a reply's.
         """
-        key = order.client_order_id
+        order, key = clearance.order, clearance.order.client_order_id
         evidence = self._recorder.evidence(key)
         reply = asyncio.get_running_loop().create_task(
-            self.venue(order.instrument).submit(approved, order.signed_ms, priority), name=f"submit {key}"
+            self.venue(order.instrument).submit(approved, order.signed_ms, priority, clearance), name=f"submit {key}"
         )
         proof = asyncio.get_running_loop().create_task(evidence.wait(), name=f"evidence of {key}")
         self._refusals[key] = outcome = None
-        until_s = self._clock.monotonic() + timeout_s
         try:
-            await asyncio.wait({reply, proof}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            left_s = timeout_s
+            while left_s > 0 and not (reply.done() or proof.done()):
+                await asyncio.wait({reply, proof}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                left_s = clearance.left_s(timeout_s)
             if reply.done():
-                outcome = self._apply(order, reply)
+                outcome = self._apply(clearance, reply)
             if outcome is not None and outcome.verdict is SubmitVerdict.SUBMITTED:
-                left_s = min(ACK_EVIDENCE_S, until_s - self._clock.monotonic())
-                await asyncio.wait({proof}, timeout=max(0.0, left_s))
+                await asyncio.wait({proof}, timeout=max(0.0, min(ACK_EVIDENCE_S, left_s)))
         finally:
             proof.cancel()
             self._recorder.forget_evidence(key)
             refusal = self._refusals.pop(key)
             if not reply.done():
-                self._follow(order, reply)
+                clearance.break_off("its step was broken off before the leg was committed")
+                self._follow(clearance, reply)
+        if clearance.denial is not None:
+            return outcome
         if not evidence.is_set() and (outcome is None or outcome.verdict is SubmitVerdict.SUBMITTED):
             why = f"no answer within {timeout_s} s" if outcome is None else "acknowledged, and nothing told since"
             self._recorder.apply_event(key, OrderEvent.TIME_OUT, "local", detail=why)
@@ -148,7 +154,7 @@ class ExchangeRouter:
         else:
             self.on_late_refusal(order, outcome)
 
-    def _follow(self, order: Order, reply: "asyncio.Task[SubmitOutcome]") -> None:
+    def _follow(self, clearance: Clearance, reply: "asyncio.Task[SubmitOutcome]") -> None:
         """Take in a reply that comes after its step has ended."""
 
         async def follow() -> None:
@@ -157,19 +163,23 @@ class ExchangeRouter:
             except asyncio.CancelledError:
                 reply.cancel()
                 raise
-            self._apply(order, reply)
+            self._apply(clearance, reply)
 
-        task = asyncio.get_running_loop().create_task(follow(), name=f"late reply of {order.client_order_id}")
+        name = f"late reply of {clearance.order.client_order_id}"
+        task = asyncio.get_running_loop().create_task(follow(), name=name)
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
-    def _apply(self, order: Order, reply: "asyncio.Task[SubmitOutcome]") -> SubmitOutcome:
+    def _apply(self, clearance: Clearance, reply: "asyncio.Task[SubmitOutcome]") -> SubmitOutcome:
+        order = clearance.order
         if reply.cancelled() or reply.exception() is not None:
             # the adapter promises not to raise; whatever this was, it proves nothing
             why = "cancelled" if reply.cancelled() else repr(reply.exception())
             outcome = SubmitOutcome(SubmitVerdict.AMBIGUOUS, message=f"the submit ended without an answer: {why}")
         else:
             outcome = reply.result()
+        if clearance.is_withheld:
+            return outcome  # nothing was sent, and the leg has ended
         self._take_in(order.client_order_id, outcome)
         if outcome.sent and outcome.verdict is not SubmitVerdict.AMBIGUOUS:
             self.note_answer(order.instrument.venue)

@@ -63,7 +63,12 @@ class FactQueue:
         return not self._holding
 
     def submit(
-        self, records: Sequence[Record], events: Sequence[Event] = (), *, durable: bool = True
+        self,
+        records: Sequence[Record],
+        events: Sequence[Event] = (),
+        *,
+        durable: bool = True,
+        applied: Callable[[], None] | None = None,
     ) -> "asyncio.Future[None]":
         """Queue one unit. The future ends with the commit, or with JournalError: then the unit is held, and written
         once the journal can; JournalUnitRefused: it never can be, and is kept in a file beside the journal."""
@@ -75,7 +80,8 @@ class FactQueue:
             self._check_size()
         else:
             unit.handed_over = True
-            self._store.submit(unit.records, durable=durable).add_done_callback(lambda done: self._ended(done, unit))
+            done = self._store.submit(unit.records, durable=durable, applied=applied)
+            done.add_done_callback(lambda done: self._ended(done, unit))
         return unit.future
 
     def _ended(self, done: "asyncio.Future[None]", unit: _Unit) -> None:

@@ -8,9 +8,11 @@ import msgspec
 from tradingd.domain.account import VenueOrder
 from tradingd.domain.errors import JournalError, Severity, VenueError
 from tradingd.domain.ids import ClientOrderId, Epoch, Purpose, make_client_order_id
+from tradingd.domain.intents import Denial, DenyReason
 from tradingd.domain.orders import Fill, Order, OrderEvent, OrderStatus
 from tradingd.domain.records import Record
 from tradingd.domain.text import storable
+from tradingd.execution.clearance import Clearance
 from tradingd.execution.recorder import Recorder
 from tradingd.execution.state import TradingState
 from tradingd.ports import Clock, Priority, Venue
@@ -49,32 +51,52 @@ class IdempotencyManager:
         self._sequence += 1
         return make_client_order_id(self.prefix, self.epoch, self._sequence, purpose)
 
-    async def write_ahead(self, order: Order, records: Sequence[Record], venue: Venue) -> Order:
-        """Commit the leg before its request may leave; returns it as SUBMITTED, signed now.
+    def write_ahead(
+        self, order: Order, records: Sequence[Record], venue: Venue, veto: Callable[[], Denial | None]
+    ) -> Clearance:
+        """Put the leg on its way to the disk as SUBMITTED, signed now; what its request must ask before it leaves.
 
-        Raises JournalError when the journal cannot commit an entry. An exit or a protective order goes out all the
-        same when it cannot, or not soon, its id fsynced to the spool file first (P2), as SUBMITTED, so that a later
-        start looks for it. What is committed after all is then in both, which is harmless.
+        `veto` is asked after the commit. An entry that the journal cannot commit is denied. An exit or a protective
+        order goes out all the same when it cannot, or not soon, its id fsynced to the spool file first (P2), as
+        SUBMITTED, so that a later start looks for it. What is committed after all is then in both, which is harmless.
         """
         signed_ms = self._clock.now_ms()
         order = msgspec.structs.replace(
             order, created_ms=signed_ms, signed_ms=signed_ms, window_ms=venue.limits.receive_window_ms
         )
-        future = self._recorder.add_order(order, records)
+        applied = asyncio.Event()
+        commit = self._recorder.add_order(order, records, applied.set)
+        if commit.done():
+            applied.set()
+        else:
+            commit.add_done_callback(lambda done: applied.set())
+
+        async def prove() -> Denial | None:
+            return await self._committed(order, commit) or self._vetoed(order, veto())
+
+        return Clearance(self._state.orders[order.client_order_id], prove, self.void, self._clock, applied)
+
+    async def _committed(self, order: Order, commit: "asyncio.Future[None]") -> Denial | None:
+        """Wait for the commit of a leg, or for its id in the spool; the denial of an entry that has none."""
+        may_wait = order.request.purpose.may_increase_exposure
         try:
-            # never cancelled, whatever cuts this step off: the future tells whether the leg was committed
-            if order.request.purpose.may_increase_exposure:
-                await asyncio.shield(future)
-            elif not (await asyncio.wait({future}, timeout=COMMIT_WAIT_S))[0]:
+            if not commit.done():
+                # never cancelled, whatever cuts this step off: the future tells whether the leg was committed
+                await asyncio.wait({commit}, timeout=None if may_wait else COMMIT_WAIT_S)
+            if not commit.done():
                 raise JournalError(f"no commit within {COMMIT_WAIT_S} s")
-            else:
-                future.result()
+            commit.result()
         except JournalError as error:
-            if order.request.purpose.may_increase_exposure:
+            if may_wait:
                 self.void(order, str(error))
-                raise
+                return Denial(DenyReason.JOURNAL_NOT_WRITABLE, str(error))
             self._spool_id(self._state.orders[order.client_order_id])
-        return self._state.orders[order.client_order_id]
+        return None
+
+    def _vetoed(self, order: Order, denial: Denial | None) -> Denial | None:
+        if denial is not None:
+            self.void(order, denial.detail)
+        return denial
 
     def void(self, order: Order, why: str) -> None:
         """End a written leg that was never sent; nothing may bring it back as sent."""

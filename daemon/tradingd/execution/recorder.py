@@ -69,10 +69,15 @@ class Recorder:
         return self.queue.submit(records, durable=durable)
 
     def commit(
-        self, records: Sequence[Record], events: Sequence[Event] = (), *, durable: bool = True
+        self,
+        records: Sequence[Record],
+        events: Sequence[Event] = (),
+        *,
+        durable: bool = True,
+        applied: Callable[[], None] | None = None,
     ) -> "asyncio.Future[None]":
         """Queue one unit; `events` are published once it is committed. The future fails with JournalError."""
-        return self.queue.submit(records, events, durable=durable)
+        return self.queue.submit(records, events, durable=durable, applied=applied)
 
     async def save_held(self) -> bool:
         """Try to write what is held, in order; True when the journal is whole again."""
@@ -112,7 +117,9 @@ class Recorder:
 
     # --- orders ---------------------------------------------------------------------------------------------------
 
-    def add_order(self, order: Order, records: Sequence[Record]) -> "asyncio.Future[None]":
+    def add_order(
+        self, order: Order, records: Sequence[Record], applied: Callable[[], None] | None = None
+    ) -> "asyncio.Future[None]":
         """Write a new leg ahead: SUBMITTED with its id, time and window, in one unit with `records`."""
         submitted = msgspec.structs.replace(order, status=OrderStatus.SUBMITTED, updated_ms=order.signed_ms)
         self._state.put_order(submitted)
@@ -125,7 +132,7 @@ class Recorder:
             "local",
         )
         event = OrderChanged(submitted, OrderStatus.INITIALIZED, OrderEvent.SUBMIT, "local", order.signed_ms)
-        return self.commit((*records, submitted, step), (event,))
+        return self.commit((*records, submitted, step), (event,), applied=applied)
 
     def apply_event(
         self,

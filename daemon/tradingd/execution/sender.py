@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from tradingd.domain.account import SubmitOutcome, SubmitVerdict
-from tradingd.domain.errors import JournalError, VenueBanned, VenueError
+from tradingd.domain.errors import VenueBanned, VenueError
 from tradingd.domain.ids import IntentId, StrategyId
 from tradingd.domain.intents import Denial, DenyReason
 from tradingd.domain.orders import Order, OrderRequest
@@ -96,7 +96,8 @@ class Sender:
         veto: Callable[[], Denial | None] = lambda: None,
         timeout_s: float | None = None,
     ) -> Sent | Denial:
-        """Write the leg ahead with `records` in one commit, send it once, wait for the first evidence.
+        """Write the leg ahead with `records` in one commit, send it once, wait for the first evidence. The request is
+        built and signed while the commit is on its way, and leaves behind it (P2).
 
         Waits `timeout_s` at most, else the limit for submits. The budget must have been reserved. `veto` is asked
         between commit and send. A denial: nothing was sent.
@@ -112,13 +113,10 @@ class Sender:
             expire_ms=leg.expire_ms,
             reason=leg.reason,
         )
-        try:
-            written = await self._idempotency.write_ahead(order, records(order), venue)
-        except JournalError as error:
-            return Denial(DenyReason.JOURNAL_NOT_WRITABLE, str(error))
-        if (denial := veto()) is not None:
-            self._idempotency.void(written, denial.detail)
-            return denial
+        clearance = self._idempotency.write_ahead(order, records(order), venue, veto)
+        await clearance.until_applied()
         wait_s = self._limits.submit_timeout_s if timeout_s is None else timeout_s
-        outcome = await self._router.submit(written, approved, priority, wait_s)
-        return Sent(self._state.orders[written.client_order_id], outcome)
+        outcome = await self._router.submit(clearance, approved, priority, wait_s)
+        if clearance.denial is not None:
+            return clearance.denial
+        return Sent(self._state.orders[order.client_order_id], outcome)

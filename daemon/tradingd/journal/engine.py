@@ -66,11 +66,12 @@ class Engine:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # -wal and -shm are there from now on
         self._place = Place(self.path) if self.path else None
 
-    def commit(self, units: Sequence[Unit]) -> list[JournalError | None]:
+    def commit(self, units: Sequence[Unit], applied: Callable[[], None] = lambda: None) -> list[JournalError | None]:
         """Commit a batch: one transaction, a savepoint per unit. Returns each unit's error, or None for committed.
 
         A unit that cannot be stored is undone alone (JournalUnitRefused). When the transaction itself fails (disk full,
         locked, I/O, the file moved away), every unit of the batch has that error, and may be written again.
+        `applied` is called when only the COMMIT is left.
         """
         try:
             if self._place is not None:
@@ -78,6 +79,7 @@ class Engine:
             self._synchronize(any(unit.durable for unit in units))
             self._connection.execute("BEGIN IMMEDIATE")
             errors = [self._apply(unit) for unit in units]
+            applied()
             self._connection.execute("COMMIT")
         except (sqlite3.Error, MemoryError) as error:
             self._roll_back()

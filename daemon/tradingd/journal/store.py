@@ -55,13 +55,15 @@ class SqliteStore:
         """How many units and reads wait; for health and heartbeat."""
         return self._writer.queued
 
-    def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
+    def submit(
+        self, records: Sequence[Record], *, durable: bool = True, applied: Callable[[], None] | None = None
+    ) -> "asyncio.Future[None]":
         """Queue one unit at once; the future ends after its COMMIT, or with JournalError. FULL sync when durable."""
         try:
             unit = _unit(records, durable)
         except JournalError as error:
             return _failed(error)
-        return self._writer.submit(unit)
+        return self._writer.submit(unit, applied)
 
     async def recover(self, now_ms: int) -> Recovered:
         """What a start needs."""
@@ -119,7 +121,9 @@ class InlineStore:
         self._engine, self._release = Engine(connection), release
         self._is_closed = False
 
-    def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
+    def submit(
+        self, records: Sequence[Record], *, durable: bool = True, applied: Callable[[], None] | None = None
+    ) -> "asyncio.Future[None]":
         """Commit one unit now; the future is done when this returns."""
         try:
             self.submit_now(records, durable=durable)

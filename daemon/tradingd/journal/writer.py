@@ -6,7 +6,7 @@ A caller holds a future, never the work: cancelling the caller cancels its futur
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from tradingd.domain.errors import JournalError
 from tradingd.journal.engine import Engine, Unit
@@ -26,13 +26,25 @@ OnConnection = Callable[..., Awaitable[Any]]
 """Runs a function on the connection's thread and gives its result."""
 
 
+class _Work(NamedTuple):
+    what: Unit | Callable[[], Any]
+    future: "asyncio.Future[Any]"
+    applied: Callable[[], None] | None
+
+
+class _Batch(NamedTuple):
+    units: list[Unit]
+    futures: "list[asyncio.Future[Any]]"
+    applied: list[Callable[[], None]]
+
+
 class Writer:
     """Takes units and calls in order; units that wait together commit together."""
 
     def __init__(self, engine: Engine, on_connection: OnConnection, abandon: Callable[[], Awaitable[object]]) -> None:
         """`abandon` closes the connection when the loop is torn down without close(); no thread may outlive it."""
         self._engine, self._on_connection, self._abandon = engine, on_connection, abandon
-        self._queue: deque[tuple[Unit | Callable[[], Any], asyncio.Future[Any]]] = deque()
+        self._queue: deque[_Work] = deque()
         self._wake = asyncio.Event()
         self._closing = False
         self._lingering: asyncio.TimerHandle | None = None
@@ -43,9 +55,10 @@ class Writer:
         """Units and calls that wait."""
         return len(self._queue)
 
-    def submit(self, unit: Unit) -> "asyncio.Future[None]":
-        """Queue one unit; the future ends after its COMMIT, or with JournalError."""
-        return cast("asyncio.Future[None]", self._put(unit, lingers=not unit.durable))
+    def submit(self, unit: Unit, applied: Callable[[], None] | None = None) -> "asyncio.Future[None]":
+        """Queue one unit; the future ends after its COMMIT, or with JournalError. `applied` is called on the loop when
+        only the COMMIT is left: until then the connection's thread needs the interpreter, from then on the disk."""
+        return cast("asyncio.Future[None]", self._put(unit, lingers=not unit.durable, applied=applied))
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run `function` on the connection after everything queued before it."""
@@ -57,7 +70,9 @@ class Writer:
         self._begin()
         await asyncio.shield(self._task)
 
-    def _put(self, work: Unit | Callable[[], Any], *, lingers: bool) -> "asyncio.Future[Any]":
+    def _put(
+        self, work: Unit | Callable[[], Any], *, lingers: bool, applied: Callable[[], None] | None = None
+    ) -> "asyncio.Future[Any]":
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         if self._closing or self._task.done():
@@ -65,7 +80,7 @@ class Writer:
         elif len(self._queue) >= MAX_QUEUED:
             future.set_exception(JournalError(f"the journal's queue is full: {MAX_QUEUED} units wait for the disk"))
         else:
-            self._queue.append((work, future))
+            self._queue.append(_Work(work, future, applied))
             if not lingers or len(self._queue) >= MAX_BATCH_UNITS:
                 self._begin()
             elif self._lingering is None:
@@ -91,11 +106,10 @@ class Writer:
             raise
         finally:
             while self._queue:
-                _, future = self._queue.popleft()
-                _fail(future, JournalError("the journal's writer was stopped before this unit"))
+                _fail(self._queue.popleft().future, JournalError("the journal's writer was stopped before this unit"))
 
     async def _step(self) -> None:
-        work, future = self._queue[0]
+        work, future, _ = self._queue[0]
         if not isinstance(work, Unit):
             self._queue.popleft()
             await self._call(work, future)
@@ -105,34 +119,41 @@ class Writer:
         if self._engine.checkpoint_due:
             await self._on_connection(self._engine.checkpoint)
 
-    def _take_batch(self) -> "list[tuple[Unit, asyncio.Future[Any]]]":
-        batch: list[tuple[Unit, asyncio.Future[Any]]] = []
-        while self._queue and len(batch) < MAX_BATCH_UNITS:
-            work, future = self._queue[0]
+    def _take_batch(self) -> "_Batch":
+        batch = _Batch([], [], [])
+        while self._queue and len(batch.units) < MAX_BATCH_UNITS:
+            work, future, applied = self._queue[0]
             if not isinstance(work, Unit):
                 break
-            batch.append((work, future))
+            batch.units.append(work)
+            batch.futures.append(future)
+            if applied is not None:
+                batch.applied.append(applied)
             self._queue.popleft()
         return batch
 
-    async def _commit(self, batch: "list[tuple[Unit, asyncio.Future[Any]]]") -> None:
+    async def _commit(self, batch: "_Batch") -> None:
         loop = asyncio.get_running_loop()
+
+        def applied() -> None:
+            if batch.applied:
+                loop.call_soon_threadsafe(_call_each, batch.applied)
 
         def commit() -> list[JournalError | None]:
             """On the connection's thread. The futures are told from here: by way of this task it takes a turn more."""
-            found = self._engine.commit([unit for unit, _ in batch])
-            loop.call_soon_threadsafe(_tell, batch, found)
+            found = self._engine.commit(batch.units, applied)
+            loop.call_soon_threadsafe(_tell, batch.futures, found)
             return found
 
         try:
             errors = await self._on_connection(commit)
         except asyncio.CancelledError:
-            for _, future in batch:
+            for future in batch.futures:
                 _fail(future, JournalError("the journal's writer was stopped while this unit was being committed"))
             raise
         except Exception as error:
-            errors = [JournalError(f"the journal could not commit: {error}")] * len(batch)
-        _tell(batch, errors)  # what is told already stays
+            errors = [JournalError(f"the journal could not commit: {error}")] * len(batch.units)
+        _tell(batch.futures, errors)  # what is told already stays
 
     async def _call(self, function: Callable[[], Any], future: "asyncio.Future[Any]") -> None:
         try:
@@ -147,9 +168,14 @@ class Writer:
                 future.set_result(result)
 
 
-def _tell(batch: "Sequence[tuple[Unit, asyncio.Future[None]]]", errors: "Sequence[JournalError | None]") -> None:
+def _call_each(functions: "Sequence[Callable[[], None]]") -> None:
+    for function in functions:
+        function()
+
+
+def _tell(futures: "Sequence[asyncio.Future[None]]", errors: "Sequence[JournalError | None]") -> None:
     """End the futures of a batch, each as its unit ended."""
-    for (_, future), failure in zip(batch, errors, strict=True):
+    for future, failure in zip(futures, errors, strict=True):
         if failure is not None:
             _fail(future, failure)
         elif not future.done():

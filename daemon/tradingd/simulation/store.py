@@ -26,7 +26,9 @@ class SimStore:
         self._is_broken = is_broken
         self._fence = fence
 
-    def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
+    def submit(
+        self, records: Sequence[Record], *, durable: bool = True, applied: Callable[[], None] | None = None
+    ) -> "asyncio.Future[None]":
         """Commit one unit now."""
         self._fence()
         if self._is_broken():

@@ -28,6 +28,7 @@ from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.ports import (
     Approved,
     CallContext,
+    Clear,
     Clock,
     Priority,
     Random,
@@ -35,6 +36,7 @@ from tradingd.ports import (
     StreamKey,
     VenueLimits,
     VenueSink,
+    at_once,
     call_context,
 )
 from tradingd.venues.account_keeper import AccountKeeper
@@ -280,19 +282,20 @@ class CcxtVenue:
         """The budget's endpoint of a submit."""
         return self._dialect.submit_endpoint(request)
 
-    async def submit(self, approved: Approved, signed_ms: int, priority: Priority) -> SubmitOutcome:
+    async def submit(
+        self, approved: Approved, signed_ms: int, priority: Priority, clear: Clear = at_once
+    ) -> SubmitOutcome:
         """Send one order, once; the outcome comes from our own table."""
         key, keeper = approved.request.client_order_id, self._keeper
         if keeper is not None:
             keeper.expect(key)
-        outcome = await self._submit(approved, signed_ms, priority)
+        outcome = await self._submit(approved, CallContext(priority, prepaid=True, signed_ms=signed_ms, clear=clear))
         if keeper is not None and outcome.verdict not in (SubmitVerdict.ACCEPTED, SubmitVerdict.SUBMITTED):
             keeper.heard(key)
         return outcome
 
-    async def _submit(self, approved: Approved, signed_ms: int, priority: Priority) -> SubmitOutcome:
+    async def _submit(self, approved: Approved, context: CallContext) -> SubmitOutcome:
         request = approved.request
-        context = CallContext(priority, prepaid=True, signed_ms=signed_ms)
         try:
             endpoint, params = self._dialect.submit_call(request, self._book.rules(request.instrument))
             reply = await self._within(context, self._calls.call(endpoint, params))

@@ -139,8 +139,13 @@ class _WireRecord(_Override):
 
     async def fetch(self, url: Any, method: Any = "GET", headers: Any = None, body: Any = None) -> Any:
         """Note that the request may reach the wire, unless no connection came about."""
+        context = call_context.get()
+        if context is not None and context.clear is not None:
+            clear, context.clear = context.clear, None
+            await clear()
+            self._seams.hooks.refuse_banned(sent_to.get())  # the ban may have come while the commit was on its way
         sent_ms.set(self._seams.clock.now_ms())
-        reply, context = current_reply.get(), call_context.get()
+        reply = current_reply.get()
         noted = context is not None and not context.posted and method == "POST"
         if reply is not None:
             reply.wrote = True

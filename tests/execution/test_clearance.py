@@ -1,0 +1,51 @@
+"""A request is built while its leg's commit is on its way, and leaves behind it or never (P2)."""
+
+import asyncio
+
+from tests.execution.virtual_time import in_virtual_time
+from tradingd.domain.ids import Purpose
+from tradingd.domain.orders import Order, OrderStatus
+
+
+async def entry_on_its_way(world) -> Order:
+    """An entry whose commit takes `delay_s` of the store."""
+    world.enter()
+    await world.until(lambda: list(world.execution.state.entries()))
+    (entry,) = world.execution.state.entries()
+    return entry
+
+
+@in_virtual_time
+async def test_no_request_leaves_before_its_commit(make_world):
+    world = await make_world().boot()
+    world.store.delay_s = 0.5
+    entry = await entry_on_its_way(world)
+    await asyncio.sleep(0.4)
+    assert world.venue.submitted == []
+    await world.until(lambda: world.venue.submitted)
+    assert world.rows("SELECT count(*) FROM orders WHERE client_order_id = ?", entry.client_order_id) == [(1,)]
+
+
+@in_virtual_time
+async def test_a_step_that_is_broken_off_before_the_commit_lets_nothing_out_any_more(make_world):
+    world = await make_world().boot()
+    world.store.delay_s = 0.5
+    entry = await entry_on_its_way(world)
+    await asyncio.sleep(0.1)
+    for lane in world.execution.pipeline.lanes.values():
+        await lane.stop()
+    await asyncio.sleep(2)
+    assert world.venue.submitted == []
+    ended = world.order(entry.client_order_id)
+    assert (ended.status, ended.reject_code) == (OrderStatus.REJECTED, "not_sent")
+
+
+@in_virtual_time
+async def test_the_time_for_an_answer_runs_from_the_commit(make_world):
+    world = await make_world().boot()
+    world.store.delay_s = 3.0  # longer than execution.submit_timeout_s
+    entry = await entry_on_its_way(world)
+    await world.until(lambda: world.sent(Purpose.ENTRY))
+    world.store.delay_s = 0.0
+    await world.until(lambda: world.held())
+    assert OrderStatus.IN_DOUBT not in world.changes(entry.client_order_id)

@@ -3,11 +3,12 @@
 import asyncio
 
 from tests.execution.virtual_time import in_virtual_time
+from tests.execution.world import World
 from tradingd.domain.ids import Purpose
 from tradingd.domain.orders import Order, OrderStatus
 
 
-async def entry_on_its_way(world) -> Order:
+async def entry_on_its_way(world: World) -> Order:
     """An entry whose commit takes `delay_s` of the store."""
     world.enter()
     await world.until(lambda: list(world.execution.state.entries()))

@@ -1,7 +1,7 @@
 """What shares a transaction: an order leg waits for one commit, never for two."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest

@@ -17,7 +17,7 @@ from tradingd.domain.account import (
     VenueOrder,
 )
 from tradingd.domain.candles import Candle
-from tradingd.domain.errors import BadInstrument, VenueBanned, VenueError, VenueUnreachable
+from tradingd.domain.errors import BadInstrument, VenueBanned, VenueError, VenueUnreachable, Withheld
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.orders import Fill, Order, OrderRequest
 from tradingd.domain.records import LedgerRecord
@@ -29,7 +29,7 @@ from tradingd.emulator.direct.orders import cancel_in_book, execute
 from tradingd.emulator.faults.script import Fate
 from tradingd.emulator.faults.spoil import needs_venue
 from tradingd.emulator.wire import HttpRequest
-from tradingd.ports import Approved, Clock, Priority, StreamKey, VenueLimits, VenueSink
+from tradingd.ports import Approved, Clear, Clock, Priority, StreamKey, VenueLimits, VenueSink, at_once
 
 LIMITS = VenueLimits(
     receive_window_ms=3_000,
@@ -233,12 +233,15 @@ class DirectVenue:
         """There is no wire, and no budget: the purpose."""
         return "create_conditional" if request.kind.is_conditional else "create"
 
-    async def submit(self, approved: Approved, signed_ms: int, priority: Priority) -> SubmitOutcome:
+    async def submit(
+        self, approved: Approved, signed_ms: int, priority: Priority, clear: Clear = at_once
+    ) -> SubmitOutcome:
         """Send one order, once."""
         request = approved.request
         try:
             symbol = self._symbol(request.instrument)
-        except BadInstrument as error:
+            await clear()
+        except (BadInstrument, Withheld) as error:
             return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.NOT_SENT, message=str(error), sent=False)
         fate = await self._arrive(self.submit_endpoint(request), symbol)
         if fate.kind == "ban":

@@ -302,8 +302,8 @@ class Venue(Protocol):
         """
         ...
 
-    async def cancel(self, order: VenueOrder | Order, priority: Priority) -> CancelOutcome:
-        """Cancel one order in its own book. Never raises but on cancel."""
+    async def cancel(self, order: VenueOrder | Order, priority: Priority, clear: Clear = at_once) -> CancelOutcome:
+        """Cancel one order in its own book; the request leaves behind `clear`, or never. Never raises but on cancel."""
         ...
 
     async def find_order(self, order: OrderRequest, priority: Priority) -> VenueOrder | None:

@@ -95,7 +95,8 @@ class AckFirstVenue(FakeVenue):
         """What was acknowledged, and not worked off, is lost."""
         self._engine.clear()
 
-    async def cancel(self, order: VenueOrder | Order, priority: Priority) -> CancelOutcome:
+    async def cancel(self, order: VenueOrder | Order, priority: Priority, clear: Clear = at_once) -> CancelOutcome:
+        await clear()
         self.cancelled.append(order)
         self.calls.append("cancel")
         if "cancel" in self.hanging:

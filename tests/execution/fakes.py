@@ -371,7 +371,8 @@ class FakeVenue:
         )
         return self._show(msgspec.structs.replace(order, **changes))
 
-    async def cancel(self, order: VenueOrder | Order, priority: Priority) -> CancelOutcome:
+    async def cancel(self, order: VenueOrder | Order, priority: Priority, clear: Clear = at_once) -> CancelOutcome:
+        await clear()
         self.cancelled.append(order)
         self.calls.append("cancel")
         if "cancel" in self.hanging:

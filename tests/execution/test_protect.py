@@ -333,10 +333,10 @@ def at_moment(world, purpose, when, act):
             left.pop()()
         return shown
 
-    async def cancelling(order, priority):
+    async def cancelling(order, priority, clear):
         if purpose is None and left:
             left.pop()()
-        return await cancel(order, priority)
+        return await cancel(order, priority, clear)
 
     world.venue.take, world.venue.cancel = take, cancelling
 
@@ -436,8 +436,8 @@ async def test_a_stop_whose_end_was_asked_for_is_not_relied_on_when_its_level_is
     world.venue.mute = True
     cancel = world.venue.cancel
 
-    async def unheard(order, priority):
-        await cancel(order, priority)
+    async def unheard(order, priority, clear):
+        await cancel(order, priority, clear)
         await asyncio.sleep(1)
         return CancelOutcome(CancelVerdict.AMBIGUOUS)
 
@@ -479,10 +479,10 @@ def crash_points(world):
         hits.append(f"after {approved.request.purpose}")
         return reply
 
-    async def cancelling(order, priority):
+    async def cancelling(order, priority, clear):
         hits.append("before cancel")
         await asyncio.sleep(0.001)
-        reply = await cancel(order, priority)
+        reply = await cancel(order, priority, clear)
         hits.append("after cancel")
         await asyncio.sleep(0.001)
         return reply

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from tradingd.bus import Bus
 from tradingd.domain.account import CancelOutcome, CancelVerdict, SubmitOutcome, SubmitVerdict, VenueOrder
-from tradingd.domain.errors import VenueUnreachable
+from tradingd.domain.errors import VenueUnreachable, Withheld
 from tradingd.domain.events import VenueState, VenueStateChanged
 from tradingd.domain.ids import ClientOrderId, VenueId
 from tradingd.domain.instruments import InstrumentId
@@ -33,6 +33,14 @@ async def within(seconds: float, call: Awaitable[T]) -> T:
             return await call
     except TimeoutError:
         raise VenueUnreachable(f"no answer within {seconds:.1f} s") from None
+
+
+def _outcome_of(reply: "asyncio.Task[CancelOutcome]") -> CancelOutcome:
+    """The adapter promises not to raise; whatever it was, it proves nothing."""
+    if reply.cancelled() or reply.exception() is not None:
+        why = "cancelled" if reply.cancelled() else repr(reply.exception())
+        return CancelOutcome(CancelVerdict.AMBIGUOUS, message=f"the cancel ended without an answer: {why}")
+    return reply.result()
 
 
 class ExchangeRouter:
@@ -166,9 +174,7 @@ class ExchangeRouter:
             self._apply(clearance, reply)
 
         name = f"late reply of {clearance.order.client_order_id}"
-        task = asyncio.get_running_loop().create_task(follow(), name=name)
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
+        self._keep(asyncio.get_running_loop().create_task(follow(), name=name))
 
     def _apply(self, clearance: Clearance, reply: "asyncio.Task[SubmitOutcome]") -> SubmitOutcome:
         order = clearance.order
@@ -203,16 +209,49 @@ class ExchangeRouter:
         CANCELED: it will not fill any more. Where the answer is only an ack, that is known once the order has ended, by
         a fill perhaps; not told of soon, the outcome is ASKED.
         """
-        try:
-            outcome = await within(timeout_s, self.venue(order.instrument).cancel(order, priority))
-        except VenueUnreachable as error:
-            outcome = CancelOutcome(CancelVerdict.AMBIGUOUS, message=str(error))
+        outcome = await self._cancelled(order, priority, timeout_s)
         key, limits = order.client_order_id, self.venue(order.instrument).limits
         is_ack = outcome.verdict is CancelVerdict.CANCELED and not limits.ack_is_acceptance
         if is_ack and key and not await self._recorder.ended_within(key, min(ACK_EVIDENCE_S, timeout_s)):
             outcome = CancelOutcome(CancelVerdict.ASKED, outcome.code, outcome.message)
         self._recorder.note_cancel(key, outcome)
         return outcome
+
+    async def _cancelled(self, order: VenueOrder | Order, priority: Priority, timeout_s: float) -> CancelOutcome:
+        """The answer to one cancel. One that comes when its step has ended is in the journal all the same; a request
+        that has not left by then never does."""
+        is_over = False
+
+        async def clear() -> None:
+            if is_over:
+                raise Withheld("its step was broken off")
+
+        venue, name = self.venue(order.instrument), f"cancel {order.client_order_id}"
+        reply = asyncio.get_running_loop().create_task(venue.cancel(order, priority, clear), name=name)
+        try:
+            await asyncio.wait({reply}, timeout=timeout_s)
+        finally:
+            if not reply.done():
+                is_over = True
+                self._note_late(order, reply)
+        if reply.done():
+            return _outcome_of(reply)
+        return CancelOutcome(CancelVerdict.AMBIGUOUS, message=f"no answer within {timeout_s:.1f} s")
+
+    def _note_late(self, order: VenueOrder | Order, reply: "asyncio.Task[CancelOutcome]") -> None:
+        async def note() -> None:
+            try:
+                await asyncio.wait({reply})
+            except asyncio.CancelledError:
+                reply.cancel()
+                raise
+            self._recorder.note_cancel(order.client_order_id, _outcome_of(reply))
+
+        self._keep(asyncio.get_running_loop().create_task(note(), name=f"late answer to {reply.get_name()}"))
+
+    def _keep(self, task: "asyncio.Task[None]") -> None:
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
     async def close(self) -> None:
         """Stop following late replies; their orders stay in doubt in the journal."""

@@ -305,20 +305,20 @@ class CcxtVenue:
         order = self._dialect.accepted(reply, request) if reply.ok else None
         return classify_submit(self._dialect.errors, reply, order)
 
-    async def cancel(self, order: VenueOrder | Order, priority: Priority) -> CancelOutcome:
+    async def cancel(self, order: VenueOrder | Order, priority: Priority, clear: Clear = at_once) -> CancelOutcome:
         """Cancel one order in its own book."""
         keeper = self._keeper
         if keeper is not None:
             keeper.expect(order.client_order_id)
-        outcome = await self._cancel(order, priority)
+        outcome = await self._cancel(order, CallContext(priority, clear=clear))
         if keeper is not None and outcome.verdict is not CancelVerdict.CANCELED:
             keeper.heard(order.client_order_id)
         return outcome
 
-    async def _cancel(self, order: VenueOrder | Order, priority: Priority) -> CancelOutcome:
+    async def _cancel(self, order: VenueOrder | Order, context: CallContext) -> CancelOutcome:
         try:
             endpoint, params = self._dialect.cancel_call(order, self._book.rules(order.instrument))
-            reply = await self._at(priority, self._calls.call(endpoint, params))
+            reply = await self._within(context, self._calls.call(endpoint, params))
         except TradingdError as error:
             return CancelOutcome(CancelVerdict.FAILED, getattr(error, "code", None), str(error))
         return classify_cancel(self._dialect.errors, reply, cancelled=reply.ok and self._dialect.cancelled(reply))

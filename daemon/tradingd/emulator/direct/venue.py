@@ -259,12 +259,13 @@ class DirectVenue:
             return SubmitOutcome(SubmitVerdict.AMBIGUOUS, message=f"no readable answer ({fate.kind})")
         return outcome
 
-    async def cancel(self, order: VenueOrder | Order, priority: Priority) -> CancelOutcome:
+    async def cancel(self, order: VenueOrder | Order, priority: Priority, clear: Clear = at_once) -> CancelOutcome:
         """Cancel one order in its own book."""
         waits = order.book == rows.CONDITIONAL if isinstance(order, VenueOrder) else order.request.kind.is_conditional
         try:
             symbol = self._symbol(order.instrument)
-        except BadInstrument as error:
+            await clear()
+        except (BadInstrument, Withheld) as error:
             return CancelOutcome(CancelVerdict.FAILED, message=str(error))
         fate = await self._arrive("cancel_conditional" if waits else "cancel", symbol)
         if fate.kind == "ban":

@@ -8,13 +8,13 @@ from tests.simulation.worlds import scripted
 from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.errors import VenueUnreachable
 from tradingd.domain.events import IncidentRaised
-from tradingd.domain.ids import ClientOrderId, Purpose
+from tradingd.domain.ids import ClientOrderId, Purpose, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Side
 from tradingd.domain.orders import Order, OrderKind, OrderRequest
-from tradingd.simulation.world import BINANCE
 
 BTC = InstrumentId.parse("BTC/USDT:USDT@binance")
+BINANCE = VenueId("binance")
 
 
 def test_after_an_order_that_broke_a_filter_the_rules_are_read_at_once_and_not_after_each(tmp_path: Path):

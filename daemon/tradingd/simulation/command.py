@@ -11,6 +11,7 @@ from pathlib import Path
 from tradingd.app.machine import MachineClock
 from tradingd.config.problems import ConfigError
 from tradingd.emulator.faults.reading import read_script
+from tradingd.emulator.venues import VENUES
 from tradingd.simulation.crashes import enumerate_all
 from tradingd.simulation.run import Outcome, campaign
 
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tradingd.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="how many worlds")
     parser.add_argument("--seed", type=int, default=1, help="the first one's seed")
+    parser.add_argument("--venue", choices=VENUES, default="binance", help="the built-in venue to trade on")
     parser.add_argument("--candles", type=int, default=30, help="one-minute candles per world")
     parser.add_argument("--no-faults", action="store_true", help="a network that never fails, no crash")
     parser.add_argument(
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clock = MachineClock()
     began = clock.monotonic()
     if given.crashes:
-        return _crashes(given.crashes, given.seed - 1, given.workers, clock, began)
+        return _crashes(given.venue, given.crashes, given.seed - 1, given.workers, clock, began)
     seeds = range(given.seed, given.seed + given.seeds)
     outcomes = []
     try:
@@ -47,8 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return error.exit_status
-    with_faults = not given.no_faults
-    for outcome in campaign(seeds, given.candles, with_faults=with_faults, workers=given.workers, script=script):
+    worlds = campaign(
+        seeds,
+        given.candles,
+        with_faults=not given.no_faults,
+        workers=given.workers,
+        script=script,
+        venue=given.venue,
+    )
+    for outcome in worlds:
         outcomes.append(outcome)
         for violation in outcome.violations:
             print(f"seed {outcome.seed}: {violation}", flush=True)
@@ -56,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if any(outcome.violations for outcome in outcomes) else 0
 
 
-def _crashes(stride: int, offset: int, workers: int, clock: MachineClock, began: float) -> int:
-    count, runs = enumerate_all(stride, offset, workers)
+def _crashes(venue: str, stride: int, offset: int, workers: int, clock: MachineClock, began: float) -> int:
+    count, runs = enumerate_all(venue, stride, offset, workers)
     done = bad = missed = 0
     for number, killed in enumerate(runs):
         done += 1

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from tradingd.simulation.dialects import DIALECTS
 from tradingd.simulation.loop import SECOND_US
 from tradingd.simulation.oracle import Violation, judge
 from tradingd.simulation.processes import each_apart, scratch
@@ -14,7 +15,7 @@ from tradingd.simulation.world import World, WorldOptions
 CANONICAL = """
 [strategies.script]
 plugin = "script"
-instruments = ["BTC/USDT:USDT@binance"]
+instruments = ["BTC/USDT:USDT@{venue}"]
 timeframe = "1m"
 hold_candles = 1
 lines = "1 buy 0.02 0.0012; 5 buy 0.02 0.02; 6 protect 0.01 0.03; 7 exit; 9 buy 0.02 0.02 0.9985"
@@ -25,7 +26,6 @@ entry that rests and expires."""
 SCENARIO_S = 12 * 60
 FROM_US = 55 * SECOND_US
 DEAD_S = 3.0
-_DULL = ("/fapi/v1/time", "/fapi/v1/klines", "/fapi/v1/listenKey")
 
 
 class Killed(msgspec.Struct, frozen=True):
@@ -36,18 +36,19 @@ class Killed(msgspec.Struct, frozen=True):
 
 
 def _counts(world: World, name: str) -> bool:
-    return world.now_us >= FROM_US and not name.endswith(_DULL)
+    return world.now_us >= FROM_US and not name.endswith(DIALECTS[world.venue_id].dull)
 
 
-def _world(directory: Path) -> World:
-    world = World(directory, WorldOptions(seed=7, symbols=("BTCUSDT",), strategies=CANONICAL))
+def _world(directory: Path, venue: str) -> World:
+    strategies = CANONICAL.format(venue=venue)
+    world = World(directory, WorldOptions(venue=venue, seed=7, symbols=("BTCUSDT",), strategies=strategies))
     world.counts = lambda name: _counts(world, name)
     return world
 
 
-def boundaries(directory: Path) -> list[str]:
+def boundaries(directory: Path, venue: str = "binance") -> list[str]:
     """The names of all boundaries of the scenario, in order; nobody is killed."""
-    world = _world(directory)
+    world = _world(directory, venue)
     try:
         world.crash_at = -1
         world.start()
@@ -57,22 +58,23 @@ def boundaries(directory: Path) -> list[str]:
         world.close()
 
 
-def _run_one(number: int) -> Killed:
+def _run_one(arguments: tuple[int, str]) -> Killed:
+    number, venue = arguments
     with scratch() as directory:
-        return killed_at(directory, number)
+        return killed_at(directory, number, venue=venue)
 
 
-def enumerate_all(stride: int, offset: int, workers: int) -> tuple[int, Iterator[Killed]]:
+def enumerate_all(venue: str, stride: int, offset: int, workers: int) -> tuple[int, Iterator[Killed]]:
     """How many boundaries there are, and one run for each `stride`-th of them."""
     with scratch() as directory:
-        count = len(boundaries(directory))
+        count = len(boundaries(directory, venue))
     numbers = range(1 + offset, count + 1, stride)
-    return count, each_apart(_run_one, numbers, workers)
+    return count, each_apart(_run_one, [(number, venue) for number in numbers], workers)
 
 
-def killed_at(directory: Path, *numbers: int) -> Killed:
+def killed_at(directory: Path, *numbers: int, venue: str = "binance") -> Killed:
     """Kill the daemon at boundary `numbers[0]`, the next one at its `numbers[1]`, and so on; heal and judge."""
-    world = _world(directory)
+    world = _world(directory, venue)
     at: list[str] = []
     until_us = SCENARIO_S * SECOND_US
     try:

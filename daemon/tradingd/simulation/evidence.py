@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tradingd.simulation.clock import START_MS
+from tradingd.simulation.dialects import DIALECTS
 from tradingd.simulation.wire import Exchanged, SocketLife
 
 _OURS = re.compile(r"^td-[0-9a-z]{8,16}-[0-9]+([a-z])$")
@@ -63,6 +64,8 @@ class Evidence:
         self.requests, self.sockets, self.lives, self.limits = requests, sockets, lives, limits
         self.now_us, self.unable, self.deaf = now_us, unable, deaf
         with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True) as db:
+            market = msgspec.json.decode(db.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()[0])
+            self.dialect = DIALECTS[market.get("venue", "binance")]
             self.orders = [msgspec.json.decode(row[0]) for row in db.execute("SELECT record FROM orders")]
             self.algos = [msgspec.json.decode(row[0]) for row in db.execute("SELECT record FROM algo_orders")]
             self.fills = _rows(db, "SELECT * FROM fills ORDER BY time_ms, rowid")
@@ -93,7 +96,15 @@ class Evidence:
         return [
             (Span(order["created_ms"], waits_until(order)), order)
             for order in self.algos
-            if order["symbol"] == symbol and letter_of(order["client_order_id"]) in ("s", "b")
+            if order["symbol"] == symbol and _is_stop(order)
+        ]
+
+    def banned(self) -> list[Span]:
+        """The times at which a daemon that had read of a ban may send nothing."""
+        return [
+            Span(venue_ms(each.answered_us), venue_ms(each.ban_ends_us))
+            for each in self.requests
+            if each.ban_ends_us is not None and each.answered_us is not None
         ]
 
     def closes(self, symbol: str) -> list[int]:
@@ -108,6 +119,12 @@ class Evidence:
                 found.append(row["time_ms"])
             before = after
         return found
+
+
+def _is_stop(order: dict[str, Any]) -> bool:
+    """One of ours by its id, or what a venue makes of the stop that a position carries: that has no id."""
+    key = order["client_order_id"]
+    return letter_of(key) in ("s", "b") or (not key and order["close_position"] and not order["is_take_profit"])
 
 
 def waits_until(algo: dict[str, Any]) -> int:

@@ -9,8 +9,8 @@ from tradingd.emulator.faults.spoil import Spoilt
 from tradingd.emulator.wire import Close, Frame, HttpRequest, HttpResponse, Refusal, VenueModel
 from tradingd.simulation.clock import START_MS
 from tradingd.simulation.faults import FaultPlan
-from tradingd.simulation.loop import SECOND_US, Timeline
-from tradingd.simulation.venue_faults import VenueFaults, spoilt_by_network
+from tradingd.simulation.loop import Timeline
+from tradingd.simulation.venue_faults import VenueFaults
 from tradingd.simulation.wire import Exchanged, SocketLife, WireLog
 
 Deliver = Callable[[str, object], None]
@@ -123,19 +123,17 @@ class Network:
 
         def arrive() -> None:
             if fate.kind == "banned":
-                until_s = max(1, (self.plan.ban_until_us - self.timeline.now_us) // SECOND_US + 1)
-                entry.ban_ends_us = self.timeline.now_us + until_s * SECOND_US
-                body = b'{"code":-1003,"msg":"Way too many requests; IP(127.0.0.1) banned."}'
-                answer(Answer(status=418, headers={"Retry-After": str(until_s)}, body=body))
+                left_ms = -((self.timeline.now_us - self.plan.ban_until_us) // 1000)
+                answer(_felt(self.faults.banned(entry, left_ms)))
                 return
             if fate.kind == "unknown_503_before":
-                answer(_felt(spoilt_by_network(fate.kind, None, 0.0)))
+                answer(_felt(self.faults.spoilt_by_network(fate.kind, None, 0.0)))
                 return
             self.faults.take(entry, request, leave)
 
         def leave(spoilt: Spoilt) -> None:
             if spoilt.response is not None and spoilt.sent is None:
-                spoilt = spoilt_by_network(fate.kind, spoilt.response, self._random.random())
+                spoilt = self.faults.spoilt_by_network(fate.kind, spoilt.response, self._random.random())
             answer(_felt(spoilt))
 
         if fate.kind == "refuse":

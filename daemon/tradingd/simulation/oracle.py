@@ -7,29 +7,11 @@ from typing import Any
 
 import msgspec
 
-from tradingd.emulator.core.instruments import INSTRUMENTS
+from tradingd.simulation.dialects import Dialect
 from tradingd.simulation.evidence import Evidence, letter_of, market_id, venue_ms
 from tradingd.simulation.loop import SECOND_US
 from tradingd.simulation.oracle_time import check_hold, check_leftovers, check_protection, check_readings
 
-_FILTER_CODES = {
-    -1100,
-    -1102,
-    -1106,
-    -1111,
-    -1116,
-    -1117,
-    -1130,
-    -4001,
-    -4003,
-    -4004,
-    -4005,
-    -4006,
-    -4014,
-    -4016,
-    -4024,
-}
-_FILTER_CODES |= {-4164, -4136, -4137, -4138, -2027, -4028, -4015}
 _MONEY = Decimal("0.00000001")
 MAX_UNANSWERED_PER_SECOND = 30
 
@@ -101,27 +83,27 @@ def check_written_ahead(evidence: Evidence) -> Iterator[str]:
 
 def check_filters(evidence: Evidence) -> Iterator[str]:
     """P6: by the venue's own refusals, and by arithmetic on every request that arrived."""
+    dialect = evidence.dialect
     for row in evidence.arrivals:
-        if row["method"] != "POST" or not row["path"].endswith("rder"):
-            continue
-        if row["code"] in _FILTER_CODES:
+        if f"{row['method']} {row['path']}" in dialect.creates and row["code"] in dialect.filter_codes:
             yield f"{row['client_order_id']} was refused with {row['code']}: {row['params']}"
     for request in evidence.requests:
-        if request.is_create and request.arrived_us is not None:
-            yield from _against_filters(request.params, request.client_order_id or "")
+        if (request.is_create or request.is_level) and request.arrived_us is not None:
+            yield from _against_filters(dialect, request.params, request.client_order_id or "levels")
 
 
-def _against_filters(params: dict[str, str], key: str) -> Iterator[str]:
-    rules = INSTRUMENTS[params["symbol"]]
-    for name in ("price", "triggerPrice"):
+def _against_filters(dialect: Dialect, params: dict[str, str], key: str) -> Iterator[str]:
+    rules = dialect.instruments[params["symbol"]]
+    for name in dialect.prices:
         if name in params and Decimal(params[name]) % rules.tick_size:
             yield f"{key}: {name} {params[name]} is off the tick {rules.tick_size}"
-    if "quantity" not in params:
+    if dialect.quantity not in params:
         return
-    quantity = Decimal(params["quantity"])
+    quantity = Decimal(params[dialect.quantity])
     if quantity % rules.lot_size or quantity < rules.min_quantity:
         yield f"{key}: quantity {quantity} is off the lot {rules.lot_size}"
-    if quantity > (rules.max_market_quantity if params["type"] == "MARKET" else rules.max_quantity):
+    name, market = dialect.kind
+    if quantity > (rules.max_market_quantity if params[name] == market else rules.max_quantity):
         yield f"{key}: quantity {quantity} is above the maximum"
 
 
@@ -131,7 +113,7 @@ def check_reducing(evidence: Evidence) -> Iterator[str]:
         if not request.is_create or letter_of(request.client_order_id) in ("", "e"):
             continue
         params = request.params
-        if params.get("reduceOnly") != "true" and params.get("closePosition") != "true":
+        if not any(params.get(name) == "true" for name in evidence.dialect.closing):
             yield f"{request.client_order_id} could open a position: {params}"
     before: dict[str, Decimal] = defaultdict(Decimal)
     for row in evidence.changes:
@@ -153,7 +135,7 @@ def check_limits(evidence: Evidence) -> Iterator[str]:
         if key in wanted and wanted[key] is None:
             yield f"{key} was sent without a stop loss"
     for row in evidence.arrivals:
-        if row["code"] == -2019 and letter_of(row["client_order_id"]) == "e":
+        if row["code"] in evidence.dialect.margin_codes and letter_of(row["client_order_id"]) == "e":
             yield f"{row['client_order_id']}: the account could not carry it ({row['params']})"
 
 
@@ -175,20 +157,22 @@ def check_order_steps(evidence: Evidence) -> Iterator[str]:
 
 def check_foreign(evidence: Evidence) -> Iterator[str]:
     """I15: what is not ours is never cancelled."""
+    dialect = evidence.dialect
     ours = {str(order["order_id"]) for order in evidence.orders if letter_of(order["client_order_id"])}
     ours |= {str(order["conditional_id"]) for order in evidence.algos if letter_of(order["client_order_id"])}
     for request in evidence.requests:
-        if request.method != "DELETE" or not request.path.endswith("rder"):
+        if request.endpoint in dialect.cancels_all:
+            yield f"a cancel of whatever there is: {request.params}"
+        if request.endpoint not in dialect.cancels:
             continue
         params = request.params
-        key = params.get("origClientOrderId") or params.get("clientAlgoId")
-        number = params.get("orderId") or params.get("algoId")
-        if not letter_of(key) and number not in ours:
+        key, number = (next((params[name] for name in names if params.get(name)), None) for names in dialect.named)
+        if not letter_of(key) and (number is None or dialect.order_number(number) not in ours):
             yield f"a cancel of what is not ours: {params}"
 
 
 def check_ban(evidence: Evidence) -> Iterator[str]:
-    """P13: after a 418 was read, no request until it ends, whatever runs meanwhile."""
+    """P13: after a ban was read, no request until it ends, whatever runs meanwhile."""
     bans = [each for each in evidence.requests if each.ban_ends_us is not None and each.answered_us is not None]
     for ban in bans:
         for each in evidence.requests:
@@ -211,7 +195,7 @@ def check_hammering(evidence: Evidence) -> Iterator[str]:
 
 def check_fills(evidence: Evidence) -> Iterator[str]:
     """P8: the same fills, by symbol and trade id, with the same numbers."""
-    venue = {(row["symbol"], str(row["trade_id"])): row for row in evidence.fills}
+    venue = {(row["symbol"], evidence.dialect.trade_id(row["trade_id"])): row for row in evidence.fills}
     journal: dict[tuple[str, str], dict[str, Any]] = {}
     for row in evidence.j_fills:
         key = (market_id(row["symbol"]), row["trade_id"])

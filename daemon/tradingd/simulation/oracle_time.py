@@ -1,9 +1,10 @@
 """The oracle's scans over time: hold period, protection, leftovers, and what must have been read before an entry."""
 
-import json
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from tradingd.simulation.evidence import FOREVER_MS, Evidence, Span, letter_of, venue_ms, waits_until
 from tradingd.simulation.wire import Exchanged
@@ -111,7 +112,7 @@ def _unable(evidence: Evidence) -> list[Span]:
     From its first answer on, whatever that was, a run has as long as any other to see what is bare; that the account
     stream was deaf is no excuse, since REST tells.
     """
-    holes = [_until_heard(evidence, span) for span in evidence.unable]
+    holes = [_until_heard(evidence, span) for span in [*evidence.unable, *evidence.banned()]]
     before_us = 0
     for life in evidence.lives:
         reads = (
@@ -165,11 +166,16 @@ def check_protection(evidence: Evidence) -> Iterator[str]:
 
 def check_readings(evidence: Evidence) -> Iterator[str]:
     """P17, P10: before an entry leaves, a reading newer than the last fill agrees; and both streams stand."""
-    reads = [each for each in evidence.requests if each.path == "/fapi/v3/positionRisk" and each.status == 200]
+    dialect = evidence.dialect
+    reads = [
+        each
+        for each in evidence.requests
+        if each.endpoint == dialect.positions and each.status == 200 and "symbol" not in each.params
+    ]
     for entry in evidence.requests:
         if not entry.is_create or letter_of(entry.client_order_id) != "e":
             continue
-        for path in ("/private", "/market"):
+        for path in dialect.streams:
             if not _stands(evidence, path, entry):
                 yield f"{entry.client_order_id} left at {venue_ms(entry.sent_us)} without a live {path} stream"
         sent_ms = venue_ms(entry.sent_us)
@@ -201,5 +207,5 @@ def _agrees(evidence: Evidence, read: Exchanged, at_ms: int) -> bool:
     for row in evidence.changes:
         if row["time_ms"] <= at_ms:
             truth[row["symbol"]] = Decimal(row["quantity"])
-    shown = {row["symbol"]: Decimal(row["positionAmt"]) for row in json.loads(read.answer)}
-    return all(shown.get(symbol, Decimal(0)) == quantity for symbol, quantity in truth.items())
+    shown = evidence.dialect.shown(msgspec.json.decode(read.answer))
+    return shown is not None and all(shown.get(symbol, Decimal(0)) == quantity for symbol, quantity in truth.items())

@@ -27,7 +27,7 @@ SKEWS_MS = (*SMALL_SKEWS_MS, 3_600_000, -3_600_000)
 CHURN = """
 [strategies.churn]
 plugin = "churn"
-instruments = ["BTC/USDT:USDT@binance", "ETH/USDT:USDT@binance"]
+instruments = ["BTC/USDT:USDT@{venue}", "ETH/USDT:USDT@{venue}"]
 timeframe = "1m"
 warmup = 5
 hold_candles = 1
@@ -47,23 +47,32 @@ class Outcome(msgspec.Struct, frozen=True):
     virtual_s: float
 
 
-def options_for(seed: int, candles: int) -> WorldOptions:
+def options_for(seed: int, candles: int, venue: str = "binance") -> WorldOptions:
     """The world of a seed: the venue's disputed habits are drawn too."""
     draw = Random(f"{seed}/options")
     return WorldOptions(
+        venue=venue,
         seed=seed,
-        strategies=CHURN.format(seed=seed, last_entry_ms=START_MS + candles * 60_000),
+        strategies=CHURN.format(venue=venue, seed=seed, last_entry_ms=START_MS + candles * 60_000),
         leftover_on_close=draw.random() < 0.7,
         remembers_ids=draw.random() < 0.5,
         lag_factor=draw.choice((1.0, 1.0, 3.0, 6.0)),
     )
 
 
-def run_seed(seed: int, candles: int, directory: Path, *, with_faults: bool, script: Script | None = None) -> Outcome:
+def run_seed(
+    seed: int,
+    candles: int,
+    directory: Path,
+    *,
+    with_faults: bool,
+    script: Script | None = None,
+    venue: str = "binance",
+) -> Outcome:
     """Run one world of `candles` candles, let it heal, and judge it; each seed is another chance for the script too."""
     until_us = candles * MINUTE_US
     plan = FaultPlan.swarm(str(seed), 0, until_us) if with_faults else FaultPlan(str(seed))
-    world = World(directory, options_for(seed, candles), plan)
+    world = World(directory, options_for(seed, candles, venue), plan)
     try:
         if script is not None:
             world.network.faults.begin(msgspec.structs.replace(script, seed=script.seed + seed))
@@ -167,14 +176,20 @@ def faults_of(world: World) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _run_one(arguments: tuple[int, int, bool, Script | None]) -> Outcome:
-    seed, candles, with_faults, script = arguments
+def _run_one(arguments: tuple[int, int, bool, Script | None, str]) -> Outcome:
+    seed, candles, with_faults, script, venue = arguments
     with scratch() as directory:
-        return run_seed(seed, candles, directory, with_faults=with_faults, script=script)
+        return run_seed(seed, candles, directory, with_faults=with_faults, script=script, venue=venue)
 
 
 def campaign(
-    seeds: Sequence[int], candles: int, *, with_faults: bool, workers: int, script: Script | None = None
+    seeds: Sequence[int],
+    candles: int,
+    *,
+    with_faults: bool,
+    workers: int,
+    script: Script | None = None,
+    venue: str = "binance",
 ) -> Iterator[Outcome]:
     """Run many seeds."""
-    return each_apart(_run_one, [(seed, candles, with_faults, script) for seed in seeds], workers)
+    return each_apart(_run_one, [(seed, candles, with_faults, script, venue) for seed in seeds], workers)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from tradingd.emulator.binance import meaning
 from tradingd.emulator.faults.language import ANY, Rule, Script
 from tradingd.emulator.faults.script import Fate, FaultScript, Play
 from tradingd.emulator.faults.spoil import Spoilt, needs_venue, spoil
 from tradingd.emulator.wire import Close, Frame, HttpRequest, HttpResponse
+from tradingd.simulation.dialects import DIALECTS
 from tradingd.simulation.loop import SECOND_US
 from tradingd.simulation.wire import Exchanged
 
@@ -26,12 +26,6 @@ NETWORK_SPOILS = {
 """What a fault plan's kinds leave of a reply, in the words of scripts: one place knows how a reply is spoilt."""
 
 
-def spoilt_by_network(kind: str, response: HttpResponse | None, draw: float) -> Spoilt:
-    """A reply after what the network did to it; `draw` is chance from 0 to 1."""
-    rule = NETWORK_SPOILS.get(kind)
-    return Spoilt(response) if rule is None else spoil(Fate(rule.do, rule, draw, meaning=meaning), response)
-
-
 class VenueFaults:
     """Stands between the network and the venue's model; without a script it changes nothing."""
 
@@ -40,6 +34,25 @@ class VenueFaults:
         self.script = FaultScript(Script(), network.venue.meaning)
         self.played: list[str] = []
         self.ban_until_us = 0
+        """When the last ban ends for whoever was told of it, world µs."""
+
+    def spoilt_by_network(self, kind: str, response: HttpResponse | None, draw: float) -> Spoilt:
+        """A reply after what the network did to it; `draw` is chance from 0 to 1."""
+        rule = NETWORK_SPOILS.get(kind)
+        if rule is None:
+            return Spoilt(response)
+        return spoil(Fate(rule.do, rule, draw, meaning=self._network.venue.meaning), response)
+
+    def banned(self, entry: Exchanged, left_ms: int) -> Spoilt:
+        """What a banned address is told, where the ban has so many ms left."""
+        network = self._network
+        told_ms = -(-max(1, left_ms) // 1000) * 1000
+        named = str(network.venue.describe()["venue"])
+        lasts_ms = max(told_ms, DIALECTS[named].untold_ban_ms if named in DIALECTS else 0)
+        entry.ban_ends_us = network.timeline.now_us + lasts_ms * 1000
+        self.ban_until_us = max(self.ban_until_us, entry.ban_ends_us)
+        fate = Fate("ban", ban_ms=network.venue_ms + told_ms, meaning=network.venue.meaning)
+        return spoil(fate, None, told_ms)
 
     def begin(self, script: Script) -> None:
         """Play another script from now on; what the last one left in force ends."""
@@ -66,9 +79,8 @@ class VenueFaults:
             end_order_ms = fate.delay_ms if fate.kind == "end_order" else None
             response = network.handle(entry, request, fate.lag_ms, end_order_ms)
         self.play(fate.then)
-        if fate.kind == "ban":
-            entry.ban_ends_us = self.ban_until_us = network.timeline.now_us + (fate.ban_ms - network.venue_ms) * 1000
-        spoilt = spoil(fate, response, fate.ban_ms - network.venue_ms)
+        is_ban, left_ms = fate.kind == "ban", fate.ban_ms - network.venue_ms
+        spoilt = self.banned(entry, left_ms) if is_ban else spoil(fate, response, left_ms)
         if fate.kind == "reply_late":
             network.timeline.after(fate.delay_ms * 1000, lambda: then(spoilt))
         else:

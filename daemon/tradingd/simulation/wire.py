@@ -5,6 +5,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from tradingd.simulation.dialects import CLIENT_IDS, CREATES, LEVELS
+
 
 class Exchanged(msgspec.Struct):
     """One request: when it left, reached the venue and was answered (world µs; None: never), and what was said."""
@@ -26,19 +28,37 @@ class Exchanged(msgspec.Struct):
 
     @property
     def params(self) -> dict[str, str]:
-        """Query and form body together."""
-        return dict(parse_qsl(self.query) + parse_qsl(self.body))
+        """Query and body together, as text: a form, or a JSON object."""
+        found = dict(parse_qsl(self.query))
+        if self.body.startswith("{"):
+            sent = msgspec.json.decode(self.body, type=dict[str, str | int | float | bool | None])
+            return found | {name: _text(value) for name, value in sent.items()}
+        return found | dict(parse_qsl(self.body))
+
+    @property
+    def endpoint(self) -> str:
+        """Method and path."""
+        return f"{self.method} {self.path}"
 
     @property
     def client_order_id(self) -> str | None:
         """The client id of a create, whichever service it is for."""
         params = self.params
-        return params.get("newClientOrderId") or params.get("clientAlgoId")
+        return next((params[name] for name in CLIENT_IDS if params.get(name)), None)
 
     @property
     def is_create(self) -> bool:
         """Whether it asks for a new order."""
-        return self.method == "POST" and self.path in ("/fapi/v1/order", "/fapi/v1/algoOrder")
+        return self.endpoint in CREATES
+
+    @property
+    def is_level(self) -> bool:
+        """Whether it sets stop or take profit of a position."""
+        return self.endpoint in LEVELS
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class SocketLife(msgspec.Struct):

@@ -20,8 +20,7 @@ from tradingd.config import Settings, load_settings
 from tradingd.config.credentials import SIM_CREDENTIALS
 from tradingd.domain.ids import VenueId, make_epoch
 from tradingd.domain.records import BootRecord
-from tradingd.emulator.binance.model import BinanceVenue
-from tradingd.emulator.venues import LEDGER_FILE, VenueOptions, open_venue
+from tradingd.emulator.venues import LEDGER_FILE, VENUES, VenueOptions, open_model
 from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.journal.opening import open_inline
 from tradingd.journal.spool import Spool
@@ -37,7 +36,6 @@ from tradingd.strategy.loader import load_strategies
 from tradingd.strategy.timer import NoTimer
 from tradingd.venues.ccxt_venue import CcxtVenue, ClientSettings
 
-BINANCE = VenueId("binance")
 PLUGINS = Path(__file__).with_name("plugins")
 CLOCK_PROBE_S = 30.0
 DEAF_MS = 65_000
@@ -51,6 +49,7 @@ class Crash(SystemExit):
 class WorldOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What makes one world. `strategies` is TOML: the strategies' sections of the config, `plugins` has their files."""
 
+    venue: str = "binance"
     seed: int = 1
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")
     strategies: str = ""
@@ -101,6 +100,7 @@ class World:
         self.directory = directory
         self.options = options
         self.seed = str(options.seed)
+        self.venue_id = VenueId(options.venue)
         self.timeline = Timeline()
         self.plan = plan or FaultPlan(self.seed)
         self.ledger_path = directory / "venue" / LEDGER_FILE
@@ -124,10 +124,11 @@ class World:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         gc.disable()
 
-    def _open_venue(self) -> BinanceVenue:
+    def _open_venue(self) -> Any:
         options = self.options
-        venue = open_venue(
+        venue: Any = open_model(
             VenueOptions(
+                venue=options.venue,
                 symbols=options.symbols,
                 state_dir=self.directory / "venue",
                 seed=options.seed,
@@ -153,13 +154,16 @@ mode = "sim"
 state_dir = "{self.directory}/var"
 strategies_dir = "{self.options.plugins}"
 speed = 1
-[venues.binance]
-enabled = true
+{self._venues()}
 {self.options.config}
 {self.options.strategies}
 """
         )
         return load_settings(path, {})
+
+    def _venues(self) -> str:
+        """The one venue of this world, and no other."""
+        return "\n".join(f"[venues.{name}]\nenabled = {str(name == self.venue_id).lower()}" for name in VENUES)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -180,9 +184,8 @@ enabled = true
 
     async def _boot(self, generation: Generation) -> None:
         clock, random = generation.clock, SimRandom(f"{self.seed}/daemon/{generation.number}")
-        inner = open_inline(
-            self.settings.journal_path, mode="sim", now_ms=clock.wall_ms(), pins={"endpoint.binance": "built-in"}
-        )
+        pins = {f"endpoint.{self.venue_id}": "built-in"}
+        inner = open_inline(self.settings.journal_path, mode="sim", now_ms=clock.wall_ms(), pins=pins)
         store = SimStore(inner, self._on_boundary, self._is_disk_full, generation.fence)
         generation.store = store
         spool = Spool(self.settings.journal_path.with_name(self.settings.journal_path.name + ".spool"))
@@ -194,24 +197,24 @@ enabled = true
             self.network, generation.number, self._on_boundary, generation.fence, lambda: generation.is_dead
         )
         venue = CcxtVenue(
-            BINANCE,
+            self.venue_id,
             SIM_CREDENTIALS,
             clock,
             random,
             limiter,
             endpoint="http://venue.invalid:80",
             settings=ClientSettings(
-                receive_window_ms=self.settings.venues["binance"].receive_window_ms,
+                receive_window_ms=self.settings.venues[self.venue_id].receive_window_ms,
                 ping_interval_ms=round(self.settings.execution.stale_after_s * 1000 / 3),
             ),
             open_session=lambda **_options: session,  # type: ignore[arg-type]
         )
         generation.venues.append(venue)
-        limiter.add_venue(BINANCE, venue.quirks.rate_plan())
+        limiter.add_venue(self.venue_id, venue.quirks.rate_plan())
         core = Core(
             self.settings,
             self.strategies,
-            {BINANCE: venue},
+            {self.venue_id: venue},
             limiter,
             store,
             recovered,
@@ -275,13 +278,13 @@ enabled = true
     def is_ready(self) -> bool:
         """Whether the daemon says that its venue is READY."""
         core = self.daemon.core if self.daemon else None
-        return core is not None and core.execution.router.is_ready(BINANCE)
+        return core is not None and core.execution.router.is_ready(self.venue_id)
 
     @property
     def trouble(self) -> str:
         """Why it is not."""
         core = self.daemon.core if self.daemon else None
-        return "no daemon" if core is None else core.execution.router.reason(BINANCE)
+        return "no daemon" if core is None else core.execution.router.reason(self.venue_id)
 
     # --- faults ---------------------------------------------------------------------------------------------------
 

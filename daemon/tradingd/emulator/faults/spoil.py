@@ -67,7 +67,9 @@ def _cut(fate: Fate, body: bytes) -> int:
 def _banned(fate: Fate, real_ms: float) -> HttpResponse:
     assert fate.meaning is not None, "a ban is spoken in a dialect"
     status, code, text = fate.meaning.banned(fate.ban_ms)
-    return _written(fate.meaning, status, code, text, {"Retry-After": str(max(1, -int(-real_ms // 1000)))})
+    told = str(fate.ban_ms) in text  # a dialect that does not say until when has no header for it either
+    headers = {"Retry-After": str(max(1, -int(-real_ms // 1000)))} if told else {}
+    return _written(fate.meaning, status, code, text, headers)
 
 
 def _answer(fate: Fate) -> HttpResponse:

@@ -317,6 +317,39 @@ async def test_what_the_stream_tells_of_a_level_is_looked_at_before_its_time(mak
     assert await world.until(lambda: carried(world)[0] == OLD, 5) < 1
 
 
+@pytest.mark.parametrize("after_s", [0.5, 3])
+@in_virtual_time
+async def test_a_reading_that_lags_hides_no_stop_whose_end_the_stream_told_of(make_levels, after_s):
+    world = await make_levels().boot()
+    await world.open_position()
+    await asyncio.sleep(after_s)
+    world.levels.lag_ms = 800
+    world.levels.by_hand(BTC, None)
+    world.venue._push(lambda sink: sink.on_order(child(world, OrderStatus.CANCELED)))
+    assert await world.until(lambda: carried(world)[0] == OLD, 5) < 1.6
+
+
+@in_virtual_time
+async def test_a_stop_is_missing_from_when_the_stream_told_of_its_end_and_not_from_when_a_reading_showed_it(make_levels):
+    world = await held(make_levels)
+    await asyncio.sleep(3)
+    world.levels.lag_ms = 1_900
+    world.levels.always = Lose(taken=False)
+    world.levels.by_hand(BTC, None)
+    world.venue._push(lambda sink: sink.on_order(child(world, OrderStatus.CANCELED)))
+    assert 4.9 < await world.until(lambda: not world.venue.positions.get(BTC), 8) < 5.6
+
+
+@in_virtual_time
+async def test_an_old_word_of_a_stops_end_is_no_end_of_the_one_that_was_set_since(make_levels):
+    world = await held(make_levels)
+    await asyncio.sleep(3)
+    old = child(world, OrderStatus.CANCELED, updated_ms=world.clock.now_ms() - 4_000)
+    world.venue._push(lambda sink: sink.on_order(old))
+    await asyncio.sleep(6)
+    assert len(world.levels.sets) == 1 and len(world.levels.reads) < 7
+
+
 @in_virtual_time
 async def test_a_position_that_is_gone_while_nobody_told_is_found_by_the_look(make_levels):
     world = await held(make_levels)

@@ -3,6 +3,7 @@
 Nothing is placed, so nothing can stand twice: what is wanted is committed, then set, and set again as often as needed.
 An answer that was lost is no verdict; what the position carries is read. A reading may lag: what it shows as wanted
 counts at once, what it lacks only if it began later than the visibility margin behind the last set.
+What the stream tells of the end of a stop turns that round.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from tradingd.domain.errors import JournalError, Severity, VenueError, VenueUnre
 from tradingd.domain.events import incident
 from tradingd.domain.ids import Purpose
 from tradingd.domain.instruments import InstrumentId
+from tradingd.domain.orders import OrderStatus
 from tradingd.domain.records import ProtectionSetRecord
 from tradingd.execution.cover import Carried, Cover, Covers
 from tradingd.execution.desk import Desk
@@ -72,7 +74,7 @@ class Levels:
             outcome = SubmitOutcome(SubmitVerdict.AMBIGUOUS, message=str(error))
         self._note(cover, written, outcome)
         if cover.era == era and outcome.verdict is SubmitVerdict.ACCEPTED:
-            cover.carries, cover.sure = Carried(wanted.stop, take_profit), True
+            cover.carries, cover.sure, cover.told_gone = Carried(wanted.stop, take_profit), True, None
         elif cover.era == era and outcome.verdict is SubmitVerdict.NOT_EXECUTED:
             cover.sure = cover.carries is not None
         return outcome
@@ -144,9 +146,18 @@ class Levels:
         if cover is None or not self._is_watched(cover):
             return
         wanted = self._covers.wanted(cover)
-        if shown.status.is_final or shown.trigger_price not in (wanted.stop, wanted.take_profit):
+        if self._is_end_of_stop(cover, shown):
+            cover.told_gone = self._clock.monotonic(), self._clock.now_ms()
+            cover.look_at = 0.0
+        elif shown.status.is_final or shown.trigger_price not in (wanted.stop, wanted.take_profit):
             margin_s = max(0, cover.set_ms + self._margin_ms(cover) - self._clock.now_ms()) / 1000 / self._clock.speed
             cover.look_at = min(cover.look_at, self._clock.monotonic() + margin_s)
+
+    def _is_end_of_stop(self, cover: Cover, shown: VenueOrder) -> bool:
+        """Whether this is the end of the stop that stands, not of one before it; that it fired, the fills tell."""
+        ended = shown.status.is_final and shown.status is not OrderStatus.FILLED
+        standing = cover.carries is not None and shown.trigger_price == cover.carries.stop
+        return ended and standing and shown.updated_ms >= cover.set_ms
 
     async def look(self, instrument: InstrumentId, priority: Priority = Priority.RECONCILE) -> None:
         """Read what the position carries, and believe it as far as it may be believed. Raises VenueError."""
@@ -166,11 +177,17 @@ class Levels:
 
     def _take_in(self, cover: Cover, shown: PositionProtection, asked_ms: int) -> None:
         now, wanted = Carried(shown.stop, shown.take_profit), self._covers.wanted(cover)
-        if not now.serves(wanted) and asked_ms <= cover.set_ms + self._margin_ms(cover):
+        stands, gone = now.serves(wanted), cover.told_gone
+        if gone is not None and stands and asked_ms <= gone[1] + self._margin_ms(cover):
+            # the reading is older than what the stream told
+            cover.look_at = self._clock.monotonic() + AGAIN_S
+            return
+        if gone is None and not stands and asked_ms <= cover.set_ms + self._margin_ms(cover):
             return
         if cover.sure and cover.carries is not None and cover.carries.serves(wanted) and not now.serves(wanted):
             self._tell_changed(cover, now, wanted)
         cover.carries, cover.sure = now, True
+        cover.told_gone = None if stands else gone
         self.on_look(cover.instrument)
 
     def _tell_changed(self, cover: Cover, now: Carried, wanted: Carried) -> None:

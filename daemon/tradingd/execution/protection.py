@@ -103,7 +103,7 @@ class Protection:
         if not exposed:
             cover.unprotected_since = None
             cover.told_covered = cover.closing = False
-            cover.carries, cover.sure, cover.era = None, False, cover.era + 1
+            cover.carries, cover.sure, cover.era, cover.told_gone = None, False, cover.era + 1, None
             self.on_end(cover, "the position was closed meanwhile")
             return False
         if covered:
@@ -124,6 +124,7 @@ class Protection:
         """Monotonic time since which the stop is missing, as far as is known: its end may have been told late."""
         now = self._clock.monotonic()
         since = now if loaded_at is None else loaded_at
+        since = since if cover.told_gone is None else min(since, cover.told_gone[0])
         key, ended_ms = self._state.stop_end.get(cover.instrument, (None, 0))
         if key is None or key != cover.stop_order:
             return since

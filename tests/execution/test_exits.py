@@ -193,6 +193,17 @@ async def test_exits_asked_for_twice_are_one_exit_and_each_intent_has_its_outcom
 
 @pytest.mark.fault(36)
 @in_virtual_time
+async def test_an_exit_that_joins_another_names_the_order_that_both_became(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    first, second = world.exit(), world.exit()
+    await world.until_flat()
+    [exit_order] = world.sent(Purpose.EXIT)
+    found = dict(world.rows("SELECT intent_id, detail FROM intents WHERE kind = 'exit'"))
+    assert found == {first: "", second: f"joined: {exit_order.client_order_id}"}
+
+
+@in_virtual_time
 async def test_a_resting_entry_ends_after_its_candles_and_its_lot_that_filled_stays_protected(make_world):
     world = await make_world().boot()
     world.enter(limit_price=Decimal(49_900), expire_candles=2)

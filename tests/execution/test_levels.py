@@ -330,7 +330,7 @@ async def test_a_reading_that_lags_hides_no_stop_whose_end_the_stream_told_of(ma
 
 
 @in_virtual_time
-async def test_a_stop_is_missing_from_when_the_stream_told_of_its_end_and_not_from_when_a_reading_showed_it(make_levels):
+async def test_a_stop_is_missing_from_when_the_stream_told_of_its_end_on(make_levels):
     world = await held(make_levels)
     await asyncio.sleep(3)
     world.levels.lag_ms = 1_900

@@ -5,18 +5,20 @@ from pathlib import Path
 import pytest
 
 from tradingd.emulator.faults.reading import read_script
+from tradingd.emulator.venues import VENUES
 from tradingd.simulation.command import main
 from tradingd.simulation.run import Outcome, run_seed
 
 
-def run(name: str, directory: Path, seed: int = 1, candles: int = 7) -> Outcome:
+def run(name: str, directory: Path, seed: int = 1, candles: int = 7, venue: str = "binance") -> Outcome:
     directory.mkdir()
-    return run_seed(seed, candles, directory, with_faults=False, script=read_script(Path(name)))
+    return run_seed(seed, candles, directory, with_faults=False, script=read_script(Path(name)), venue=venue)
 
 
+@pytest.mark.parametrize("venue", VENUES)
 @pytest.mark.parametrize("name", ["ban", "bad_day", "lagging_account", "lost_replies", "muted_streams"])
-def test_a_shipped_script_breaks_no_promise(tmp_path: Path, name: str) -> None:
-    outcome = run(name, tmp_path / "world")
+def test_a_shipped_script_breaks_no_promise(tmp_path: Path, name: str, venue: str) -> None:
+    outcome = run(name, tmp_path / "world", venue=venue)
     assert [str(violation) for violation in outcome.violations] == []
     assert outcome.counts["entries"] >= 2
     assert sum(count for fault, count in outcome.faults.items() if fault.startswith("venue: ")) >= 2

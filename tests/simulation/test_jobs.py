@@ -52,7 +52,8 @@ def test_each_job_runs_and_leaves_its_row(tmp_path: Path):
     world.stop()
     with sqlite3.connect(world.settings.journal_path) as db:
         rows = dict(db.execute("SELECT name, ok FROM jobs"))
-    assert rows == dict.fromkeys(("tick", "health", "reconcile", "sweep", "clock probe", "candle check", "balance"), 1)
+    of_all = {"tick", "health", "sweep", "candle check"}
+    assert rows == dict.fromkeys(of_all | {f"{job} of binance" for job in ("reconcile", "clock probe", "balance")}, 1)
 
 
 def test_a_job_that_fails_three_times_in_a_row_is_an_incident(tmp_path: Path):
@@ -69,7 +70,8 @@ def test_a_job_that_fails_three_times_in_a_row_is_an_incident(tmp_path: Path):
 
     core.execution.reconciler.read = fails  # type: ignore[method-assign, assignment]
     world.run_for(70)
-    assert [(each.kind, each.detail) for each in told] == [("job_failing", "balance failed 3 times in a row: reset")]
+    why = "balance of binance failed 3 times in a row: reset"
+    assert [(each.kind, each.detail) for each in told] == [("job_failing", why)]
 
 
 def test_the_peak_that_a_drawdown_counts_from_is_known_within_seconds_of_a_start(tmp_path: Path):

@@ -211,7 +211,7 @@ class Exits:
                 reference_price=self._state.last_price(instrument),
                 reason=goal.reason,
             )
-            sent = await self._sender.send(approved, leg, Priority.EXIT, lambda order: self._ordered(goal))
+            sent = await self._sender.send(approved, leg, Priority.EXIT, lambda order: self._ordered(goal, order))
             if isinstance(sent, Denial):
                 self._failed(goal, f"{sent.reason} {sent.detail}")
                 return
@@ -231,11 +231,18 @@ class Exits:
             if outcome.kind is not RejectKind.REDUCE_ONLY:
                 self._failed(goal, outcome.told())
 
-    def _ordered(self, goal: ExitGoal) -> list[Record]:
-        """The outcome of the intents behind the goal, in the commit of the first leg."""
+    def _ordered(self, goal: ExitGoal, order: Order) -> list[Record]:
+        """The outcome of the intents behind the goal, in the commit of the first leg. That leg is the first one's;
+        those that joined name it."""
         now_ms = self._clock.now_ms()
         records: list[Record] = [
-            msgspec.structs.replace(intent, outcome="ordered", reason=goal.reason, decided_ms=now_ms)
+            msgspec.structs.replace(
+                intent,
+                outcome="ordered",
+                reason=goal.reason,
+                detail="" if intent.intent_id == order.intent_id else f"joined: {order.client_order_id}",
+                decided_ms=now_ms,
+            )
             for intent in goal.intents
             if intent.outcome is None
         ]

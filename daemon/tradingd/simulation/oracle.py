@@ -260,7 +260,7 @@ def check_chains(evidence: Evidence) -> Iterator[str]:
             yield f"intent {row['intent_id']} has no outcome"
         elif row["outcome"] in ("denied", "failed") and not row["reason"]:
             yield f"intent {row['intent_id']} is {row['outcome']} without a reason"
-        elif row["outcome"] == "ordered" and not orders[row["intent_id"]]:
+        elif row["outcome"] == "ordered" and not (orders[row["intent_id"]] or _joined(evidence, row)):
             yield f"intent {row['intent_id']} is ordered and has no order"
         if row["decision"] not in decisions:
             yield f"intent {row['intent_id']} has no decision"
@@ -274,6 +274,12 @@ def check_chains(evidence: Evidence) -> Iterator[str]:
     for fill in evidence.j_fills:
         if letter_of(fill["client_order_id"]) and fill["client_order_id"] not in begun:
             yield f"fill {fill['trade_id']} has no order"
+
+
+def _joined(evidence: Evidence, intent: dict[str, Any]) -> bool:
+    """Whether it names the exit order that another intent of the instrument became, and it as well."""
+    key = intent["detail"].removeprefix("joined: ")
+    return any(row["client_order_id"] == key and row["symbol"] == intent["symbol"] for row in evidence.j_orders)
 
 
 def check_candles(evidence: Evidence) -> Iterator[str]:

@@ -27,7 +27,14 @@ from tradingd.domain.records import LedgerRecord, Record, Recovered
 
 
 class Clock(Protocol):
-    """Two times. Venue time may run faster than real time in simulation; monotonic time never does."""
+    """Two times. Venue time may run faster than real time in simulation; monotonic time never does.
+
+    Each venue has a time of its own, `at` it; what belongs to no venue is dated by the first venue's.
+    """
+
+    def at(self, venue: VenueId) -> "Clock":
+        """The clock in the time of one venue: for everything that is compared with what that venue tells."""
+        ...
 
     def now_ms(self) -> int:
         """Venue time, ms UTC: candles, fills, hold period, day boundary, signing, fence."""

@@ -14,7 +14,7 @@ from tradingd.emulator.venues import VenueOptions, open_venue
 async def test_a_start_takes_over_the_pace_of_a_venue_that_runs_already() -> None:
     """A start of ten seconds beside a venue at speed 600 fell 6,000 venue seconds behind, and refused its candles as
     ones that cannot be."""
-    clock = MachineClock()
+    clock = MachineClock().at(VenueId("binance"))
     server = VenueServer(open_venue(VenueOptions(symbols=("BTCUSDT",)), 1_790_000_000_000), clock.monotonic, 600.0)
     await server.start(0)
     sim = SimVenue(VenueId("binance"), f"http://127.0.0.1:{server.port}", clock)

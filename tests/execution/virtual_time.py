@@ -6,6 +6,8 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from tradingd.domain.ids import VenueId
+
 START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z"""
 
@@ -65,6 +67,9 @@ class VirtualClock:
         self._start_ms = start_ms
         self._began = asyncio.get_running_loop().time()
 
+    def at(self, venue: VenueId) -> "VirtualClock":
+        return self
+
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
@@ -88,3 +93,15 @@ class MiddleRandom:
 
     def token(self, length: int) -> str:
         return "0" * length
+
+
+class ProcessClock(VirtualClock):
+    """The clock as the process has it: the venues' own times are right, and what belongs to no venue is days off, so
+    that whatever takes the one for the other is seen."""
+
+    def __init__(self, venues: VirtualClock) -> None:
+        super().__init__(START_MS - 3 * 86_400_000)
+        self._venues = venues
+
+    def at(self, venue: VenueId) -> VirtualClock:
+        return self._venues

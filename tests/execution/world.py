@@ -12,6 +12,7 @@ import pytest
 
 from tests.execution.ack_first import AckFirstVenue
 from tests.execution.fakes import BINANCE, BTC, FakeVenue, MiddleRandom, VirtualClock
+from tests.execution.virtual_time import ProcessClock
 from tradingd.app.compose import Execution, build_execution
 from tradingd.bus import Bus
 from tradingd.config import load_settings
@@ -137,7 +138,8 @@ class World:
         self.store = BreakableStore(inner)
         self.recovered = await inner.recover(self.clock.now_ms())
         self.bus = Bus(lambda event, error: self.faults.append(error))
-        self.limiter = RateLimiter(self.clock)
+        process = ProcessClock(self.clock)
+        self.limiter = RateLimiter(process)
         self.limiter.add_venue(BINANCE, self.plan)
         for ban in self.recovered.bans:
             self.limiter.restore(ban)
@@ -148,7 +150,7 @@ class World:
             self.limiter,
             self.store,
             self.bus,
-            self.clock,
+            process,
             MiddleRandom(),
             epoch,
             self.recovered,

@@ -34,6 +34,9 @@ class ManualClock:
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._count = 0
 
+    def at(self, venue: VenueId) -> "ManualClock":
+        return self
+
     def now_ms(self) -> int:
         return self._start_ms + round(self._seconds * 1000)
 

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from tradingd.domain.errors import TradingdError
+from tradingd.domain.ids import VenueId
 from tradingd.domain.records import CommandRecord
 from tradingd.gateway import control
 from tradingd.gateway.commands import COMMANDS, MAX_MESSAGE_BYTES
@@ -30,6 +31,9 @@ SECRET = "Kz7qT9vWm2Xc4Yb8Nd1Ef6Gh3Jl5Pr0S"
 class Clock:
     speed = 1.0
     error_ms = 0
+
+    def at(self, venue: VenueId) -> "Clock":
+        return self
 
     def now_ms(self) -> int:
         return 1_000

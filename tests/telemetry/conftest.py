@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tradingd.domain.ids import VenueId
 from tradingd.telemetry.logs import Logs, Scrubber, configure
 
 WALL_MS = 1_795_370_591_123  # 2026-11-22T18:03:11.123Z
@@ -19,6 +20,9 @@ class StillClock:
     def __init__(self) -> None:
         self.wall = WALL_MS
         self.now_s = 100.0
+
+    def at(self, venue: VenueId) -> "StillClock":
+        return self
 
     def wall_ms(self) -> int:
         return self.wall

@@ -43,6 +43,9 @@ class MachineClock:
         self._start_ms = time.time_ns() // 1_000_000
         self._start = time.monotonic()
 
+    def at(self, venue: VenueId) -> "MachineClock":
+        return self
+
     def now_ms(self) -> int:
         return self._start_ms + self.offset_ms + int((time.monotonic() - self._start) * 1000 * self.speed)
 

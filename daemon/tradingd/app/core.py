@@ -12,9 +12,10 @@ from tradingd.app.incidents import Incidents
 from tradingd.app.jobs import Jobs
 from tradingd.app.operator import Operator
 from tradingd.app.settling import Naked, Settling
+from tradingd.app.synced_clock import SyncedClocks
 from tradingd.app.tasks import Tasks, all_or_one
 from tradingd.app.trouble import Trouble
-from tradingd.app.venue_session import SyncedClock, VenueSession
+from tradingd.app.venue_session import VenueSession
 from tradingd.bus import Bus
 from tradingd.config import Settings
 from tradingd.domain.candles import Candle
@@ -74,7 +75,7 @@ class Core:
         limiter: RateLimiter,
         store: PinnedStore,
         recovered: Recovered,
-        clock: SyncedClock,
+        clock: SyncedClocks,
         random: Random,
         timer: HandlerTimer,
         epoch: Epoch,
@@ -141,7 +142,7 @@ class Core:
             self.settings.venues[venue.id],
             self.execution,
             feeds,
-            self._clock,
+            self._clock.at(venue.id),
             self._pin_account,
             self._first_recovered,
             self._recovered.flags,
@@ -151,7 +152,7 @@ class Core:
             venue,
             [*wanted, StreamKey(venue.id, "account")],
             self.bus,
-            self._clock,
+            self._clock.at(venue.id),
             self.execution.retry,
             session,
             self.settings.execution.stale_after_s,
@@ -164,7 +165,7 @@ class Core:
             strategy.timeframe,
             venue=venue,
             bus=self.bus,
-            clock=self._clock,
+            clock=self._clock.at(venue.id),
             random=self._random,
             settings=CandleFeedSettings(
                 warmup=strategy.warmup,
@@ -301,8 +302,8 @@ class Core:
             session.check_health()
 
     async def _check_candles(self) -> None:
-        now_ms = self._clock.now_ms()
         for session in self.sessions.values():
+            now_ms = self._clock.at(session.id).now_ms()
             for feed in session.feeds.values():
                 feed.check(now_ms)
 

@@ -149,7 +149,7 @@ class Daemon:
         venue = CcxtVenue(
             name,
             self._credentials[name],
-            self._clock,
+            self._clock.at(name),
             self._random,
             limiter,
             endpoint=sim.sim.endpoint if sim else section.endpoint,

@@ -5,19 +5,71 @@ import os
 import random
 import time
 
+from tradingd.domain.ids import VenueId
+
 
 class MachineClock:
-    """The Clock port on real hardware. Venue time = a base read from the venue + real time since, times the speed.
-
-    Before the first reading venue time is the host's wall clock.
-    """
+    """The Clock port on real hardware, with a time for each venue. What belongs to no venue is dated by the first
+    venue that was asked for, and before that by the host's wall clock."""
 
     def __init__(self) -> None:
+        self._venues: dict[VenueId, VenueClock] = {}
+        self._host = VenueClock(self)
+
+    def at(self, venue: VenueId) -> "VenueClock":
+        """The time of one venue."""
+        if venue not in self._venues:
+            self._venues[venue] = VenueClock(self)
+        return self._venues[venue]
+
+    @property
+    def _first(self) -> "VenueClock":
+        return next(iter(self._venues.values()), self._host)
+
+    def now_ms(self) -> int:
+        """The first venue's time, ms UTC."""
+        return self._first.now_ms()
+
+    def monotonic(self) -> float:
+        """Real seconds."""
+        return time.monotonic()
+
+    def wall_ms(self) -> int:
+        """The host's wall clock, ms UTC."""
+        return time.time_ns() // 1_000_000
+
+    @property
+    def speed(self) -> float:
+        """The first venue's."""
+        return self._first.speed
+
+    @property
+    def error_ms(self) -> int:
+        """The first venue's."""
+        return self._first.error_ms
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait real seconds."""
+        await asyncio.sleep(seconds)
+
+
+class VenueClock:
+    """The Clock port in the time of one venue: a base read from it + real time since, times the speed.
+
+    Before the first reading it is the host's wall clock.
+    """
+
+    def __init__(self, machine: MachineClock) -> None:
+        self._machine = machine
         self._rate = 1.0
         self._speed = 1.0
         self._error_s = 0.0
         self._base_ms = float(time.time_ns() // 1_000_000)
         self._base_at = time.monotonic()
+
+    def at(self, venue: VenueId) -> "VenueClock":
+        """The time of another venue."""
+        return self._machine.at(venue)
 
     def now_ms(self) -> int:
         """Venue time, ms UTC."""

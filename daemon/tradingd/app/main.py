@@ -113,9 +113,9 @@ async def _run(
         sims = await _sim_venues(settings, clock)
         for sim in sims.values():
             reading = await _first_reading(sim)
-            clock.synchronise(reading.now_ms, reading.at)
-            clock.find_speed(reading.speed)
-            keepers[sim.id] = SimKeeper(settings, sim, reading.speed, clock)
+            clock.at(sim.id).synchronise(reading.now_ms, reading.at)
+            clock.at(sim.id).find_speed(reading.speed)
+            keepers[sim.id] = SimKeeper(settings, sim, reading.speed, clock.at(sim.id))
         recovered = await store.recover(clock.now_ms())
         refuse_renamed(settings, recovered)
         daemon = Daemon(

@@ -102,7 +102,8 @@ class Operator:
 
     def on_denied(self, event: IntentDenied) -> None:
         """Remember the last refusal."""
-        self._denied, self._denied_ms = event, self._clock.now_ms()
+        self._denied = event
+        self._denied_ms = self._clock.at(event.intent.instrument.venue).now_ms()
 
     def on_journal(self, event: JournalChanged) -> None:
         """Remember since when the journal cannot be written."""
@@ -220,7 +221,7 @@ class Operator:
                     client_order_id=order.client_order_id,
                     instrument=str(order.instrument),
                     status=order.status.value,
-                    age_s=(clock.now_ms() - order.signed_ms) / 1000,
+                    age_s=(clock.at(order.instrument.venue).now_ms() - order.signed_ms) / 1000,
                 )
                 for order in self._execution.state.unknown_orders()
             ],

@@ -7,7 +7,7 @@ import aiohttp
 import structlog
 
 from tradingd.app import sim_venue
-from tradingd.app.machine import MachineClock
+from tradingd.app.machine import VenueClock
 from tradingd.app.sim_venue import Reading, SimVenue, SimVenueRefused
 from tradingd.config import Settings
 from tradingd.domain.errors import plain_failure
@@ -24,7 +24,7 @@ class SimKeeper:
     """One built-in venue. Ours is the one on our ledger, whoever started it; the one at `endpoint` is somebody else's:
     it is given our speed for as long as we are here, and neither started nor stopped."""
 
-    def __init__(self, settings: Settings, sim: SimVenue, found_speed: float, clock: MachineClock) -> None:
+    def __init__(self, settings: Settings, sim: SimVenue, found_speed: float, clock: VenueClock) -> None:
         self.sim = sim
         self._settings = settings
         self._speed = float(settings.daemon.speed)

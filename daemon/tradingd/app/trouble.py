@@ -61,7 +61,7 @@ class Trouble:
 
     def _take_exits_only(self, instrument: InstrumentId, outcome: SubmitOutcome) -> None:
         why = f"{instrument} takes only exits for now: {outcome.told()}"
-        until_s = self._clock.monotonic() + EXITS_ONLY_S / self._clock.speed
+        until_s = self._clock.monotonic() + EXITS_ONLY_S / self._clock.at(instrument.venue).speed
         self._execution.state.exits_only[instrument] = (until_s, why)
         self._execution.recorder.incident("exits_only", Severity.WARNING, why, instrument)
 

@@ -4,11 +4,11 @@ import asyncio
 import difflib
 import gc
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
 
 import structlog
 
 from tradingd.app.compose import Execution
+from tradingd.app.synced_clock import SyncedClock
 from tradingd.config import VenueSettings
 from tradingd.domain.errors import JournalError, Severity, TradingdError, VenueBanned, VenueError, VenueUnreachable
 from tradingd.domain.events import VenueState
@@ -18,7 +18,7 @@ from tradingd.domain.records import FlagRecord
 from tradingd.domain.text import moment
 from tradingd.feeds.candle_feed import CandleFeed
 from tradingd.feeds.supervisor import Supervisor
-from tradingd.ports import Clock, Venue, VenueSink
+from tradingd.ports import Venue, VenueSink
 
 log = structlog.get_logger(__name__)
 
@@ -28,14 +28,6 @@ TROUBLE_AFTER_S = 10.0
 POLL_S = 5.0
 CLOCK_LIMIT_S = 2.0
 KEY_HINT = ". Check the key, its permissions and its IP rule at the venue"
-
-
-class SyncedClock(Clock, Protocol):
-    """A Clock whose venue time is set by the venue's answers."""
-
-    def synchronise(self, venue_ms: float, at: float, error_s: float = 0.0) -> float:
-        """Venue time was `venue_ms` at monotonic `at`, give or take; returns by how many ms we were ahead of it."""
-        ...
 
 
 class VenueRefused(TradingdError):

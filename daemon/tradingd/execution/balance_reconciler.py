@@ -74,7 +74,7 @@ class BalanceReconciler:
             if flag.name == name:
                 self._history_start_ms[venue] = int(flag.value)
         if venue not in self._history_start_ms:
-            now_ms = self._clock.now_ms()
+            now_ms = self._clock.at(venue).now_ms()
             self._history_start_ms[venue] = now_ms
             self._recorder.commit((FlagRecord(name, str(now_ms), "first start at this venue", now_ms),))
         self._marks.begin(venue, self._history_start_ms[venue], flags)
@@ -256,7 +256,7 @@ class BalanceReconciler:
 
     async def book_missing(self, instrument: InstrumentId) -> int:
         """Read the venue's executions since shortly before the last one read so, and book those that are new."""
-        since_ms, asked_ms = self._marks.since_ms(instrument), self._clock.now_ms()
+        since_ms, asked_ms = self._marks.since_ms(instrument), self._clock.at(instrument.venue).now_ms()
         await self._recorder.recall_trades(instrument, since_ms)
         fills = await self._router.venue(instrument).fills(instrument, since_ms, Priority.RECONCILE)
         booked = sum(self._recorder.apply_fill(fill, "lookup") for fill in fills)
@@ -298,12 +298,12 @@ class BalanceReconciler:
             return False
         facts = [order.updated_ms for order in self._state.recent_orders(instrument)]
         last_ms = max([self._state.last_fill_ms.get(instrument, 0), *facts])
-        return snapshot.requested_ms > last_ms + CORRECT_AFTER_MS * self._clock.speed
+        return snapshot.requested_ms > last_ms + CORRECT_AFTER_MS * self._clock.at(instrument.venue).speed
 
     def _correct(self, shown: VenuePosition) -> None:
         """The venue wins: fills that its history does not show (too old, before our first start) are not invented."""
         before = self._state.position(shown.instrument)
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.at(shown.instrument.venue).now_ms()
         same = before.quantity * shown.quantity > 0
         position = Position(
             shown.instrument,

@@ -197,7 +197,7 @@ class Entries:
         self, pending: PendingIntent, checked: CheckedEnter, draft: EntryDraft, approved: Approved, *, is_last: bool
     ) -> Denial | None:
         plan = self._plans[checked.instrument]
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.at(checked.instrument.venue).now_ms()
         leg = Leg(
             strategy=self._state.owners.get(checked.instrument),
             intent_id=pending.record.intent_id,
@@ -235,20 +235,20 @@ class Entries:
         """The venue refused an entry whose step had ended: its intent has failed after all."""
         record = self._ordered.pop(order.client_order_id, None)
         if record is not None:
-            self._fail(record, outcome, self._clock.now_ms())
+            self._fail(record, outcome, self._clock.at(order.instrument.venue).now_ms())
 
     # --- guards ---------------------------------------------------------------------------------------------------
 
     def _gate(self, intent: CheckedEnter, pending: PendingIntent) -> Denial | None:
         """Everything that can be known without asking the venue."""
         instrument = intent.instrument
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.at(instrument.venue).now_ms()
         return (
             self._switches.denial()
             or self._gate_instrument(instrument)
             or self._gate_venue(instrument, pending)
             or self._gate_position(intent)
-            or self._hold.check(instrument, now_ms - self._clock.error_ms)
+            or self._hold.check(instrument, now_ms - self._clock.at(instrument.venue).error_ms)
             or self._reconciler.check(instrument.venue)
         )
 
@@ -271,12 +271,12 @@ class Entries:
             return Denial(
                 DenyReason.VENUE_NOT_READY, f"{instrument.venue} is {state}: {self._router.reason(instrument.venue)}"
             )
-        error_ms = self._clock.error_ms
-        if error_ms > MAX_CLOCK_ERROR_MS * self._clock.speed:
+        error_ms = self._clock.at(instrument.venue).error_ms
+        if error_ms > MAX_CLOCK_ERROR_MS * self._clock.at(instrument.venue).speed:
             return Denial(DenyReason.VENUE_NOT_READY, f"venue time is known only to {error_ms} ms")
         if pending.late:
             return Denial(DenyReason.STALE, "the candle was delivered late (risk.max_candle_age_s)")
-        age_ms = self._clock.now_ms() - max(pending.cause_ms, pending.record.created_ms)
+        age_ms = self._clock.at(instrument.venue).now_ms() - max(pending.cause_ms, pending.record.created_ms)
         if age_ms > self._limits.max_candle_age_ms:
             return Denial(DenyReason.STALE, f"{age_ms / 1000:.1f} s of venue time since the decision")
         return None
@@ -308,7 +308,8 @@ class Entries:
         account = self._state.accounts.get(instrument.venue)
         if rules is None or account is None:
             return Denial(DenyReason.VENUE_NOT_READY, "rules or account have not been read yet")
-        mark = self._state.fresh_price(instrument, self._clock.monotonic(), FRESH_PRICE_S / self._clock.speed)
+        max_age_s = FRESH_PRICE_S / self._clock.at(instrument.venue).speed
+        mark = self._state.fresh_price(instrument, self._clock.monotonic(), max_age_s)
         if mark is None:
             reading = self._router.venue(instrument).mark_price(instrument)
             try:
@@ -341,7 +342,8 @@ class Entries:
 
     def deny(self, record: IntentRecord, intent: Intent, denial: Denial) -> None:
         """Give the intent its outcome: denied, with the reason and the numbers."""
+        now_ms = self._clock.at(intent.instrument.venue).now_ms()
         denied = msgspec.structs.replace(
-            record, outcome="denied", reason=denial.reason.value, detail=denial.detail, decided_ms=self._clock.now_ms()
+            record, outcome="denied", reason=denial.reason.value, detail=denial.detail, decided_ms=now_ms
         )
         self._recorder.commit((denied,), (IntentDenied(record.intent_id, record.strategy, intent, denial),))

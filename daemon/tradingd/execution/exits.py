@@ -151,7 +151,7 @@ class Exits:
                 outcome="denied",
                 reason=denial.reason.value,
                 detail=denial.detail,
-                decided_ms=self._clock.now_ms(),
+                decided_ms=self._clock.at(goal.instrument.venue).now_ms(),
             )
             for intent in goal.intents
         ]
@@ -189,7 +189,8 @@ class Exits:
         """Whether an exit leg has just been taken: it deserves a moment to fill before another is sent."""
         if order.request.purpose is not Purpose.EXIT or order.status.is_unknown:
             return False
-        return self._clock.now_ms() - order.signed_ms < 2_000 * self._clock.speed
+        clock = self._clock.at(order.instrument.venue)
+        return clock.now_ms() - order.signed_ms < 2_000 * clock.speed
 
     async def _close(self, goal: ExitGoal, quantity: Decimal) -> None:
         instrument = goal.instrument
@@ -234,7 +235,7 @@ class Exits:
     def _ordered(self, goal: ExitGoal, order: Order) -> list[Record]:
         """The outcome of the intents behind the goal, in the commit of the first leg. That leg is the first one's;
         those that joined name it."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.at(goal.instrument.venue).now_ms()
         records: list[Record] = [
             msgspec.structs.replace(
                 intent,
@@ -251,7 +252,7 @@ class Exits:
 
     def _finish(self, goal: ExitGoal) -> None:
         del self.goals[goal.instrument]
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.at(goal.instrument.venue).now_ms()
         done: list[Record] = [
             msgspec.structs.replace(intent, outcome="done", reason="flat", detail="nothing to close", decided_ms=now_ms)
             for intent in goal.intents
@@ -273,4 +274,5 @@ class Exits:
 
     def _flag(self, goal: ExitGoal, *, standing: bool) -> FlagRecord:
         value = (WHATEVER if goal.whatever else "own") if standing else ""
-        return FlagRecord(f"{EXIT_FLAG}{goal.instrument}", value, goal.reason, self._clock.now_ms())
+        now_ms = self._clock.at(goal.instrument.venue).now_ms()
+        return FlagRecord(f"{EXIT_FLAG}{goal.instrument}", value, goal.reason, now_ms)

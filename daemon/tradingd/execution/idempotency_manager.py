@@ -60,7 +60,7 @@ class IdempotencyManager:
         order goes out all the same when it cannot, or not soon, its id fsynced to the spool file first (P2), as
         SUBMITTED, so that a later start looks for it. What is committed after all is then in both, which is harmless.
         """
-        signed_ms = self._clock.now_ms()
+        signed_ms = self._clock.at(venue.id).now_ms()
         order = msgspec.structs.replace(
             order, created_ms=signed_ms, signed_ms=signed_ms, window_ms=venue.limits.receive_window_ms
         )
@@ -157,7 +157,7 @@ class IdempotencyManager:
             return False
         if current.status is OrderStatus.SUBMITTED:
             self._recorder.apply_event(key, OrderEvent.TIME_OUT, "local", detail="no answer before the fence")
-        if self._clock.now_ms() - order.signed_ms > venue.limits.orders_kept_ms:
+        if self._clock.at(venue.id).now_ms() - order.signed_ms > venue.limits.orders_kept_ms:
             # "unknown" says nothing of an old one: it may have stood, and have ended without a fill
             why = "unknown, and older than the venue keeps orders without a fill"
             self._recorder.apply_event(key, OrderEvent.EXPIRE, "lookup", code="not_found", detail=why)
@@ -170,7 +170,7 @@ class IdempotencyManager:
     async def _is_past_fence(self, order: Order, venue: Venue, priority: Priority) -> bool:
         """Whether the venue's own clock, asked now, is past the fence; ours only says when asking is worth it."""
         fence_ms = self.fence_ms(order, venue)
-        return self._clock.now_ms() > fence_ms and await venue.server_time_ms(priority) > fence_ms
+        return self._clock.at(venue.id).now_ms() > fence_ms and await venue.server_time_ms(priority) > fence_ms
 
     @staticmethod
     def _is_of(fill: Fill, order: Order) -> bool:
@@ -203,9 +203,10 @@ class IdempotencyManager:
             return
         if order.status.is_unknown:
             raise VenueError(f"{order.client_order_id} is in doubt and not found; the fence decides")
-        key, now_ms = order.client_order_id, self._clock.now_ms()
+        key, clock = order.client_order_id, self._clock.at(venue.id)
+        now_ms = clock.now_ms()
         first_ms = self._unseen_since.setdefault(key, now_ms)
-        if now_ms - first_ms < UNSEEN_AGAIN_MS * self._clock.speed or now_ms <= self.fence_ms(order, venue):
+        if now_ms - first_ms < UNSEEN_AGAIN_MS * clock.speed or now_ms <= self.fence_ms(order, venue):
             return
         for shown in await venue.open_orders(order.instrument, Priority.RECONCILE):
             if shown.client_order_id == key:

@@ -116,7 +116,7 @@ class LeftoverSweeper:
             if not leftovers and self._era(instrument) == before:
                 self._ended_at.pop(instrument, None)
                 if not any(order.request.purpose.is_protective for order in self._state.unknown_orders(instrument)):
-                    self._proofs[instrument] = self._clock.now_ms()
+                    self._proofs[instrument] = self._clock.at(instrument.venue).now_ms()
                 return True
             for leftover in leftovers:
                 await self._cancel(leftover)

@@ -89,7 +89,7 @@ class Levels:
             stop,
             take_profit,
             why,
-            self._clock.now_ms(),
+            self._clock.at(cover.instrument.venue).now_ms(),
         )
 
     async def _write_ahead(self, cover: Cover, written: ProtectionSetRecord) -> None:
@@ -105,7 +105,7 @@ class Levels:
 
     def _note(self, cover: Cover, written: ProtectionSetRecord, outcome: SubmitOutcome) -> None:
         cover.sets += 1
-        cover.set_ms = self._clock.now_ms()
+        cover.set_ms = self._clock.at(cover.instrument.venue).now_ms()
         cover.look_at = self._clock.monotonic() + self._limits.look_every_s
         told = msgspec.structs.replace(
             written,
@@ -146,11 +146,12 @@ class Levels:
         if cover is None or not self._is_watched(cover):
             return
         wanted = self._covers.wanted(cover)
+        clock = self._clock.at(cover.instrument.venue)
         if self._is_end_of_stop(cover, shown):
-            cover.told_gone = self._clock.monotonic(), self._clock.now_ms()
+            cover.told_gone = clock.monotonic(), clock.now_ms()
             cover.look_at = 0.0
         elif shown.status.is_final or shown.trigger_price not in (wanted.stop, wanted.take_profit):
-            margin_s = max(0, cover.set_ms + self._margin_ms(cover) - self._clock.now_ms()) / 1000 / self._clock.speed
+            margin_s = max(0, cover.set_ms + self._margin_ms(cover) - clock.now_ms()) / 1000 / clock.speed
             cover.look_at = min(cover.look_at, self._clock.monotonic() + margin_s)
 
     def _is_end_of_stop(self, cover: Cover, shown: VenueOrder) -> bool:
@@ -164,7 +165,7 @@ class Levels:
         cover, adapter = self._covers.get(instrument), self._adapter(instrument)
         if cover is None or adapter is None or not self._is_watched(cover):
             return
-        sets, era, asked_ms = cover.sets, cover.era, self._clock.now_ms()
+        sets, era, asked_ms = cover.sets, cover.era, self._clock.at(instrument.venue).now_ms()
         shown = await adapter.read(instrument, priority)
         held = self._state.expected_quantity(instrument)
         if self._covers.get(instrument) is not cover or (cover.sets, cover.era) != (sets, era) or held == 0:

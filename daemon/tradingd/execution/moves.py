@@ -115,7 +115,7 @@ class Moves:
         return None
 
     async def _price(self, instrument: InstrumentId) -> Decimal | None:
-        max_age_s = FRESH_PRICE_S / self._clock.speed
+        max_age_s = FRESH_PRICE_S / self._clock.at(instrument.venue).speed
         fresh = self._state.fresh_price(instrument, self._clock.monotonic(), max_age_s)
         if fresh is not None:
             return fresh
@@ -141,7 +141,7 @@ class Moves:
         instrument = record.instrument
         owner = self._state.position(instrument).strategy
         cover = self._covers.setdefault(instrument, Cover(instrument, owner))
-        before, now_ms = cover.move, self._clock.now_ms()
+        before, now_ms = cover.move, self._clock.at(record.instrument.venue).now_ms()
         same = stop in (None, cover.stop_loss) and target in (None, cover.take_profit)
         if same and before is None:
             self._recorder.commit((self._ended(record, "done", "already_so", "nothing was sent"),))
@@ -356,7 +356,7 @@ class Moves:
         )
         cover.move = None
         told = ProtectionChanged(cover.instrument, True, cover.stop_loss, cover.take_profit, 0.0, replaced=True)
-        self._recorder.commit((done, cover.record("covered", self._clock.now_ms())), (told,))
+        self._recorder.commit((done, cover.record("covered", self._clock.at(cover.instrument.venue).now_ms())), (told,))
 
     def _fail(self, cover: Cover, reason: str, why: str) -> None:
         """End the intent; what stands at the venue is what is wanted from now on."""
@@ -367,7 +367,7 @@ class Moves:
         cover.take_profit = cover.take_profit if stood.take_profit is None else stood.take_profit
         failed = self._ended(cover.move.record, "failed", reason, why)
         cover.move = None
-        self._recorder.commit((failed, cover.record("covered", self._clock.now_ms())))
+        self._recorder.commit((failed, cover.record("covered", self._clock.at(cover.instrument.venue).now_ms())))
         told = incident("protection_not_replaced", Severity.WARNING, why, cover.instrument, cover.strategy)
         self._bus.publish(told)
 
@@ -390,6 +390,5 @@ class Moves:
             self._recorder.commit((ended,))
 
     def _ended(self, record: IntentRecord, outcome: str, reason: str, detail: str) -> IntentRecord:
-        return msgspec.structs.replace(
-            record, outcome=outcome, reason=reason, detail=detail, decided_ms=self._clock.now_ms()
-        )
+        now_ms = self._clock.at(record.instrument.venue).now_ms()
+        return msgspec.structs.replace(record, outcome=outcome, reason=reason, detail=detail, decided_ms=now_ms)

@@ -187,7 +187,8 @@ class Pipeline:
                 self.cancel_entries(instrument, why)
 
     def _done(self, record: IntentRecord, why: str) -> None:
-        done = msgspec.structs.replace(record, outcome="done", reason=why, decided_ms=self._clock.now_ms())
+        now_ms = self._clock.at(record.instrument.venue).now_ms()
+        done = msgspec.structs.replace(record, outcome="done", reason=why, decided_ms=now_ms)
         self._recorder.commit((done,))
 
     # --- facts ----------------------------------------------------------------------------------------------------
@@ -334,11 +335,13 @@ class Pipeline:
         """Whether an entry is to rest no longer: its time is over, or its cancel was asked for and brought nothing."""
         if order.expire_ms is None or order.status.is_unknown:
             return False
-        return order.cancel_requested_ms is not None or self._clock.now_ms() >= order.expire_ms
+        now_ms = self._clock.at(order.instrument.venue).now_ms()
+        return order.cancel_requested_ms is not None or now_ms >= order.expire_ms
 
     def _expire(self, order: Order) -> None:
         asked_ms = order.cancel_requested_ms
-        if asked_ms is None or self._clock.now_ms() - asked_ms >= CANCEL_AGAIN_MS * self._clock.speed:
+        clock = self._clock.at(order.instrument.venue)
+        if asked_ms is None or clock.now_ms() - asked_ms >= CANCEL_AGAIN_MS * clock.speed:
             self.cancel_entries(order.instrument, "expired" if asked_ms is None else order.reason)
 
     def on_unknown(self, shown: VenueOrder) -> None:
@@ -361,7 +364,7 @@ class Pipeline:
             if record.kind == "protect" and self._moves.resume(record):
                 continue
             order = next((each for each in self._state.orders.values() if each.intent_id == record.intent_id), None)
-            now_ms = self._clock.now_ms()
+            now_ms = self._clock.at(record.instrument.venue).now_ms()
             if order is not None and record.kind != "protect":
                 changed.append(msgspec.structs.replace(record, outcome="ordered", decided_ms=now_ms))
             elif record.kind == "exit":

@@ -128,7 +128,8 @@ class Protection:
         key, ended_ms = self._state.stop_end.get(cover.instrument, (None, 0))
         if key is None or key != cover.stop_order:
             return since
-        return min(since, now - max(0, self._clock.now_ms() - ended_ms) / 1000 / self._clock.speed)
+        clock = self._clock.at(cover.instrument.venue)
+        return min(since, now - max(0, clock.now_ms() - ended_ms) / 1000 / clock.speed)
 
     def _let_go(self, instrument: InstrumentId) -> None:
         """The position is nobody's here (opened or turned by hand): it is told of, and not ours to protect or close."""
@@ -373,7 +374,7 @@ class Protection:
         self._recorder.commit((self._record(cover, "covered" if covered else "naked"),), (event,))
 
     def _record(self, cover: Cover, state: str) -> ProtectionRecord:
-        return cover.record(state, self._clock.now_ms())
+        return cover.record(state, self._clock.at(cover.instrument.venue).now_ms())
 
     def end(self, instrument: InstrumentId) -> ProtectionRecord | None:
         """The position is flat and swept, or not ours: nothing is wanted any more."""

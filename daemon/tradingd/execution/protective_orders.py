@@ -75,7 +75,7 @@ class ProtectiveOrders:
                 cover.take_profit_order = order.client_order_id
             elif purpose is Purpose.STOP:
                 cover.stop_order = order.client_order_id
-            return (cover.record("placing", self._clock.now_ms()),)
+            return (cover.record("placing", self._clock.at(cover.instrument.venue).now_ms()),)
 
         leg = Leg(cover.strategy, cover.intent_id, reference_price=request.trigger_price)
         return await self._sender.send(approved, leg, priority, remember, timeout_s=timeout_s)
@@ -101,7 +101,8 @@ class ProtectiveOrders:
     async def cancel(self, order: Order, why: str) -> CancelOutcome:
         """Ask for the end of one; that it was asked for is written first. Its end is told by the stream or a look-up,
         never by this answer."""
-        marked = msgspec.structs.replace(order, cancel_requested_ms=self._clock.now_ms(), reason=why)
+        now_ms = self._clock.at(order.instrument.venue).now_ms()
+        marked = msgspec.structs.replace(order, cancel_requested_ms=now_ms, reason=why)
         self._state.put_order(marked)
         self._recorder.commit((marked,))
         return await self._router.cancel(marked, Priority.CANCEL, self._limits.submit_timeout_s)
@@ -119,4 +120,4 @@ class ProtectiveOrders:
             return False
         limits = self._router.venue(order.instrument).limits
         margin_ms = max(limits.visibility_margin_ms, self._limits.visibility_margin_ms)
-        return self._clock.now_ms() <= asked_ms + limits.receive_window_ms + margin_ms
+        return self._clock.at(order.instrument.venue).now_ms() <= asked_ms + limits.receive_window_ms + margin_ms

@@ -54,7 +54,7 @@ class RateLimiter:
             return
         before = None if ban.uptime_ms is None else ban.uptime_ms / 1000
         passed_s = 0.0 if before is None else now - before if now >= before else now
-        ends_at = now + (ban.until_ms - ban.recorded_ms) / 1000 / self._clock.speed - passed_s
+        ends_at = now + (ban.until_ms - ban.recorded_ms) / 1000 / self._clock.at(ban.venue).speed - passed_s
         if ends_at > budget.closures[ban.scope].ends_at:
             budget.closures[ban.scope] = Closure(ban.until_ms, ends_at, ban.reason)
 
@@ -93,13 +93,14 @@ class RateLimiter:
             raise ban
         if ban is not None or budget.waiting or budget.leaving:
             return False
-        now_ms = self._clock.now_ms()
-        budget.roll(now_ms, self._clock.error_ms)
-        return budget.take(priority, endpoint, budget.nothing_aside(), now, self._arrives_ms(now_ms))
+        now_ms = self._clock.at(venue).now_ms()
+        budget.roll(now_ms, self._clock.at(venue).error_ms)
+        return budget.take(priority, endpoint, budget.nothing_aside(), now, self._arrives_ms(venue, now_ms))
 
-    def _arrives_ms(self, now_ms: int) -> int:
+    def _arrives_ms(self, venue: VenueId, now_ms: int) -> int:
         """When a request that is let out now has surely reached the venue, by its clock."""
-        return now_ms + self._clock.error_ms + round(TRAVEL_MS * self._clock.speed)
+        clock = self._clock.at(venue)
+        return now_ms + clock.error_ms + round(TRAVEL_MS * clock.speed)
 
     def refuse_banned(self, venue: VenueId, endpoint: str) -> None:
         """Raise VenueBanned while a ban lasts: for a request whose budget was taken before."""
@@ -126,10 +127,10 @@ class RateLimiter:
         """
         budget = self._venues[venue]
         lower = {name.lower(): value for name, value in headers.items()}
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.at(venue).now_ms()
         sent = now_ms if sent_ms is None else sent_ms
-        counted_ms = sent - self._clock.error_ms
-        budget.roll(now_ms, self._clock.error_ms)
+        counted_ms = sent - self._clock.at(venue).error_ms
+        budget.roll(now_ms, self._clock.at(venue).error_ms)
         for window in budget.windows:
             used = _count(lower, window.header)
             if used is not None and counted_ms >= window.started_ms:
@@ -141,26 +142,26 @@ class RateLimiter:
     ) -> None:
         """What an answer says of the rolling windows; whoever waits may leave sooner by it."""
         now, headers = self._clock.monotonic(), budget.plan.headers
-        sent_at = now - self._real_s(self._clock.now_ms() - sent_ms)
+        sent_at = now - self._real_s(venue, self._clock.at(venue).now_ms() - sent_ms)
         told = Told(is_refusal=is_refusal)
         if headers is not None:
             resets_ms = _count(lower, headers.resets_ms)
-            late_ms = self._clock.error_ms - self._clock.now_ms()
-            reopens_at = None if resets_ms is None else now + self._real_s(resets_ms + late_ms)
+            late_ms = self._clock.at(venue).error_ms - self._clock.at(venue).now_ms()
+            reopens_at = None if resets_ms is None else now + self._real_s(venue, resets_ms + late_ms)
             told = Told(_count(lower, headers.limit), _count(lower, headers.left), reopens_at, is_refusal)
         for window in budget.rolling:
             if window.costs(endpoint):
                 window.answered(now)
             if endpoint in window.plan.endpoints:
                 window.learn(told, now, sent_at)
-        if budget.waiting and now + self._changes_in_s(budget) < budget.wakes_at:
+        if budget.waiting and now + self._changes_in_s(venue, budget) < budget.wakes_at:
             self._serve(venue, budget)
 
-    def _real_s(self, venue_ms: float) -> float:
-        return venue_ms / 1000 / self._clock.speed
+    def _real_s(self, venue: VenueId, venue_ms: float) -> float:
+        return venue_ms / 1000 / self._clock.at(venue).speed
 
-    def _changes_in_s(self, budget: VenueBudget) -> float:
-        clock = self._clock
+    def _changes_in_s(self, venue: VenueId, budget: VenueBudget) -> float:
+        clock = self._clock.at(venue)
         return budget.changes_in_s(clock.monotonic(), clock.now_ms(), clock.error_ms, clock.speed)
 
     def ban(self, venue: VenueId, until_ms: int, reason: str) -> None:
@@ -179,11 +180,11 @@ class RateLimiter:
 
     def _close(self, venue: VenueId, until_ms: int, reason: str, scope: BanScope) -> bool:
         """Whether it is news, and longer than what stands."""
-        budget, now, now_ms = self._venues[venue], self._clock.monotonic(), self._clock.now_ms()
+        budget, now, now_ms = self._venues[venue], self._clock.monotonic(), self._clock.at(venue).now_ms()
         before = budget.closures[scope]
         if until_ms <= max(before.until_ms, budget.closures[BanScope.ALL].until_ms):
             return False
-        lasts_s = (until_ms - now_ms + self._clock.error_ms) / 1000 / self._clock.speed
+        lasts_s = (until_ms - now_ms + self._clock.at(venue).error_ms) / 1000 / self._clock.at(venue).speed
         budget.closures[scope] = Closure(until_ms, max(before.ends_at, now + lasts_s), reason)
         budget.send_home(venue, now)
         self.save_ban(BanRecord(venue, until_ms, reason, now_ms, scope, round(now * 1000)))
@@ -197,7 +198,7 @@ class RateLimiter:
     def used_fraction(self, venue: VenueId) -> float:
         """The fullest window's share, for status and heartbeat."""
         budget = self._venues[venue]
-        budget.roll(self._clock.now_ms(), self._clock.error_ms)
+        budget.roll(self._clock.at(venue).now_ms(), self._clock.at(venue).error_ms)
         now = self._clock.monotonic()
         shares = [window.used / window.limit for window in budget.windows]
         return max([*shares, *(window.used(now) / window.limit for window in budget.rolling)], default=0.0)
@@ -207,9 +208,9 @@ class RateLimiter:
 
         Rolls all windows first: one left behind would have ended in the past, and the waker would not sleep.
         """
-        now_ms = self._clock.now_ms()
-        budget.roll(now_ms, self._clock.error_ms)
-        arrives_ms = self._arrives_ms(now_ms)
+        now_ms = self._clock.at(venue).now_ms()
+        budget.roll(now_ms, self._clock.at(venue).error_ms)
+        arrives_ms = self._arrives_ms(venue, now_ms)
         set_aside = budget.nothing_aside()
         waiting, budget.waiting = budget.waiting, []
         now = self._clock.monotonic()
@@ -224,7 +225,7 @@ class RateLimiter:
             else:
                 budget.waiting.append(waiter)
         if budget.waiting:
-            self._wake_in(venue, budget, self._changes_in_s(budget))
+            self._wake_in(venue, budget, self._changes_in_s(venue, budget))
 
     def _wake_in(self, venue: VenueId, budget: VenueBudget, wait_s: float) -> None:
         """See that the waiters are served then; one waker at a time, which an earlier moment replaces."""
@@ -245,7 +246,7 @@ class RateLimiter:
             await self._clock.sleep(wait_s)
             budget.wakes_at = -inf  # so that serving starts no other waker
             self._serve(venue, budget)
-            wait_s = self._changes_in_s(budget)
+            wait_s = self._changes_in_s(venue, budget)
             budget.wakes_at = self._clock.monotonic() + wait_s
 
     def _woken(self, venue: VenueId, budget: VenueBudget, task: "asyncio.Task[None]") -> None:

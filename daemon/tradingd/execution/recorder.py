@@ -160,7 +160,7 @@ class Recorder:
             return False
         if status is order.status and learned == order:
             return False  # told before: a part filled, seen again by a look-up or after the order's end
-        now = self._clock.now_ms()
+        now = self._clock.at(order.instrument.venue).now_ms()
         changed = msgspec.structs.replace(
             learned,
             status=status,
@@ -185,7 +185,7 @@ class Recorder:
         order = self._state.orders.get(client_order_id) if client_order_id else None
         if order is None or outcome.verdict in (CancelVerdict.CANCELED, CancelVerdict.ASKED):
             return
-        key, status, now = order.client_order_id, order.status, self._clock.now_ms()
+        key, status, now = order.client_order_id, order.status, self._clock.at(order.instrument.venue).now_ms()
         told = storable(outcome.told())
         self.commit((OrderEventRecord(key, OrderEvent.CANCEL, status, status, now, "reply", outcome.code, told),))
 

@@ -28,7 +28,7 @@ class RestingEntries:
     async def clear_expired(self, instrument: InstrumentId, cause_ms: int) -> None:
         """End those whose time is over by now or by the candle that closed at `cause_ms`: a strategy that quotes anew
         on each candle decides at the very moment at which its last entry expires, and would be told it is pending."""
-        now_ms = max(self._clock.now_ms(), cause_ms)
+        now_ms = max(self._clock.at(instrument.venue).now_ms(), cause_ms)
         expired = [order for order in self.of(instrument) if order.expire_ms is not None and order.expire_ms <= now_ms]
         if not expired:
             return
@@ -42,7 +42,8 @@ class RestingEntries:
             order = self._state.orders[resting.client_order_id]  # it may have filled while another was cancelled
             if order.status not in RESTING:
                 continue
-            marked = msgspec.structs.replace(order, cancel_requested_ms=self._clock.now_ms(), reason=why)
+            now_ms = self._clock.at(instrument.venue).now_ms()
+            marked = msgspec.structs.replace(order, cancel_requested_ms=now_ms, reason=why)
             self._state.put_order(marked)
             self._recorder.commit((marked,))
             outcome = await self._router.cancel(marked, priority, self._limits.submit_timeout_s)

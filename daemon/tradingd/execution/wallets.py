@@ -127,7 +127,7 @@ class Wallets:
     def doubt(self, venue: VenueId) -> None:
         """What the venue shows is not explained: only a reading from now on proves anything."""
         expected = self.of(venue)
-        expected.last_fill_ms = max(expected.last_fill_ms, self._clock.now_ms())
+        expected.last_fill_ms = max(expected.last_fill_ms, self._clock.at(venue).now_ms())
         expected.seen_at = self._clock.monotonic()
         expected.settled = False
 
@@ -192,7 +192,7 @@ class Wallets:
     def _take_back(self, venue: VenueId, amount: Decimal, time_ms: int, reference: str) -> list[Record]:
         """A reason that is booked late, for money that readings showed before and nothing explained then."""
         expected = self.of(venue)
-        shown_ms = expected.sum.read_ms - round(BALANCE_LAG_S * 1000 * self._clock.speed)
+        shown_ms = expected.sum.read_ms - round(BALANCE_LAG_S * 1000 * self._clock.at(venue).speed)
         if abs(expected.sum.unexplained) <= WALLET_TOLERANCE or time_ms > shown_ms:
             return []
         left = expected.sum.unexplained - amount
@@ -202,7 +202,7 @@ class Wallets:
 
     def _flag(self, venue: VenueId) -> FlagRecord:
         value = msgspec.json.encode(self.of(venue).sum).decode()
-        return FlagRecord(f"{WALLET_FLAG}{venue}", value, "what the wallet should hold", self._clock.now_ms())
+        return FlagRecord(f"{WALLET_FLAG}{venue}", value, "what the wallet should hold", self._clock.at(venue).now_ms())
 
     # --- bookings -------------------------------------------------------------------------------------------------
 
@@ -214,7 +214,7 @@ class Wallets:
     async def explain(self, venue: VenueId) -> None:
         """Read the venue's bookings, unless that was done a moment ago; a venue that does not answer is told once."""
         now = self._clock.monotonic()
-        every_s = max(60.0, BOOKING_EVERY_S / self._clock.speed)
+        every_s = max(60.0, BOOKING_EVERY_S / self._clock.at(venue).speed)
         if now < self._due_at.get(venue, 0.0) - every_s + ASK_AGAIN_S and venue in self._read:
             return
         self._due_at[venue] = now + every_s
@@ -231,7 +231,7 @@ class Wallets:
 
     async def _book(self, venue: VenueId) -> None:
         """Write down what is new since the last time, each once."""
-        booked, now_ms = self._booked[venue], self._clock.now_ms()
+        booked, now_ms = self._booked[venue], self._clock.at(venue).now_ms()
         late = self._base_is_late(venue, now_ms)
         since_ms = min(booked.until_ms, midnight_ms(now_ms)) if late else booked.until_ms
         rows = await self._router.venues[venue].bookings(since_ms, Priority.RECONCILE)
@@ -266,7 +266,7 @@ class Wallets:
 
     def _base_is_late(self, venue: VenueId, now_ms: int) -> bool:
         base = self._losses.day_equities.get((venue, utc_day(now_ms)))
-        return base is not None and base.time_ms - midnight_ms(now_ms) > LATE_BASE_MS * self._clock.speed
+        return base is not None and base.time_ms - midnight_ms(now_ms) > LATE_BASE_MS * self._clock.at(venue).speed
 
     def _work_out_base(self, venue: VenueId, rows: list[LedgerRecord], now_ms: int) -> list[Record]:
         """Equity at 00:00 UTC of a day whose first reading came late: equity now, less all that was booked since, less
@@ -275,7 +275,7 @@ class Wallets:
         account, expected, start_ms = self._state.accounts[venue], self.of(venue), midnight_ms(now_ms)
         today = [row for row in rows if row.time_ms >= start_ms]
         newest_ms = max((row.time_ms for row in today), default=start_ms)
-        newest_ms = max(newest_ms + round(BALANCE_LAG_S * 1000 * self._clock.speed), expected.last_fill_ms)
+        newest_ms = max(newest_ms + round(BALANCE_LAG_S * 1000 * self._clock.at(venue).speed), expected.last_fill_ms)
         if account.balance.equity is None or not expected.settled or account.requested_ms <= newest_ms:
             return []
         unexplained = expected.sum.unexplained if expected.sum.unexplained_ms >= start_ms else ZERO

@@ -3,6 +3,7 @@
 import asyncio
 from random import Random
 
+from tradingd.domain.ids import VenueId
 from tradingd.simulation.loop import Timeline
 
 START_MS = 1_767_225_600_000
@@ -20,6 +21,10 @@ class SimClock:
         self._base_ms = float(self.wall_ms())
         self._base_at = self.monotonic()
         self._error_s = 0.0
+
+    def at(self, venue: VenueId) -> "SimClock":
+        """A world has one venue."""
+        return self
 
     def now_ms(self) -> int:
         """Venue time as the daemon knows it."""

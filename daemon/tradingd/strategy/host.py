@@ -204,7 +204,8 @@ class StrategyHost:
         key = f"{runner.id}|candle|{candle.instrument}|{candle.timeframe}|{candle.close_time_ms}"
         cause = Cause("candle", DecisionKey(key), candle.close_time_ms, candle.instrument, candle.late)
         runner.ctx.history(candle.instrument).append(candle)
-        delivered = StreamRecord(candle.instrument, candle.timeframe, candle.open_time_ms, self._clock.now_ms())
+        now_ms = self._clock.at(candle.instrument.venue).now_ms()
+        delivered = StreamRecord(candle.instrument, candle.timeframe, candle.open_time_ms, now_ms)
         if not self._may_ask(runner, cause, "on_candle"):
             self._submit((delivered,))
             return
@@ -269,7 +270,8 @@ class StrategyHost:
     ) -> bool:
         """Call one handler and submit its decision as one unit; False when it failed."""
         self._seen.add(cause.key)
-        runner.ctx.now = self._clock.now_ms()
+        clock = self._clock if cause.instrument is None else self._clock.at(cause.instrument.venue)
+        runner.ctx.now = clock.now_ms()
         began = self._clock.monotonic()
         error: BaseException | None = None
         result = CallResult((), {})

@@ -18,6 +18,7 @@ from benchmarks.evidence import (
     ZERO,
     JournalOrder,
     JournalSide,
+    Level,
     Row,
     VenueOrder,
     VenueSide,
@@ -199,7 +200,7 @@ def fills_both_ways(q: Question) -> Finding:
               if key in journal and journal[key] != fill]
     known = {order.client_order_id for order in q.journal.orders}
     wrong += [f"fill {key} belongs to no order of the journal" for key, fill in journal.items()
-              if fill.client_order_id not in known]
+              if fill.client_order_id not in known and (fill.client_order_id or fill.trade_id not in q.venue.of_levels)]
     return Finding("fills, both ways", len(venue), wrong)
 
 
@@ -265,7 +266,7 @@ def protected(q: Question) -> Finding:
     worst = first_worst = 0.0
     spans = list(_spans(q.venue))
     for symbol, opened_ms, closed_ms in spans:
-        stops = sorted((order.created_ms, order.end_ms or closed_ms) for order in q.ours
+        stops = sorted((order.created_ms, order.end_ms or closed_ms) for order in _closing(q)
                        if order.symbol == symbol and order.kind == "STOP_MARKET" and order.created_ms < closed_ms
                        and (order.end_ms is None or order.end_ms > opened_ms))
         at_ms, gaps = opened_ms, []
@@ -279,6 +280,12 @@ def protected(q: Question) -> Finding:
             wrong.append(f"{symbol} opened {opened_ms}: {max(seconds):.2f} s without a live stop")
     figures = f"max until the first stop {first_worst * 1000:.0f} ms, max at any time {worst * 1000:.0f} ms (real)"
     return Finding("positions protected", len(spans), wrong, figures)
+
+
+def _closing(q: Question) -> Iterable[VenueOrder | Level]:
+    """What may be a stop: our orders, and what positions carry."""
+    yield from q.ours
+    yield from q.venue.levels
 
 
 def _spans(venue: VenueSide) -> Iterable[tuple[str, int, int]]:
@@ -297,12 +304,15 @@ def _spans(venue: VenueSide) -> Iterable[tuple[str, int, int]]:
 def no_leftovers(q: Question) -> Finding:
     """No live order of ours without a position, in any book; a stop with each that is open."""
     live = [order for order in q.ours if order.end_ms is None]
+    levels = [level for level in q.venue.levels if level.end_ms is None]
     wrong = [f"{order.client_order_id} ({order.kind} {order.status}) was left past flat" for order in live
              if not q.venue.positions.get(order.symbol)]
-    stopped = {order.symbol for order in live if order.kind == "STOP_MARKET"}
+    wrong += [f"{level.symbol} is flat and carries a {level.kind}" for level in levels
+              if not q.venue.positions.get(level.symbol)]
+    stopped = {each.symbol for each in _closing(q) if each.kind == "STOP_MARKET" and each.end_ms is None}
     wrong += [f"{symbol} {held} is open at the end without a stop" for symbol, held in q.venue.positions.items()
               if held and symbol not in stopped]
-    return Finding("no leftovers", len(live), wrong)
+    return Finding("no leftovers", len(live) + len(levels), wrong)
 
 
 def chain_complete(q: Question) -> Finding:

@@ -5,6 +5,7 @@ built-in venue's code cannot also be a mistake of the comparison.
 """
 
 import csv
+import hashlib
 import json
 import sqlite3
 from decimal import Decimal
@@ -26,6 +27,15 @@ class VenueOrder(NamedTuple):
     quantity: Decimal
     filled: Decimal
     trigger_price: Decimal | None
+    created_ms: int
+    end_ms: int | None
+
+
+class Level(NamedTuple):
+    """A stop or take profit that a position carried as its state; `end_ms` is None while it stands."""
+
+    symbol: str
+    kind: str
     created_ms: int
     end_ms: int | None
 
@@ -56,7 +66,10 @@ class VenueSide(NamedTuple):
     """Everything the venue's ledger knows."""
 
     orders: list[VenueOrder]
+    levels: list[Level]
     fills: list[Fill]
+    of_levels: set[str]
+    """trade ids of fills that a level of the position made: nobody ordered them"""
     holdings: list[Holding]
     positions: dict[str, Decimal]
     creates: list[tuple[str, int]]
@@ -152,8 +165,20 @@ def venue_symbol(symbol: str) -> str:
     return symbol.partition(":")[0].replace("/", "")
 
 
+def number_of(public: str) -> str:
+    """An id that a venue shows like a UUID is a number in its last group; any other id stands as it is."""
+    try:
+        number = str(int(public.rpartition("-")[2], 16)) if public.count("-") == 4 else public
+    except ValueError:
+        return public
+    digest = hashlib.sha256(number.encode()).hexdigest()
+    shown = f"{digest[:8]}-{digest[8:12]}-4{digest[12:15]}-a{digest[15:18]}-{int(number):012x}" if "-" in public else ""
+    return number if shown == public else public
+
+
 def read_venue(path: Path) -> VenueSide:
-    """The venue's ledger. Children of conditional orders are no orders of their own here, their fills count."""
+    """The venue's ledger. Children of conditional orders are no orders of their own here, their fills count; what waits
+    without a client's id is a level that a position carries."""
     db = _open(path)
     meta = dict(db.execute("SELECT key, value FROM meta"))
     orders = [
@@ -167,8 +192,13 @@ def read_venue(path: Path) -> VenueSide:
                    r[10] if r[5] in _OVER else None)
         for r in db.execute("SELECT client_order_id, algo_id, symbol, side, kind, status, quantity,"
                             " json_extract(record, '$.child_filled'), trigger_price, created_ms, updated_ms"
-                            " FROM algo_orders ORDER BY 10")
+                            " FROM algo_orders WHERE client_order_id <> '' ORDER BY 10")
     ]
+    levels = [Level(r[0], r[1], r[2], (r[3] or r[4]) if r[5] != "NEW" else None)
+              for r in db.execute("SELECT symbol, kind, created_ms, json_extract(record, '$.triggered_ms'), updated_ms,"
+                                  " status FROM algo_orders WHERE client_order_id = '' ORDER BY 3")]
+    of_levels = db.execute("SELECT trade_id FROM fills JOIN orders USING (order_id) JOIN algo_orders"
+                           " ON algo_id = parent_id WHERE algo_orders.client_order_id = ''")
     fills = [
         Fill(r[0], str(r[1]), r[2], r[3], _number(r[4]), _number(r[5]), _number(r[6]), _number(r[7]), r[8])
         for r in db.execute("SELECT symbol, trade_id, client_order_id, side, price, quantity, fee, realized_pnl,"
@@ -177,10 +207,12 @@ def read_venue(path: Path) -> VenueSide:
     changes = db.execute("SELECT time_ms, symbol, quantity FROM position_changes ORDER BY change_id")
     candles = db.execute("SELECT symbol, open_ms, open, high, low, close FROM candles ORDER BY open_ms")
     creates = db.execute("SELECT client_order_id, count(*) FROM requests WHERE method = 'POST' AND accepted = 1"
-                         " AND path IN ('/fapi/v1/order', '/fapi/v1/algoOrder') GROUP BY 1")
+                         " AND path IN ('/fapi/v1/order', '/fapi/v1/algoOrder', '/v5/order/create') GROUP BY 1")
     side = VenueSide(
         orders=orders,
+        levels=levels,
         fills=fills,
+        of_levels={str(r[0]) for r in of_levels},
         holdings=[Holding(r[0], r[1], _number(r[2])) for r in changes],
         positions={r[0]: _number(r[1]) for r in db.execute("SELECT symbol, quantity FROM positions")},
         creates=[(r[0], r[1]) for r in creates],
@@ -197,14 +229,14 @@ def read_journal(path: Path) -> JournalSide:
     """The daemon's journal, from its tables."""
     db = _open(path)
     orders = [
-        JournalOrder(r[0], r[1], venue_symbol(r[2]), r[3], r[4].upper(), r[5].upper(), _maybe(r[6]), _maybe(r[7]),
-                     _number(r[8]), _number(r[9]), r[10], r[11])
+        JournalOrder(r[0], r[1] and number_of(r[1]), venue_symbol(r[2]), r[3], r[4].upper(), r[5].upper(), _maybe(r[6]),
+                     _maybe(r[7]), _number(r[8]), _number(r[9]), r[10], r[11])
         for r in db.execute("SELECT client_order_id, venue_order_id, symbol, purpose, side, kind, quantity,"
                             " trigger_price, filled_quantity, booked_quantity, status, intent_id FROM orders"
                             " ORDER BY created_ms")
     ]
     fills = [
-        Fill(venue_symbol(r[0]), r[1], r[2] or "", r[3].upper(), _number(r[4]), _number(r[5]), _number(r[6]),
+        Fill(venue_symbol(r[0]), number_of(r[1]), r[2] or "", r[3].upper(), _number(r[4]), _number(r[5]), _number(r[6]),
              _number(r[7]), r[8])
         for r in db.execute("SELECT symbol, trade_id, client_order_id, side, price, quantity, fee,"
                             " coalesce(realized_pnl, 0), time_ms FROM fills ORDER BY sequence")

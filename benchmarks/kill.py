@@ -34,9 +34,9 @@ LONGEST_MS = 20.0
 LONGEST_START_MS = 2_500.0
 WAIT_FOR_EVENT_S = 60.0
 LATEST_KILL = 0.97
-HEALED_S = 9.0
+HEALED_S = {"binance": 9.0, "bybit": 12.0}
 """With faults the last kill comes so long before the end, real time: the venue's clock stands still with its market,
-and what is in doubt then stays so."""
+and what is in doubt then stays so. The longer a venue may hide an order, the longer that takes."""
 
 
 class Moment(NamedTuple):
@@ -51,14 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this figure."""
     parser.add_argument("--count", type=int, default=50, metavar="N", dest="kills", help="SIGKILLs")
     parser.add_argument("--length", type=int, default=5000, metavar="N", help="candles to trade")
-    parser.add_argument("--faults", metavar="NAME", help="a fault script, as venues.binance.faults takes it; it is "
+    parser.add_argument("--faults", metavar="NAME", help="a fault script, as `faults` of a venue takes it; it is "
                         "played until the last kill")
     add_run_arguments(parser)
 
 
-def latest(length: int, speed: float, faults: bool) -> float:
+def latest(length: int, speed: float, venue: str, faults: bool) -> float:
     """At which share of the run the last kill may come."""
-    return min(LATEST_KILL, max(0.1, 1 - HEALED_S * speed / 60 / length)) if faults else LATEST_KILL
+    return min(LATEST_KILL, max(0.1, 1 - HEALED_S[venue] * speed / 60 / length)) if faults else LATEST_KILL
 
 
 def plan(kills: int, rng: Random, until: float = LATEST_KILL) -> list[Moment]:
@@ -131,7 +131,7 @@ class Killer:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; 1 when anything was doubled, lost or forgotten."""
-    args.settings = [*SETTINGS, *([f"venues.binance.faults={args.faults}"] if args.faults else []), *args.settings]
+    args.settings = [*SETTINGS, *([f"venues.{args.venue}.faults={args.faults}"] if args.faults else []), *args.settings]
     with tempfile.TemporaryDirectory(prefix="tradingd-kill-") as temporary:
         world, candles, what = make_world(args, args.keep or Path(temporary))
         print(f"kill: {args.kills} x SIGKILL over {what}, speed {args.speed}, seed {args.seed}, "
@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
             limit_s = time_limit_s(args) + 30.0 * args.kills
             start_ms = world.venue_clock()["now_ms"]
             killer = Killer(world, start_ms, start_ms + args.length * 60_000)
-            until = latest(args.length, args.speed, bool(args.faults))
+            until = latest(args.length, args.speed, args.venue, bool(args.faults))
             for moment in plan(args.kills, Random(args.seed), until):
                 killer.kill_at(moment, limit_s)
             if args.faults:

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks import candle_files, compare
 from benchmarks.world import Usage, World, usage
 
+VENUES = ("binance", "bybit")
 STOP_LIMIT_S = 10.0
 
 
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of every run over candles."""
+    parser.add_argument("--venue", choices=VENUES, default=VENUES[0], help="the built-in venue to trade on")
     parser.add_argument("--candles", type=Path, metavar="FILE", help="one-minute candles; default: a synthetic walk")
     parser.add_argument("--speed", type=int, default=600, metavar="N", help="venue time per real time")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
@@ -44,8 +46,16 @@ def make_world(args: argparse.Namespace, directory: Path) -> tuple[World, Path, 
     directory.mkdir(parents=True, exist_ok=True)
     candles = directory / "candles.csv"
     what = candle_files.prepare(args.candles, args.length, args.seed, candles)
-    changed = {"TRADINGD__VENUES__BINANCE__MARKET_SEED": str(args.seed), **overrides(args.settings)}
-    return World(directory, changed, ["--speed", str(args.speed), "--candles", str(candles)]), candles, what
+    changed = {**alone_on(args.venue), f"TRADINGD__VENUES__{args.venue.upper()}__MARKET_SEED": str(args.seed),
+               **overrides(args.settings)}
+    arguments = ["--speed", str(args.speed), "--candles", str(candles)]
+    return World(directory, changed, arguments, args.venue), candles, f"{what}, on {args.venue}"
+
+
+def alone_on(venue: str) -> dict[str, str]:
+    """The daemon's environment when the shipped strategy trades on that venue and no other is used."""
+    return {"TRADINGD__STRATEGIES__TREND__INSTRUMENTS": f'["BTC/USDT:USDT@{venue}"]',
+            **{f"TRADINGD__VENUES__{each.upper()}__ENABLED": str(each == venue).lower() for each in VENUES}}
 
 
 def time_limit_s(args: argparse.Namespace) -> float:

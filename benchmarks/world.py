@@ -91,11 +91,12 @@ def usage(pid: int) -> Usage:
 class World:
     """A directory with journal, venue ledger and log, and the daemon that works in it."""
 
-    def __init__(self, directory: Path, overrides: Mapping[str, str], arguments: list[str]) -> None:
+    def __init__(self, directory: Path, overrides: Mapping[str, str], arguments: list[str],
+                 venue: str = "binance") -> None:
         self.directory = directory
         self.state = directory / "var"
         self.journal = self.state / "sim.db"
-        self.ledger = self.state / "venues" / "binance" / "ledger.db"
+        self.ledger = self.state / "venues" / venue / "ledger.db"
         self.log = directory / "daemon.log"
         self.events: Counter[str] = Counter()
         self.listeners: list[Callable[[dict[str, Any]], None]] = []

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from benchmarks import candle_files
+from benchmarks.replay_candles import VENUES, alone_on
 from benchmarks.world import World
 
 CANDLES = 60
@@ -25,12 +26,14 @@ class Files(NamedTuple):
     candles: Path
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Files:
+@pytest.fixture(scope="session", params=VENUES)
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Files:
+    venue = str(request.param)
     home = tmp_path_factory.mktemp("run")
     candles = home / "candles.csv"
     candle_files.prepare(None, CANDLES, 3, candles)
-    world = World(home, SETTINGS, ["--speed", "600", "--candles", str(candles)])
+    changed = {**alone_on(venue), **SETTINGS}
+    world = World(home, changed, ["--speed", "600", "--candles", str(candles)], venue)
     try:
         daemon = world.start(fresh=True)
         world.wait_ready()

@@ -299,6 +299,17 @@ async def test_a_stop_between_commit_and_send_leaves_no_false_alarm_about_the_jo
 
 
 @in_virtual_time
+async def test_a_stop_that_cuts_a_step_short_names_it_and_its_instrument(make_world):
+    world = await make_world().boot()
+    world.venue.hanging.add("mark_price")
+    world.enter()
+    await asyncio.sleep(0.1)
+    await world.execution.pipeline.stop(0.01)
+    (told,) = [event.detail for event in world.events if getattr(event, "kind", "") == "stop_cut_short"]
+    assert "enter i1 on BTC/USDT:USDT@binance" in told
+
+
+@in_virtual_time
 async def test_a_position_that_cannot_be_read_is_closed_as_expected(make_world):
     world = await make_world().boot()
     await world.open_position()

@@ -70,6 +70,11 @@ class Lane:
         """How many steps wait."""
         return len(self._steps)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a step runs or waits."""
+        return not self._idle.is_set()
+
     async def idle(self) -> None:
         """Wait until no step runs or waits."""
         await self._idle.wait()

@@ -10,14 +10,7 @@ from tradingd.domain.errors import Severity, VenueError, VenueUnreachable
 from tradingd.domain.events import incident
 from tradingd.domain.ids import StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
-from tradingd.domain.intents import (
-    CancelOrders,
-    Denial,
-    DenyReason,
-    Enter,
-    Exit,
-    Protect,
-)
+from tradingd.domain.intents import CancelOrders, Denial, DenyReason, Enter, Exit, Protect
 from tradingd.domain.orders import Order, OrderStatus
 from tradingd.domain.records import IntentRecord, Record
 from tradingd.execution.balance_reconciler import BalanceReconciler
@@ -389,7 +382,9 @@ class Pipeline:
             async with asyncio.timeout(limit_s):
                 await asyncio.gather(*(lane.idle() for lane in lanes))
         except TimeoutError:
-            self._bus.publish(incident("stop_cut_short", Severity.WARNING, f"steps still ran after {limit_s} s"))
+            names = ", ".join(f"{lane.running or 'waiting steps'} on {lane.instrument}" for lane in lanes if lane.busy)
+            why = f"cut off after {limit_s} s: {names}; the next start takes up what was sent"
+            self._bus.publish(incident("stop_cut_short", Severity.WARNING, why))
         self._convergence.stop()
         for lane in lanes:
             await lane.stop()

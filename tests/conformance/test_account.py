@@ -91,6 +91,7 @@ async def test_a_good_account_has_no_problems_and_the_same_name_each_time(bench:
     assert first.account_id == second.account_id != ""
 
 
+@pytest.mark.fault(54)
 @case
 async def test_an_account_in_hedge_mode_is_refused(bench: Bench) -> None:
     bench.exchange.account.is_hedged = True
@@ -99,6 +100,7 @@ async def test_an_account_in_hedge_mode_is_refused(bench: Bench) -> None:
     assert mode.problems
 
 
+@pytest.mark.fault(53)
 @case
 async def test_leverage_and_margin_mode_are_set_and_set_again(bench: Bench) -> None:
     for leverage, margin_mode in ((7, "isolated"), (7, "isolated"), (5, "cross")):
@@ -113,6 +115,7 @@ async def test_leverage_beyond_what_the_venue_gives_is_an_error(bench: Bench) ->
         await bench.venue.prepare(bench.btc, 500, "cross")
 
 
+@pytest.mark.fault(49)
 @case
 async def test_funding_transfers_and_fees_are_booked_once(bench: Bench) -> None:
     since_ms = bench.clock.now_ms() - 1000
@@ -134,6 +137,7 @@ async def test_funding_transfers_and_fees_are_booked_once(bench: Bench) -> None:
     assert await bench.venue.bookings(bench.clock.now_ms() + 1, Priority.RECONCILE) == []
 
 
+@pytest.mark.fault(48)
 @case
 async def test_a_liquidation_is_a_fill_that_says_so(bench: Bench) -> None:
     await bench.listen()

@@ -3,6 +3,8 @@
 import asyncio
 from decimal import Decimal
 
+import pytest
+
 from tests.conformance.bench import Bench
 from tests.conformance.cases import case
 from tradingd.domain.account import CancelVerdict, VenueOrder
@@ -70,6 +72,7 @@ async def test_what_never_existed_cannot_be_cancelled(bench: Bench) -> None:
     assert len(await bench.open_ids()) == 1
 
 
+@pytest.mark.fault(67)
 @case
 async def test_what_somebody_else_cancelled_is_found_cancelled(bench: Bench) -> None:
     request = await bench.resting()
@@ -133,6 +136,7 @@ async def test_open_orders_of_one_instrument_are_no_others(bench: Bench) -> None
     assert await bench.venue.open_orders(bench.eth, Priority.RECONCILE) == []
 
 
+@pytest.mark.fault(59)
 @case
 async def test_fills_are_whole_and_ascending_beyond_one_page(bench: Bench) -> None:
     since_ms = bench.clock.now_ms()

@@ -36,6 +36,7 @@ async def test_what_only_an_account_is_told_is_known_after_preflight(bench: Benc
     assert rules.max_leverage == bench.exchange.instruments[bench.symbol()].max_leverage
 
 
+@pytest.mark.fault(47)
 @case
 async def test_rules_that_changed_are_read_anew(bench: Bench) -> None:
     bench.act("change_filters", symbol=bench.symbol(), min_notional_usdt=Decimal(77))
@@ -44,6 +45,7 @@ async def test_rules_that_changed_are_read_anew(bench: Bench) -> None:
     assert bench.rules().min_notional == 77
 
 
+@pytest.mark.fault(61)
 @case
 async def test_a_symbol_that_the_venue_lacks_is_refused_before_the_wire(bench: Bench) -> None:
     assert bench.lacking not in bench.venue.instruments
@@ -84,6 +86,7 @@ def closed(bench: Bench, timeframe: str = "1m") -> list[Candle]:
     return [candle for candle in bench.sink.all("candle") if candle.closed and candle.timeframe == timeframe]
 
 
+@pytest.mark.fault(94)
 @case
 async def test_live_candles_form_close_once_and_equal_the_archive(bench: Bench) -> None:
     await bench.venue.watch(bench.candle_stream())
@@ -106,6 +109,7 @@ async def test_live_candles_of_two_timeframes_stand_side_by_side(bench: Bench) -
     assert (len(closed(bench)), len(closed(bench, "5m"))) == (5, 1)
 
 
+@pytest.mark.fault(46)
 @each(value=["quantity", "tick", "notional", "largest"])
 async def test_what_breaks_a_filter_is_refused_as_such(bench: Bench, what: str) -> None:
     broken = {
@@ -132,6 +136,7 @@ async def test_a_quantity_off_the_lot_is_refused_or_cut_and_never_more(bench: Be
         assert (await bench.shown(request, OrderStatus.FILLED)).filled_quantity == Decimal("0.010")
 
 
+@pytest.mark.fault(63)
 @case
 async def test_an_order_beyond_the_margin_is_not_executed(bench: Bench) -> None:
     await bench.venue.prepare(bench.btc, 5, "cross")

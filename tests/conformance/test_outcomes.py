@@ -16,6 +16,7 @@ EXECUTED = ["lose_reply", "reset_after", "cut_body", "truncate_body", "empty_bod
 UNKNOWN = ["unknown", "unexpected_response", "backend_timeout", "bad_gateway", "gateway_timeout", "request_timeout"]
 
 
+@pytest.mark.fault(1)
 @each(value=NEVER_ARRIVES)
 async def test_a_request_that_never_arrives_leaves_doubt_and_no_order(bench: Bench, kind: str) -> None:
     bench.begin(fault(kind, "create"))
@@ -26,6 +27,7 @@ async def test_a_request_that_never_arrives_leaves_doubt_and_no_order(bench: Ben
     assert bench.accepted(request.client_order_id) == 0
 
 
+@pytest.mark.fault(2, 5, 6)
 @each(value=EXECUTED)
 async def test_an_answer_that_is_lost_or_spoilt_leaves_doubt_that_a_look_up_ends(bench: Bench, kind: str) -> None:
     bench.begin(fault(kind, "create"))
@@ -45,6 +47,7 @@ async def test_a_stop_whose_answer_is_spoilt_is_found(bench: Bench, kind: str) -
     assert bench.accepted(request.client_order_id) == 1
 
 
+@pytest.mark.fault(7)
 @each(value=UNKNOWN)
 async def test_a_venue_that_does_not_know_leaves_doubt(bench: Bench, reply: str) -> None:
     bench.begin(fault("answer", "create", reply=reply, executed=True))
@@ -53,6 +56,7 @@ async def test_a_venue_that_does_not_know_leaves_doubt(bench: Bench, reply: str)
     await bench.shown(request, OrderStatus.FILLED)
 
 
+@pytest.mark.fault(57)
 @case
 async def test_the_same_client_id_again_makes_no_second_order(bench: Bench) -> None:
     request = await bench.resting()
@@ -64,6 +68,7 @@ async def test_the_same_client_id_again_makes_no_second_order(bench: Bench) -> N
     assert bench.accepted(request.client_order_id) == 1
 
 
+@pytest.mark.fault(27)
 @case
 async def test_an_order_signed_too_long_ago_is_refused_for_its_time(bench: Bench) -> None:
     request = bench.order()
@@ -72,6 +77,7 @@ async def test_an_order_signed_too_long_ago_is_refused_for_its_time(bench: Bench
     assert bench.accepted(request.client_order_id) == 0
 
 
+@pytest.mark.fault(4)
 @case
 async def test_an_order_that_arrives_after_its_window_is_never_executed(bench: Bench) -> None:
     limits = bench.venue.limits
@@ -84,6 +90,7 @@ async def test_an_order_that_arrives_after_its_window_is_never_executed(bench: B
     assert bench.held() == 0
 
 
+@pytest.mark.fault(3)
 @case
 async def test_an_order_that_arrives_within_its_window_is_executed_once(bench: Bench) -> None:
     bench.begin(fault("arrive_late", "create", delay_ms=1_500))
@@ -93,6 +100,7 @@ async def test_an_order_that_arrives_within_its_window_is_executed_once(bench: B
     assert bench.accepted(request.client_order_id) == 1
 
 
+@pytest.mark.fault(42, 43)
 @each(value=["bad_key", "clock", "reduce_only", "would_trigger"])
 async def test_a_refusal_says_what_to_do_next(bench: Bench, reply: str) -> None:
     kinds = {
@@ -108,6 +116,7 @@ async def test_a_refusal_says_what_to_do_next(bench: Bench, reply: str) -> None:
     assert bench.accepted(request.client_order_id) == 0
 
 
+@pytest.mark.fault(12)
 @case
 async def test_one_order_too_many_is_throttled_and_not_executed(bench: Bench) -> None:
     bench.begin(fault("answer", "create", reply="rate_limited"))
@@ -118,6 +127,7 @@ async def test_one_order_too_many_is_throttled_and_not_executed(bench: Bench) ->
     assert bench.accepted(request.client_order_id) == 0
 
 
+@pytest.mark.fault(13)
 @case
 async def test_a_ban_holds_everything_back_until_it_ends(bench: Bench) -> None:
     bench.begin(fault("ban", "create", for_s=30))
@@ -132,6 +142,7 @@ async def test_a_ban_holds_everything_back_until_it_ends(bench: Bench) -> None:
     await bench.bought()
 
 
+@pytest.mark.fault(38)
 @each(value=["lose_reply", "reset_after", "truncate_body", "empty_body", "html_body"])
 async def test_a_cancel_without_a_readable_answer_is_in_doubt(bench: Bench, kind: str) -> None:
     request = await bench.resting()
@@ -163,6 +174,7 @@ async def test_a_read_that_fails_is_an_error_and_never_empty(bench: Bench, kind:
     assert await bench.find(request) is None
 
 
+@pytest.mark.fault(24)
 @each(value=["cut_body", "lose_reply"])
 async def test_a_read_whose_answer_is_lost_once_is_asked_again(bench: Bench, kind: str) -> None:
     request = await bench.resting()

@@ -37,6 +37,7 @@ async def test_a_flat_position_is_pushed_as_flat(bench: Bench) -> None:
     await bench.pushed("position", lambda position: position.quantity == 0)
 
 
+@pytest.mark.fault(15)
 @each(value=["account", "candles"])
 async def test_a_stream_that_is_cut_is_told_of_and_can_be_watched_again(bench: Bench, kind: str) -> None:
     stream = bench.account_stream if kind == "account" else bench.candle_stream()
@@ -49,6 +50,7 @@ async def test_a_stream_that_is_cut_is_told_of_and_can_be_watched_again(bench: B
     await bench.pushed("fill" if kind == "account" else "candle", lambda pushed: True)
 
 
+@pytest.mark.fault(17)
 @each(value=["account", "candles"])
 async def test_a_stream_that_is_half_open_is_told_of(bench: Bench, kind: str) -> None:
     stream = bench.account_stream if kind == "account" else bench.candle_stream()
@@ -59,6 +61,7 @@ async def test_a_stream_that_is_half_open_is_told_of(bench: Bench, kind: str) ->
     await bench.venue.watch(stream)
 
 
+@pytest.mark.fault(16)
 @each(value=["account", "candles"])
 async def test_a_mute_stream_shows_no_life_and_is_dialled_anew(bench: Bench, kind: str) -> None:
     stream = bench.account_stream if kind == "account" else bench.candle_stream()
@@ -78,6 +81,7 @@ async def test_a_mute_stream_shows_no_life_and_is_dialled_anew(bench: Bench, kin
     await bench.pushed(name, lambda pushed: True)
 
 
+@pytest.mark.fault(23)
 @case
 async def test_a_stream_that_is_refused_is_an_error(bench: Bench) -> None:
     bench.begin(fault("refuse_streams", for_s=20))
@@ -88,6 +92,7 @@ async def test_a_stream_that_is_refused_is_an_error(bench: Bench) -> None:
     await bench.listen()
 
 
+@pytest.mark.fault(19)
 @case
 async def test_a_push_that_comes_twice_is_the_same_fact_twice(bench: Bench) -> None:
     await bench.listen()
@@ -99,6 +104,7 @@ async def test_a_push_that_comes_twice_is_the_same_fact_twice(bench: Bench) -> N
     assert set(fills) == set(await bench.fills())
 
 
+@pytest.mark.fault(20)
 @case
 async def test_pushes_that_overtake_each_other_all_arrive(bench: Bench) -> None:
     await bench.listen()
@@ -123,6 +129,7 @@ async def test_no_candle_is_invented(bench: Bench, kind: str) -> None:
     assert bool(closed) is (kind != "lose_push")
 
 
+@pytest.mark.fault(18)
 @case
 async def test_what_is_lost_in_the_stream_is_found_by_reading(bench: Bench) -> None:
     await bench.listen()
@@ -134,6 +141,7 @@ async def test_what_is_lost_in_the_stream_is_found_by_reading(bench: Bench) -> N
     assert sum(fill.quantity for fill in await bench.fills()) == request.quantity
 
 
+@pytest.mark.fault(66)
 @case
 async def test_a_human_who_closes_is_heard(bench: Bench) -> None:
     await bench.listen()

@@ -5,15 +5,29 @@ from pathlib import Path
 import pytest
 
 from tests.faults.catalogue import FAULTS, NO_TEST, NOT_YET
-from tests.faults.table import lines, marked
+from tests.faults.table import TESTS, VENUES, lines, marked, played, venues_of
 
 
-def test_each_fault_has_a_test_or_a_reason_and_never_both() -> None:
-    played = set(marked())
+@pytest.mark.parametrize("venue", VENUES)
+def test_each_fault_has_a_test_or_a_reason_on_each_venue_and_never_both(venue: str) -> None:
+    tests, reasons = played(venue), {*NO_TEST[venue], *NOT_YET[venue]}
     assert sorted(FAULTS) == list(range(1, 97))
-    assert sorted({*played, *NO_TEST, *NOT_YET}) == sorted(FAULTS)
-    assert not played & {*NO_TEST, *NOT_YET}
-    assert not set(NO_TEST) & set(NOT_YET)
+    assert sorted(tests | reasons) == sorted(FAULTS)
+    assert not tests & reasons
+    assert not set(NO_TEST[venue]) & set(NOT_YET[venue])
+
+
+def test_the_path_of_a_test_tells_where_it_plays() -> None:
+    expected = {
+        "venues/test_orders.py": ("binance",),
+        "venues/bybit/test_calls.py": ("bybit",),
+        "emulator/bybit/test_facts.py": ("bybit",),
+        "venues/test_transport.py": ("binance", "bybit"),
+        "conformance/test_outcomes.py": ("binance", "bybit"),
+        "execution/test_exits.py": ("binance", "bybit"),
+    }
+    assert {name: venues_of(TESTS / name) for name in expected} == expected
+    assert all((TESTS / name).is_file() for name in expected)
 
 
 def test_the_table_names_each_fault_once() -> None:
@@ -34,4 +48,4 @@ def test_the_table_names_each_fault_once() -> None:
 def test_a_mark_is_found_wherever_it_may_stand(text: str, numbers: list[int], tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_some.py").write_text(text)
-    assert marked(tmp_path / "tests") == {number: ["tests/test_some.py::test_x"] for number in numbers}
+    assert marked(tmp_path / "tests") == {number: {"tests/test_some.py::test_x": VENUES} for number in numbers}

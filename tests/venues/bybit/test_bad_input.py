@@ -73,6 +73,7 @@ async def test_an_order_a_cancel_and_a_stop_without_an_answers_body_are_in_doubt
     assert outcome.verdict is SubmitVerdict.AMBIGUOUS
 
 
+@pytest.mark.fault(28)
 async def test_a_host_whose_clock_is_twelve_seconds_behind_opens_is_told_so_and_trades_by_the_venues_clock(
     bench: BybitBench,
 ) -> None:
@@ -92,6 +93,7 @@ async def test_a_host_whose_clock_is_twelve_seconds_behind_opens_is_told_so_and_
         await bench.sink.wait_for("fill")
 
 
+@pytest.mark.fault(71)
 async def test_a_key_without_permission_is_told_by_code_whatever_it_is_used_for(bench: BybitBench) -> None:
     venue = await bench.open()
     for path in ("user/query-api", "position/list", "order/create"):

@@ -128,6 +128,7 @@ async def test_an_id_that_was_used_leaves_the_order_in_doubt(bench: BybitBench) 
     assert (again.verdict, again.code) == (SubmitVerdict.AMBIGUOUS, "110072")
 
 
+@pytest.mark.fault(33)
 async def test_an_order_that_realtime_forgot_is_found_in_the_history_and_an_unknown_one_in_neither(
     bench: BybitBench,
 ) -> None:
@@ -221,6 +222,7 @@ async def test_what_the_venue_makes_of_levels_is_told_as_a_state(bench: BybitBen
     assert shown.is_state and shown.client_order_id is None
 
 
+@pytest.mark.fault(45)
 async def test_protection_whose_answer_is_lost_is_read_from_the_position(bench: BybitBench) -> None:
     venue = await bench.open()
     protection = venue.state_protection
@@ -290,6 +292,7 @@ async def test_an_account_in_hedge_mode_is_told_and_not_prepared(bench: BybitBen
     assert sent(bench, "POST /v5/position/set-leverage") == []
 
 
+@pytest.mark.fault(55, 69)
 @pytest.mark.parametrize(
     ("path", "changes", "problem"),
     [
@@ -371,6 +374,7 @@ async def test_pings_are_text_sent_in_time(bench: BybitBench) -> None:
     assert venue.quirks.ping_interval_ms.value < 20_000 and bench.sink.all("disconnect") == []
 
 
+@pytest.mark.fault(16)
 async def test_an_account_stream_that_does_not_tell_of_an_order_is_ended(
     bench: BybitBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,6 +388,7 @@ async def test_an_account_stream_that_does_not_tell_of_an_order_is_ended(
     assert stream == "account" and "was not told of" in reason
 
 
+@pytest.mark.fault(13, 14)
 async def test_a_ban_of_the_address_is_ten_minutes(bench: BybitBench) -> None:
     venue = await bench.open()
     bench.model.act("ban", {})

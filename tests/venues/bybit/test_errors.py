@@ -52,6 +52,7 @@ def refused(code: int, status: int = 200) -> Reply:
     return Reply(wrote=True, status=status, body=json.dumps(value), failure="SomeCcxtClass")
 
 
+@pytest.mark.fault(7, 8, 42, 43)
 @pytest.mark.parametrize(("code", "kind"), MEANINGS)
 def test_a_code_means_to_a_submit(code: int, kind: RejectKind | None) -> None:
     outcome = classify_submit(ERRORS, refused(code), None)

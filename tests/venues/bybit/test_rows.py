@@ -18,6 +18,8 @@ from tradingd.venues.translate import Book
 ONE = Decimal(1)
 
 
+@pytest.mark.fault(32)
+@pytest.mark.fault(37)
 @pytest.fixture
 def book() -> Book:
     book = Book()

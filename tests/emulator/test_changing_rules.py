@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.emulator.helpers import Caller, flat, steady
-from tradingd.emulator.binance.model import HUMAN_KEY, HUMAN_SECRET
+from tradingd.emulator.core.model import HUMAN_KEY, HUMAN_SECRET
 from tradingd.emulator.venues import VenueOptions
 from tradingd.emulator.wire import Close
 

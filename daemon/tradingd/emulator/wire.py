@@ -7,7 +7,7 @@ seeded generator given to its constructor.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -46,6 +46,11 @@ class Close(msgspec.Struct, frozen=True):
 
 Frame = str | Close
 """What the venue sends on a session: a text frame, or the end of it."""
+
+
+def json_text(value: Any) -> str:
+    """A message as the text of a frame."""
+    return msgspec.json.encode(value).decode()
 
 
 class Meaning(Protocol):

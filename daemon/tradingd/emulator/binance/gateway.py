@@ -23,7 +23,7 @@ from tradingd.emulator.binance.params import (
 )
 from tradingd.emulator.binance.payloads import Json
 from tradingd.emulator.binance.routes import PUBLIC, ROUTES, SIGNED, Route, no_such_path, weight_of
-from tradingd.emulator.wire import HttpRequest, HttpResponse
+from tradingd.emulator.wire import HttpRequest, HttpResponse, json_text
 
 _METHODS = {
     "order.place": ("POST", "/fapi/v1/order"),
@@ -78,11 +78,11 @@ class Gateway:
         try:
             message = msgspec.json.decode(text, type=_Message)
         except msgspec.DecodeError:
-            return _json({"id": None, "status": 400, "error": {"code": -1100, "msg": "Illegal request."}})
+            return json_text({"id": None, "status": 400, "error": {"code": -1100, "msg": "Illegal request."}})
         place = _METHODS.get(message.method)
         if place is None:
             error = {"code": -1020, "msg": "This operation is not supported."}
-            return _json({"id": message.id, "status": 400, "error": error})
+            return json_text({"id": message.id, "status": 400, "error": error})
         params = Params({name: _plain(value) for name, value in message.params.items() if value is not None})
 
         def check_access() -> None:
@@ -96,7 +96,7 @@ class Gateway:
         out["result" if status == 200 else "error"] = answer
         if params.flag("returnRateLimits") or not params.text("returnRateLimits"):
             out["rateLimits"] = [*self._desk.limits.order_counts(), self._message_limits.weight_count()]
-        return _json(out)
+        return json_text(out)
 
     def _secret(self, key: str) -> str:
         if not key:
@@ -133,7 +133,3 @@ class Gateway:
 
 def _plain(value: str | int | float | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _json(value: Json) -> str:
-    return msgspec.json.encode(value).decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 
 import msgspec
@@ -16,17 +16,16 @@ from tradingd.emulator.binance.streams import Streams
 from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.core.lags import FOREVER_MS, Lags
 from tradingd.emulator.core.ledger import Ledger
-from tradingd.emulator.core.records import ZERO, Candle, Conditional, Fill, Order
+from tradingd.emulator.core.model import HUMAN_KEY, HUMAN_SECRET, DialectModel
+from tradingd.emulator.core.records import ZERO, Conditional, Fill, Order
 from tradingd.emulator.core.views import Views
-from tradingd.emulator.wire import Frame, HttpRequest, HttpResponse, Meaning, Refusal
-
-_SAVE_EVERY_MS = 1_000
-HUMAN_KEY, HUMAN_SECRET = "human-key", "human-secret"
-"""Another key of the same account: what somebody else does beside the daemon."""
+from tradingd.emulator.wire import Frame, HttpRequest, HttpResponse, Meaning, Refusal, json_text
 
 
-class BinanceVenue:
+class BinanceVenue(DialectModel[Desk]):
     """A `wire.VenueModel`: unmodified Binance clients talk to it."""
+
+    venue = "binance"
 
     def __init__(
         self,
@@ -44,14 +43,13 @@ class BinanceVenue:
         limits = Limits(int(ban[0]), int(ban[1]))
         views = Views(exchange.account, lags)
         views.load(ledger.orders(), ledger.conditionals(), ledger.fills())
-        self._desk = Desk(exchange, ledger, views, Streams(exchange, lags, rng), limits, lags, rng, account_id)
+        desk = Desk(exchange, ledger, views, Streams(exchange, lags, rng), limits, lags, rng, account_id)
+        super().__init__(desk, seed)
         stored_keys = msgspec.json.decode(ledger.meta("listen_keys") or "{}", type=dict[str, int])
         self._desk.streams.restore_keys(stored_keys)
         settings_api.restore_settings(self._desk)
         self._gateway = Gateway(self._desk, {api_key: api_secret, HUMAN_KEY: HUMAN_SECRET})
         self._told_wallet = exchange.account.wallet
-        self._seed = seed
-        self._saved_ms = exchange.now_ms
         exchange.listener = self
 
     # -- REST ---------------------------------------------------------------------------------------------------
@@ -95,10 +93,6 @@ class BinanceVenue:
         self.save()
         return [answer]
 
-    def close_session(self, session: int) -> None:
-        """A client is gone."""
-        self._desk.streams.close(session)
-
     # -- time ---------------------------------------------------------------------------------------------------
 
     def advance(self, to_ms: int) -> list[tuple[int, Frame]]:
@@ -123,47 +117,11 @@ class BinanceVenue:
         """Receive windows, lags and protocol timers are stretched by it."""
         self._desk.lags.scale = scale
 
-    @property
-    def now_ms(self) -> int:
-        """Venue time."""
-        return self._desk.now_ms
-
-    @property
-    def stands_still(self) -> bool:
-        """A market from a file waits for a candle listener, and stays where it is after its last candle."""
-        exchange = self._desk.exchange
-        waits = exchange.source.waits_for_listener and not self._desk.streams.has_candle_listener
-        return waits or exchange.is_finished
-
-    def describe(self) -> Mapping[str, object]:
-        """Who this is."""
-        exchange = self._desk.exchange
-        return {
-            "venue": "binance",
-            "account": self._desk.account_id,
-            "market": exchange.source.kind,
-            "symbols": list(exchange.feeds),
-            "seed": self._seed,
-            "finished": exchange.is_finished,
-        }
-
-    def close(self) -> None:
-        """Write what is pending."""
-        self.save()
-        self._desk.ledger.close()
-
-    def save(self, only_if_due: bool = False) -> None:
-        """Commit, with the venue time, so that a restart never falls behind what was told to anybody."""
-        desk = self._desk
-        if only_if_due and not desk.ledger.is_dirty and desk.now_ms - self._saved_ms < _SAVE_EVERY_MS * desk.lags.scale:
-            return
-        desk.ledger.set_meta("now_ms", str(desk.now_ms))
-        desk.ledger.set_meta("ids", msgspec.json.encode(desk.exchange.ids).decode())
-        desk.ledger.set_meta("listen_keys", msgspec.json.encode(desk.streams.keys).decode())
-        if desk.limits.bans:
-            desk.ledger.set_meta("ban", f"{desk.limits.banned_until_ms} {desk.limits.bans}")
-        desk.ledger.commit()
-        self._saved_ms = desk.now_ms
+    def _kept(self) -> Iterator[tuple[str, str]]:
+        limits = self._desk.limits
+        yield "listen_keys", json_text(self._desk.streams.keys)
+        if limits.bans:
+            yield "ban", f"{limits.banned_until_ms} {limits.bans}"
 
     # -- what the engine reports --------------------------------------------------------------------------------
 
@@ -196,7 +154,3 @@ class BinanceVenue:
         cross = wallet - sum(position.isolated_usdt for position in account.positions.values())
         change = ZERO if cause == "ORDER" else change  # "bc" leaves out profit and commission
         desk.streams.publish_user(lambda event_ms: account_event(wallet, cross, change, cause, rows, at_ms, event_ms))
-
-    def on_minute(self, symbol: str, candle: Candle) -> None:
-        """A minute closed."""
-        self._desk.streams.on_minute(symbol, candle)

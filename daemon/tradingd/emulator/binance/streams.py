@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import count
 from random import Random
-from typing import Any
+from typing import ClassVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from tradingd.emulator.binance.errors import VenueError
 from tradingd.emulator.binance.payloads import Json, candle_frame
-from tradingd.emulator.core.exchange import NEVER_MS, Exchange
+from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.core.lags import Lags
 from tradingd.emulator.core.market import INTERVALS_MS
-from tradingd.emulator.core.pushes import CandlePushes, Outbox
 from tradingd.emulator.core.records import BUY, SELL, Candle
-from tradingd.emulator.wire import Close, Frame, Refusal
+from tradingd.emulator.core.sessions import Sessions
+from tradingd.emulator.wire import Close, Frame, Refusal, json_text
 
 LISTEN_KEY_MS = 3_600_000
 MESSAGES_PER_SECOND = 10
@@ -40,21 +39,15 @@ class Session(msgspec.Struct):
     arrivals: deque[int] = msgspec.field(default_factory=deque)
 
 
-class Streams:
+class Streams(Sessions[Session]):
     """All sessions, and the frames on their way to them."""
 
+    intervals: ClassVar[Mapping[str, str]] = {name: name for name in INTERVALS_MS}
+
     def __init__(self, exchange: Exchange, lags: Lags, rng: Random) -> None:
-        self._exchange = exchange
-        self._lags = lags
+        super().__init__(exchange, lags)
         self._rng = rng
-        self._sessions: dict[int, Session] = {}
-        self._numbers = count(1)
-        self._outbox = Outbox()
-        self._candles = CandlePushes(exchange, lags)
         self._last_user_ms = 0
-        self._push_ms = NEVER_MS
-        self._klines: dict[str, dict[str, list[int]]] = {}
-        self._others: dict[str, list[int]] = {}
         self.keys: dict[str, int] = {}
 
     # -- sessions -----------------------------------------------------------------------------------------------
@@ -79,7 +72,7 @@ class Streams:
         return self._register(session)
 
     def _register(self, session: Session) -> int:
-        self._sessions[session.number] = session
+        self.sessions[session.number] = session
         ends_ms = self._exchange.now_ms + int(CONNECTION_MS * self._lags.scale)
         self._exchange.schedule(ends_ms, partial(self._end, session.number, ends_ms))
         self._index()
@@ -87,36 +80,26 @@ class Streams:
 
     def _end(self, number: int, at_ms: int) -> None:
         """A connection lives a day."""
-        if number in self._sessions:
+        if number in self.sessions:
             self._outbox.put(number, Close(1001, "connection is 24 hours old"), at_ms)
 
     def end_all(self) -> int:
         """End every connection now; says how many."""
-        for number in self._sessions:
+        for number in self.sessions:
             self._end(number, self._exchange.now_ms)
-        return len(self._sessions)
-
-    def close(self, number: int) -> None:
-        """The client went away."""
-        if self._sessions.pop(number, None) is not None:
-            self._index()
+        return len(self.sessions)
 
     def is_for_orders(self, number: int) -> bool:
         """Whether the session speaks the websocket API."""
-        session = self._sessions.get(number)
+        session = self.sessions.get(number)
         return session is not None and session.channel == _ORDERS
-
-    @property
-    def has_candle_listener(self) -> bool:
-        """Whether somebody listens to candles."""
-        return bool(self._klines)
 
     def on_frame(self, number: int, text: str, is_counted: bool = True) -> list[Frame]:
         """SUBSCRIBE, UNSUBSCRIBE and LIST_SUBSCRIPTIONS; too many messages a second end the connection.
 
         Messages of the websocket API get no answer here.
         """
-        session = self._sessions.get(number)
+        session = self.sessions.get(number)
         if session is None:
             return [Close(1008, "no such session")]
         if session.channel == _ORDERS:
@@ -131,9 +114,9 @@ class Streams:
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
             return ['{"error":{"code":2,"msg":"Invalid request: unable to parse the request"}}']
         if method == "LIST_SUBSCRIPTIONS":
-            return [_json({"result": list(session.topics), "id": request_id})]
+            return [json_text({"result": list(session.topics), "id": request_id})]
         if method not in ("SUBSCRIBE", "UNSUBSCRIBE") or not isinstance(topics, list):
-            return [_json({"error": {"code": 2, "msg": "Invalid request: unknown variant"}, "id": request_id})]
+            return [json_text({"error": {"code": 2, "msg": "Invalid request: unknown variant"}, "id": request_id})]
         for topic in topics:
             if method == "SUBSCRIBE":
                 session.topics[str(topic)] = None
@@ -143,7 +126,7 @@ class Streams:
             self.close(number)
             return [Close(1008, "too many streams")]
         self._index()
-        return [_json({"result": None, "id": request_id})]
+        return [json_text({"result": None, "id": request_id})]
 
     def _is_flood(self, session: Session) -> bool:
         now_ms, window_ms = self._exchange.now_ms, 1_000 * self._lags.scale
@@ -156,7 +139,7 @@ class Streams:
         """Who hears what; a topic on a path of another class is accepted and stays silent, as on the venue."""
         klines: dict[str, dict[str, list[int]]] = {}
         others: dict[str, list[int]] = {}
-        for session in self._sessions.values():
+        for session in self.sessions.values():
             for topic in session.topics:
                 symbol, _, stream = topic.partition("@")
                 symbol = symbol.upper()
@@ -169,11 +152,7 @@ class Streams:
                     stream == "bookTicker" and session.channel == _PUBLIC
                 ):
                     others.setdefault(topic, []).append(session.number)
-        self._klines, self._others = klines, others
-        if not klines and not others:
-            self._push_ms = NEVER_MS
-        elif self._push_ms == NEVER_MS:
-            self._push_ms = self._candles.next_push(self._exchange.now_ms)
+        self._serve(klines, others)
 
     # -- listen keys --------------------------------------------------------------------------------------------
 
@@ -214,7 +193,7 @@ class Streams:
         """End a key before its owner wishes; who listens with it is told, and hears nothing more."""
         del self.keys[key]
         now_ms = self._exchange.now_ms
-        for session in self._sessions.values():
+        for session in self.sessions.values():
             if session.listen_key == key:
                 self.send(session.number, {"e": "listenKeyExpired", "E": now_ms, "listenKey": key}, now_ms)
 
@@ -222,53 +201,24 @@ class Streams:
 
     def send(self, number: int, message: Json | str, due_ms: int) -> None:
         """Put one frame on its way."""
-        text = message if isinstance(message, str) else _json(message)
+        text = message if isinstance(message, str) else json_text(message)
         self._outbox.put(number, text, due_ms)
 
     def publish_user(self, make: Callable[[int], Json]) -> None:
         """Send an account event to whoever listens with a valid key; events keep their order."""
         due_ms = max(self._last_user_ms, self._exchange.now_ms + self._lags.stream())
         self._last_user_ms = due_ms
-        hearers = [session for session in self._sessions.values() if session.listen_key in self.keys]
+        hearers = [session for session in self.sessions.values() if session.listen_key in self.keys]
         if not hearers:
             return
-        text = _json(make(self._exchange.now_ms + 1))
+        text = json_text(make(self._exchange.now_ms + 1))
         for session in hearers:
             self.send(session.number, _wrap(session, session.listen_key or "", text), due_ms)
 
-    def on_minute(self, symbol: str, candle: Candle) -> None:
-        """A minute closed: every candle that ends with it is pushed once more, marked closed."""
-        for interval, numbers in self._klines.get(symbol, {}).items():
-            closed = self._candles.closed(symbol, interval, candle)
-            if closed is not None:
-                self._push_candle(symbol, interval, numbers, *closed, is_closed=True)
-
-    def next_event_ms(self) -> int:
-        """When the next frame is due."""
-        return min(self._outbox.next_ms, self._push_ms)
-
-    @property
-    def next_push_ms(self) -> int:
-        """When open candles are pushed next."""
-        return self._push_ms
-
-    def push_open(self) -> None:
-        """Push all open candles and prices that somebody listens to."""
-        now_ms = self._exchange.now_ms
-        for symbol, intervals in self._klines.items():
-            if self._candles.is_silent(symbol):
-                continue
-            for interval, numbers in intervals.items():
-                self._push_candle(symbol, interval, numbers, *self._candles.open(symbol, interval), is_closed=False)
-        for topic, numbers in self._others.items():
-            text = _json(self._other(topic))
-            for number in numbers:
-                self.send(number, _wrap(self._sessions[number], topic, text), now_ms)
-        self._push_ms = self._candles.next_push(now_ms) if self._klines or self._others else NEVER_MS
-
-    def due(self, now_ms: int) -> list[tuple[int, Frame]]:
-        """Frames whose time has come, for sessions that still live."""
-        return self._outbox.due(now_ms, self._sessions)
+    def _push_price(self, name: str, numbers: list[int]) -> None:
+        text = json_text(self._other(name))
+        for number in numbers:
+            self.send(number, _wrap(self.sessions[number], name, text), self._exchange.now_ms)
 
     def _push_candle(
         self, symbol: str, interval: str, numbers: list[int], candle: Candle, end_ms: int, is_closed: bool
@@ -277,7 +227,7 @@ class Streams:
         text = candle_frame(candle, end_ms - 1, interval, is_closed, now_ms + 1, self._exchange.instruments[symbol])
         topic = f"{symbol.lower()}@kline_{interval}"
         for number in numbers:
-            self.send(number, _wrap(self._sessions[number], topic, text), now_ms)
+            self.send(number, _wrap(self.sessions[number], topic, text), now_ms)
 
     def _other(self, topic: str) -> Json:
         symbol, _, stream = topic.partition("@")
@@ -319,7 +269,3 @@ def book_ticker_event(exchange: Exchange, symbol: str) -> Json:
 
 def _wrap(session: Session, topic: str, text: str) -> str:
     return f'{{"stream":"{topic}","data":{text}}}' if session.wraps else text
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

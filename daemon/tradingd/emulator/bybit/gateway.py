@@ -13,7 +13,7 @@ from tradingd.emulator.bybit.limits import TooMany
 from tradingd.emulator.bybit.params import Params, check_signature, check_window
 from tradingd.emulator.bybit.payloads import Json, number_of
 from tradingd.emulator.bybit.routes import ROUTES, Route
-from tradingd.emulator.wire import HttpRequest, HttpResponse
+from tradingd.emulator.wire import HttpRequest, HttpResponse, json_text
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 _OPERATIONS = {"order.create": "/v5/order/create", "order.amend": "/v5/order/amend", "order.cancel": "/v5/order/cancel"}
@@ -99,7 +99,7 @@ class Gateway:
         except VenueError as error:
             code, text = error.code, error.text
         self._note("WS", path or op, params, code, result)
-        return msgspec.json.encode(
+        return json_text(
             {
                 "reqId": message.get("reqId", ""),
                 "retCode": code,
@@ -109,7 +109,7 @@ class Gateway:
                 "header": {**headers, "Timenow": str(desk.clock_ms)},
                 "connId": connection,
             }
-        ).decode()
+        )
 
     def _note(self, method: str, path: str, params: Params, code: int, result: Json) -> None:
         number = number_of(str(result.get("orderId", "")))

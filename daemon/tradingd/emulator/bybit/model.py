@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from random import Random
 
@@ -24,17 +24,16 @@ from tradingd.emulator.bybit.streams import Streams
 from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.core.lags import FOREVER_MS, Lagged, Lags
 from tradingd.emulator.core.ledger import Ledger
-from tradingd.emulator.core.records import ZERO, Candle, Conditional, ConditionalStatus, Fill, Order
+from tradingd.emulator.core.model import HUMAN_KEY, HUMAN_SECRET, DialectModel
+from tradingd.emulator.core.records import ZERO, Conditional, ConditionalStatus, Fill, Order
 from tradingd.emulator.core.views import Views
 from tradingd.emulator.wire import Frame, HttpRequest, HttpResponse, Meaning, Refusal
 
-_SAVE_EVERY_MS = 1_000
-HUMAN_KEY, HUMAN_SECRET = "human-key", "human-secret"
-"""Another key of the same account: what somebody else does beside the daemon."""
 
-
-class BybitVenue:
+class BybitVenue(DialectModel[Desk]):
     """A `wire.VenueModel`: unmodified Bybit clients talk to it."""
+
+    venue = "bybit"
 
     def __init__(
         self,
@@ -56,13 +55,12 @@ class BybitVenue:
         views = Views(exchange.account, lags, unfilled_kept_ms=WEEK_MS)
         views.load(ledger.orders(), ledger.conditionals(), ledger.fills())
         streams = Streams(exchange, lags, rng, limits, keys.get, lambda: self._desk.clock_ms)
-        self._desk = Desk(exchange, ledger, views, streams, limits, lags, rng, Engine(exchange, lags), account_id)
+        desk = Desk(exchange, ledger, views, streams, limits, lags, rng, Engine(exchange, lags), account_id)
+        super().__init__(desk, seed)
         self._load(ledger)
         restore_settings(self._desk)
         restore_pairs(self._desk)
         self._gateway = Gateway(self._desk, keys)
-        self._seed = seed
-        self._saved_ms = exchange.now_ms
         exchange.listener = self
 
     def _load(self, ledger: Ledger) -> None:
@@ -141,10 +139,6 @@ class BybitVenue:
         self.save()
         return [answer]
 
-    def close_session(self, session: int) -> None:
-        """A client is gone."""
-        self._desk.streams.close(session)
-
     # -- time ---------------------------------------------------------------------------------------------------
 
     def advance(self, to_ms: int) -> list[tuple[int, Frame]]:
@@ -178,47 +172,14 @@ class BybitVenue:
         """Receive windows, lags and limits are stretched by it."""
         self._desk.lags.scale = self._desk.limits.scale = scale
 
-    @property
-    def now_ms(self) -> int:
-        """Venue time."""
-        return self._desk.now_ms
-
-    @property
-    def stands_still(self) -> bool:
-        """A market from a file waits for a candle listener, and stays where it is after its last candle."""
-        exchange = self._desk.exchange
-        waits = exchange.source.waits_for_listener and not self._desk.streams.has_candle_listener
-        return waits or exchange.is_finished
-
-    def describe(self) -> Mapping[str, object]:
-        """Who this is."""
-        exchange = self._desk.exchange
-        return {
-            "venue": "bybit",
-            "account": self._desk.account_id,
-            "market": exchange.source.kind,
-            "symbols": list(exchange.feeds),
-            "seed": self._seed,
-            "finished": exchange.is_finished,
-        }
-
     def close(self) -> None:
         """Let the engine finish what was acknowledged, and write what is pending."""
         self._desk.engine.run(FOREVER_MS)
-        self.save()
-        self._desk.ledger.close()
+        super().close()
 
-    def save(self, only_if_due: bool = False) -> None:
-        """Commit, with the venue time, so that a restart never falls behind what was told to anybody."""
-        desk = self._desk
-        if only_if_due and not desk.ledger.is_dirty and desk.now_ms - self._saved_ms < _SAVE_EVERY_MS * desk.lags.scale:
-            return
-        desk.ledger.set_meta("now_ms", str(desk.now_ms))
-        desk.ledger.set_meta("ids", msgspec.json.encode(desk.exchange.ids).decode())
-        if desk.limits.banned_until_ms:
-            desk.ledger.set_meta("ban", str(desk.limits.banned_until_ms))
-        desk.ledger.commit()
-        self._saved_ms = desk.now_ms
+    def _kept(self) -> Iterator[tuple[str, str]]:
+        if banned_until_ms := self._desk.limits.banned_until_ms:
+            yield "ban", str(banned_until_ms)
 
     # -- what the engine reports --------------------------------------------------------------------------------
 
@@ -289,7 +250,3 @@ class BybitVenue:
             self._desk.streams.publish(
                 "position", position_row(self._desk, exchange.account.positions[symbol], totals, levels)
             )
-
-    def on_minute(self, symbol: str, candle: Candle) -> None:
-        """Candle closed."""
-        self._desk.streams.on_minute(symbol, candle)

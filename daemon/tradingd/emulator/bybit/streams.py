@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from random import Random
 from typing import Any
 
@@ -12,11 +11,11 @@ import msgspec
 from tradingd.emulator.bybit.limits import Limits
 from tradingd.emulator.bybit.params import is_signed
 from tradingd.emulator.bybit.payloads import INTERVALS, Json, candle_push, plain
-from tradingd.emulator.core.exchange import NEVER_MS, Exchange
+from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.core.lags import Lags
-from tradingd.emulator.core.pushes import CandlePushes, Outbox
 from tradingd.emulator.core.records import BUY, SELL, Candle
-from tradingd.emulator.wire import Close, Frame, Refusal
+from tradingd.emulator.core.sessions import Sessions
+from tradingd.emulator.wire import Close, Frame, Refusal, json_text
 
 PUBLIC, PRIVATE, TRADE = "/v5/public/linear", "/v5/private", "/v5/trade"
 PRIVATE_TOPICS = ("order", "execution", "position", "wallet")
@@ -34,8 +33,10 @@ class Session(msgspec.Struct):
     topics: dict[str, None] = msgspec.field(default_factory=dict)
 
 
-class Streams:
+class Streams(Sessions[Session]):
     """All sessions, and the frames on their way to them."""
+
+    intervals = INTERVALS
 
     def __init__(
         self,
@@ -46,21 +47,13 @@ class Streams:
         secret_of: Callable[[str], str | None],
         clock_ms: Callable[[], int],
     ) -> None:
-        self._exchange = exchange
-        self._lags = lags
+        super().__init__(exchange, lags)
         self._rng = rng
         self._limits = limits
         self._secret_of = secret_of
         self._clock_ms = clock_ms
-        self.sessions: dict[int, Session] = {}
-        self._numbers = count(1)
-        self._outbox = Outbox()
-        self._candles = CandlePushes(exchange, lags)
         self._last_ms: dict[str, int] = {}
         self._unsent: list[tuple[int, str, Json]] = []
-        self._push_ms = NEVER_MS
-        self._klines: dict[str, dict[str, list[int]]] = {}
-        self._tickers: dict[str, list[int]] = {}
 
     # -- sessions -----------------------------------------------------------------------------------------------
 
@@ -74,21 +67,11 @@ class Streams:
         self.sessions[number] = Session(number, path, f"{self._rng.getrandbits(60):015x}-{number}")
         return number
 
-    def close(self, number: int) -> None:
-        """The client went away."""
-        if self.sessions.pop(number, None) is not None:
-            self._index()
-
     def end_all(self) -> int:
         """End every connection now; says how many."""
         for number in self.sessions:
             self._outbox.put(number, Close(1001, "going away"), self._exchange.now_ms)
         return len(self.sessions)
-
-    @property
-    def has_candle_listener(self) -> bool:
-        """Whether somebody listens to candles."""
-        return bool(self._klines)
 
     def on_frame(self, number: int, text: str) -> tuple[list[Frame], Json | None]:
         """The direct answers; a message that asks for an order is given back for the gateway."""
@@ -98,7 +81,8 @@ class Streams:
         try:
             message = msgspec.json.decode(text, type=dict[str, Any])
         except msgspec.DecodeError:
-            return [_json({"success": False, "ret_msg": "Params Error", "conn_id": session.connection, "op": ""})], None
+            fault = {"success": False, "ret_msg": "Params Error", "conn_id": session.connection, "op": ""}
+            return [json_text(fault)], None
         op = message.get("op")
         if op == "ping":
             return [self._pong(session, message)], None
@@ -109,7 +93,7 @@ class Streams:
         if op in ("subscribe", "unsubscribe"):
             return [self._subscribe(session, message, str(op))], None
         return [
-            _json(
+            json_text(
                 {
                     "success": False,
                     "ret_msg": "error:invalid op",
@@ -123,10 +107,10 @@ class Streams:
     def _pong(self, session: Session, message: Json) -> str:
         request_id = message.get("req_id", "")
         if session.path == PUBLIC:
-            return _json(
+            return json_text(
                 {"success": True, "ret_msg": "pong", "conn_id": session.connection, "req_id": request_id, "op": "ping"}
             )
-        return _json(
+        return json_text(
             {"req_id": request_id, "op": "pong", "args": [str(self._clock_ms())], "conn_id": session.connection}
         )
 
@@ -148,10 +132,10 @@ class Streams:
             session.is_known = secret is not None and is_signed(f"GET/realtime{args[1]}", str(args[2]), secret)
             fault = "" if session.is_known else "Request not authorized"
         if session.path == TRADE:
-            return _json(
+            return json_text(
                 {"retCode": 10004 if fault else 0, "retMsg": fault or "OK", "op": "auth", "connId": session.connection}
             )
-        return _json({"success": not fault, "ret_msg": fault, "op": "auth", "conn_id": session.connection})
+        return json_text({"success": not fault, "ret_msg": fault, "op": "auth", "conn_id": session.connection})
 
     def _subscribe(self, session: Session, message: Json, op: str) -> str:
         """All topics of one message or none: one that is unknown, or already there, refuses the others with it."""
@@ -175,7 +159,7 @@ class Streams:
                 else:
                     session.topics.pop(topic, None)
             self._index()
-        return _json(
+        return json_text(
             {
                 "success": not fault,
                 "ret_msg": fault,
@@ -204,11 +188,7 @@ class Streams:
                     klines.setdefault(rest[1], {}).setdefault(rest[0], []).append(session.number)
                 else:
                     tickers.setdefault(rest[0], []).append(session.number)
-        self._klines, self._tickers = klines, tickers
-        if not klines and not tickers:
-            self._push_ms = NEVER_MS
-        elif self._push_ms == NEVER_MS:
-            self._push_ms = self._candles.next_push(self._exchange.now_ms)
+        self._serve(klines, tickers)
 
     # -- pushes -------------------------------------------------------------------------------------------------
 
@@ -241,55 +221,26 @@ class Streams:
                             "creationTime": at_ms,
                             "data": rows,
                         }
-                        self._outbox.put(session.number, _json(frame), due_ms)
+                        self._outbox.put(session.number, json_text(frame), due_ms)
 
-    def on_minute(self, symbol: str, minute: Candle) -> None:
-        """A minute closed: every candle that ends with it is pushed once more, confirmed."""
-        for interval, numbers in self._klines.get(symbol, {}).items():
-            closed = self._candles.closed(symbol, INTERVALS[interval], minute)
-            if closed is not None:
-                self._push_candle(symbol, interval, numbers, *closed, confirm=True)
-
-    def next_event_ms(self) -> int:
-        """When the next frame is due."""
-        return min(self._outbox.next_ms, self._push_ms)
-
-    @property
-    def next_push_ms(self) -> int:
-        """When open candles are pushed next."""
-        return self._push_ms
-
-    def push_open(self) -> None:
-        """Push all open candles and prices that somebody listens to."""
+    def _push_price(self, name: str, numbers: list[int]) -> None:
         now_ms = self._exchange.now_ms
-        for symbol, intervals in self._klines.items():
-            if self._candles.is_silent(symbol):
-                continue
-            for interval, numbers in intervals.items():
-                candle, end_ms = self._candles.open(symbol, INTERVALS[interval])
-                self._push_candle(symbol, interval, numbers, candle, end_ms, confirm=False)
-        for symbol, numbers in self._tickers.items():
-            frame = {
-                "topic": f"tickers.{symbol}",
-                "type": "snapshot",
-                "ts": now_ms,
-                "cs": now_ms,
-                "data": ticker(self._exchange, symbol),
-            }
-            for number in numbers:
-                self._outbox.put(number, _json(frame), now_ms)
-        is_heard = self._klines or self._tickers
-        self._push_ms = self._candles.next_push(now_ms) if is_heard else NEVER_MS
-
-    def due(self, now_ms: int) -> list[tuple[int, Frame]]:
-        """Frames whose time has come, for sessions that still live."""
-        return self._outbox.due(now_ms, self.sessions)
+        frame = {
+            "topic": f"tickers.{name}",
+            "type": "snapshot",
+            "ts": now_ms,
+            "cs": now_ms,
+            "data": ticker(self._exchange, name),
+        }
+        text = json_text(frame)
+        for number in numbers:
+            self._outbox.put(number, text, now_ms)
 
     def _push_candle(
-        self, symbol: str, interval: str, numbers: list[int], candle: Candle, end_ms: int, confirm: bool
+        self, symbol: str, interval: str, numbers: list[int], candle: Candle, end_ms: int, is_closed: bool
     ) -> None:
         now_ms = self._exchange.now_ms
-        text = _json(candle_push(candle, end_ms, interval, confirm, self._exchange.instruments[symbol], now_ms))
+        text = json_text(candle_push(candle, end_ms, interval, is_closed, self._exchange.instruments[symbol], now_ms))
         for number in numbers:
             self._outbox.put(number, text, now_ms)
 
@@ -324,7 +275,3 @@ def ticker(exchange: Exchange, symbol: str) -> Json:
         "ask1Price": f"{instrument.price(ask):.{digits}f}",
         "ask1Size": f"{ask_lots * instrument.lot_unit:.{lots}f}",
     }
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

@@ -8,8 +8,6 @@ from itertools import count
 from random import Random
 from typing import Protocol
 
-import msgspec
-
 from tradingd.domain.account import VenueBalance, VenueOrder, VenuePosition
 from tradingd.domain.candles import TIMEFRAMES, Candle
 from tradingd.domain.ids import VenueId
@@ -20,6 +18,7 @@ from tradingd.emulator.core.account import Totals
 from tradingd.emulator.core.exchange import NEVER_MS, Exchange
 from tradingd.emulator.core.lags import Lags
 from tradingd.emulator.core.ledger import Ledger
+from tradingd.emulator.core.model import keep_engine
 from tradingd.emulator.core.pushes import CandlePushes
 from tradingd.emulator.core.records import Conditional, Order
 from tradingd.emulator.core.views import Views, seen_totals
@@ -109,8 +108,7 @@ class DirectModel:
     def save(self) -> None:
         """Commit what has happened, with what a restart needs."""
         if self.ledger.is_dirty:
-            self.ledger.set_meta("now_ms", str(self.now_ms))
-            self.ledger.set_meta("ids", msgspec.json.encode(self.exchange.ids).decode())
+            keep_engine(self.exchange, self.ledger)
             self.ledger.commit()
 
     @property

@@ -205,6 +205,17 @@ def test_on_a_screen_own_fills_are_debug_lines_and_those_of_nobody_are_warnings(
     assert sink.events[0]["fee"] == "0.1 USDT"
 
 
+def test_a_level_of_the_position_that_fired_is_told_as_an_own_fill_even_on_a_screen(set_up, sink, bus, clock) -> None:
+    """Every take profit on such a venue was told as somebody else's fill, as a warning."""
+    set_up()
+    Narrator(bus, clock, own_fills=False)
+    fired = msgspec.structs.replace(fill("1", Side.SELL, "110", "1", "0.1"), client_order_id=None, reason="take_profit")
+    bus.publish(Filled(fired, None, TREND, Position(BTC)))
+    (line,) = sink.events
+    assert (line["event"], line["level"], line["strategy"]) == ("fill_booked", "info", "trend")
+    assert line["reason"] == "take_profit"
+
+
 def test_a_stop_that_stood_before_the_start_is_found_and_not_placed(bus, told) -> None:
     bus.publish(ProtectionChanged(BTC, True, Decimal("64500.0"), None, 0.0))
     (line,) = told()

@@ -32,6 +32,8 @@ from tradingd.ports import Clock
 from tradingd.strategy.host import StrategyHost
 
 FLATTEN_WAIT_S = 30.0
+EQUITY_DECIMALS = 8
+"""Of the sum over venues, as venues write balances themselves."""
 
 
 class Operator:
@@ -77,7 +79,7 @@ class Operator:
             if account is None or account.balance.equity is None:
                 return None
             total += account.balance.equity
-        return total
+        return round(total, EQUITY_DECIMALS)
 
     def open_positions(self) -> int:
         """Instruments that are not flat."""

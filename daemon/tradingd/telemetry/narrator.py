@@ -169,13 +169,15 @@ class Narrator:
         self._trips.paid(fill)
         if event.strategy is not None:
             self._strategies[fill.instrument] = event.strategy
-        if event.order is None:
+        # of a stop or take profit that the position carried no order tells: this is the only line
+        is_of_ours = fill.is_of_position and event.strategy is not None
+        if event.order is None and not is_of_ours:
             write = self._log.warning
         else:
-            write = self._log.info if self._own_fills else self._log.debug
+            write = self._log.info if self._own_fills or is_of_ours else self._log.debug
         write(
             "fill_booked"
-            if event.order is not None
+            if event.order is not None or is_of_ours
             else "fill_of_unknown_order_booked"
             if event.is_unknown
             else "foreign_fill_booked",

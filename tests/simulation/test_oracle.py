@@ -22,6 +22,7 @@ from tradingd.execution.recorder import Recorder
 from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.execution.risk_guard import RiskGuard
 from tradingd.ports import Approved, Priority
+from tradingd.simulation.dialects import CREATES
 from tradingd.simulation.faults import Fate, FaultPlan, Scheduled
 from tradingd.simulation.loop import SECOND_US
 from tradingd.simulation.world import World
@@ -53,7 +54,7 @@ def first_create(fate: Fate) -> Callable[[World], None]:
         hit: list[int] = []
 
         def decide(now_us: int, method: str, path: str) -> Fate | None:
-            if method == "POST" and path == "/fapi/v1/order" and not hit:
+            if f"{method} {path}" in CREATES and not hit:
                 hit.append(now_us)
                 return fate
             return None

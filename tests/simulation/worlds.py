@@ -10,7 +10,7 @@ from tradingd.simulation.world import World, WorldOptions
 SCRIPT = """
 [strategies.script]
 plugin = "script"
-instruments = ["BTC/USDT:USDT@binance"]
+instruments = ["BTC/USDT:USDT@{venue}"]
 timeframe = "1m"
 hold_candles = {hold}
 lines = "{lines}"
@@ -28,10 +28,18 @@ def scripted(
     plan: FaultPlan | None = None,
     config: str = "",
     lag_factor: float = 1.0,
+    venue: str = "binance",
 ) -> World:
     """A world with one scripted strategy on BTC."""
-    strategies = SCRIPT.format(lines=lines, hold=hold, notional=notional)
-    options = WorldOptions(seed=seed, symbols=("BTCUSDT",), strategies=strategies, config=config, lag_factor=lag_factor)
+    strategies = SCRIPT.format(venue=venue, lines=lines, hold=hold, notional=notional)
+    options = WorldOptions(
+        venue=venue,
+        seed=seed,
+        symbols=("BTCUSDT",),
+        strategies=strategies,
+        config=config,
+        lag_factor=lag_factor,
+    )
     return World(directory, options, plan)
 
 

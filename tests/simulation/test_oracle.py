@@ -143,7 +143,7 @@ def test_the_daemon_as_it_is_passes(tmp_path: Path, script: Callable[[World], No
 def test_sending_before_the_commit_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = Recorder.add_order
 
-    def add_later(self: Recorder, order: Any, records: Any) -> "asyncio.Future[None]":
+    def add_later(self: Recorder, order: Any, records: Any, applied: Any = None) -> "asyncio.Future[None]":
         submitted = msgspec.structs.replace(order, status=OrderStatus.SUBMITTED)
         self._state.put_order(submitted)
         loop = asyncio.get_running_loop()

@@ -7,13 +7,17 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import ccxt.pro
+import pytest
+
 from tradingd.emulator.binance.model import BinanceVenue
+from tradingd.emulator.bybit.model import BybitVenue
 from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.server import VenueServer
 from tradingd.emulator.venues import VenueOptions, open_venue
@@ -147,7 +151,7 @@ def steady(tmp_path: Path, rows: list[tuple[float, float, float, float]], **chan
 
 
 @asynccontextmanager
-async def serving(venue: BinanceVenue, speed: float = 1.0) -> AsyncIterator[VenueServer]:
+async def serving(venue: BinanceVenue | BybitVenue, speed: float = 1.0) -> AsyncIterator[VenueServer]:
     """The model behind a real socket."""
     server = VenueServer(venue, asyncio.get_running_loop().time, speed)
     await server.start(0)
@@ -157,20 +161,78 @@ async def serving(venue: BinanceVenue, speed: float = 1.0) -> AsyncIterator[Venu
         await server.stop()
 
 
-def ccxt_client(port: int, **config: Any) -> Any:
-    """An unmodified ccxt.pro client; scheme and host of every address are replaced, paths are kept."""
-    import ccxt.pro
+def redirect(client: Any, port: int) -> Any:
+    """Scheme and host of every address of a ccxt client are replaced, paths are kept."""
 
-    client = ccxt.pro.binanceusdm({"apiKey": "sim-key", "secret": "sim-secret", "enableRateLimit": False, **config})
-    client.has["fetchCurrencies"] = False
-    client.options["fetchMargins"] = False
-
-    def redirect(urls: dict[str, Any]) -> None:
+    def replace(urls: dict[str, Any]) -> None:
         for name, value in urls.items():
             if isinstance(value, dict):
-                redirect(value)
+                replace(value)
             elif isinstance(value, str):
                 urls[name] = re.sub(r"^(http|ws)s?://[^/]+", rf"\1://127.0.0.1:{port}", value)
 
-    redirect(client.urls["api"])
+    replace(client.urls["api"])
     return client
+
+
+def ccxt_client(port: int, **config: Any) -> Any:
+    """An unmodified ccxt.pro client of a built-in Binance."""
+    client = ccxt.pro.binanceusdm({"apiKey": "sim-key", "secret": "sim-secret", "enableRateLimit": False, **config})
+    client.has["fetchCurrencies"] = False
+    client.options["fetchMargins"] = False
+    return redirect(client, port)
+
+
+class Bench:
+    """A venue, its server's port and clients of it."""
+
+    make_client = staticmethod(ccxt_client)
+
+    def __init__(self, venue: BinanceVenue | BybitVenue, port: int) -> None:
+        self.venue: BinanceVenue | BybitVenue = venue
+        self.port = port
+        self.clients: list[Any] = []
+
+    async def client(self, **config: Any) -> Any:
+        client = self.make_client(self.port, **config)
+        self.clients.append(client)
+        await client.load_time_difference()
+        await client.load_markets()
+        return client
+
+    async def close(self) -> None:
+        await asyncio.gather(*(client.close() for client in self.clients))
+
+    def act(self, kind: str, **values: Any) -> str:
+        return self.venue.act(kind, values)
+
+    def requests(self, path: str) -> list[tuple[str, str, int | None]]:
+        """Method, parameters and code of what was asked there."""
+        rows = self.venue._desk.ledger._db.execute(
+            "SELECT method, params, code FROM requests WHERE path = ? ORDER BY request_id", (path,)
+        )
+        return list(rows)
+
+    def price(self, symbol: str = "BTCUSDT") -> float:
+        return float(self.venue._desk.exchange.last_price(symbol))
+
+
+async def until(check: Callable[[], Awaitable[Any]], limit_s: float = 6.0) -> Any:
+    """The first true answer of `check`, asked again and again."""
+    for _ in range(int(limit_s / 0.02)):
+        if found := await check():
+            return found
+        await asyncio.sleep(0.02)
+    raise TimeoutError
+
+
+def code_of(fault: BaseException, field: str = "code") -> int:
+    """The venue's code in what a client raised, under the name that its dialect has for it."""
+    return int(str(fault).split(f'"{field}":')[1].split(",")[0])
+
+
+async def refused(call: Awaitable[Any], field: str = "code") -> int:
+    """The venue's code, which the client must have raised."""
+    with pytest.raises(ccxt.pro.BaseError) as caught:
+        await call
+    return code_of(caught.value, field)

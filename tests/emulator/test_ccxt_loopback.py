@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.emulator.helpers import START_MS, ccxt_client, flat, serving, write_candles
+from tests.emulator.helpers import START_MS, ccxt_client, flat, serving, until, write_candles
 from tradingd.emulator.server import VenueServer
 from tradingd.emulator.venues import VenueOptions, open_venue
 
@@ -33,14 +33,6 @@ async def client(server: VenueServer) -> AsyncIterator[Any]:
         yield client
     finally:
         await client.close()
-
-
-async def until(check: Any, limit_s: float = 5.0) -> Any:
-    for _ in range(int(limit_s / 0.02)):
-        if found := await check():
-            return found
-        await asyncio.sleep(0.02)
-    raise TimeoutError
 
 
 async def test_markets_load_with_the_venues_filters(client: Any) -> None:

@@ -7,48 +7,18 @@ tested with the fault scripts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import ccxt.pro
 import pytest
 import pytest_asyncio
 
-from tests.emulator.helpers import START_MS, ccxt_client, serving
-from tradingd.emulator.binance.model import BinanceVenue
+from tests.emulator.helpers import START_MS, Bench, refused, serving, until
 from tradingd.emulator.venues import VenueOptions, open_venue
 
 SYMBOL = "BTC/USDT:USDT"
 TRIGGER = {"trigger": True}
-
-
-class Bench:
-    """A venue, its server's port and clients of it."""
-
-    def __init__(self, venue: BinanceVenue, port: int) -> None:
-        self.venue = venue
-        self.port = port
-        self.clients: list[Any] = []
-
-    async def client(self, **config: Any) -> Any:
-        client = ccxt_client(self.port, **config)
-        self.clients.append(client)
-        await client.load_markets()
-        await client.load_time_difference()
-        return client
-
-    def act(self, kind: str, **values: Any) -> str:
-        return self.venue.act(kind, values)
-
-    def requests(self, path: str) -> list[tuple[str, str, str]]:
-        """Method, parameters and code of what was asked there."""
-        rows = self.venue._desk.ledger._db.execute(
-            "SELECT method, params, code FROM requests WHERE path = ? ORDER BY request_id", (path,)
-        )
-        return list(rows)
-
-    def price(self) -> float:
-        return float(self.venue._desk.exchange.last_price("BTCUSDT"))
 
 
 @pytest_asyncio.fixture
@@ -59,15 +29,7 @@ async def bench() -> AsyncIterator[Bench]:
         try:
             yield bench
         finally:
-            await asyncio.gather(*(client.close() for client in bench.clients))
-
-
-async def until(check: Callable[[], Awaitable[Any]], limit_s: float = 6.0) -> Any:
-    for _ in range(int(limit_s / 0.02)):
-        if found := await check():
-            return found
-        await asyncio.sleep(0.02)
-    raise TimeoutError
+            await bench.close()
 
 
 async def connected(client: Any, part: str) -> None:
@@ -76,16 +38,6 @@ async def connected(client: Any, part: str) -> None:
 
     await until(check)
     await asyncio.sleep(0.05)
-
-
-def code_of(fault: BaseException) -> int:
-    return int(str(fault).split('"code":')[1].split(",")[0])
-
-
-async def refused(call: Awaitable[Any]) -> int:
-    with pytest.raises(ccxt.pro.BaseError) as caught:
-        await call
-    return code_of(caught.value)
 
 
 async def test_trap_1_the_client_extends_its_listen_key_once_and_never_again(bench: Bench) -> None:

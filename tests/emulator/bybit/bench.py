@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from decimal import Decimal
 from typing import Any
 
 import ccxt.pro
-import pytest
 
+from tests.emulator import helpers
+from tests.emulator.helpers import redirect, until
 from tradingd.emulator.bybit.model import BybitVenue
 
 SYMBOL = "BTC/USDT:USDT"
@@ -18,49 +18,18 @@ ETH = "ETH/USDT:USDT"
 
 
 def ccxt_client(port: int, **config: Any) -> Any:
-    """An unmodified ccxt.pro client; scheme and host of every address are replaced, paths are kept."""
+    """An unmodified ccxt.pro client of a built-in Bybit."""
     client = ccxt.pro.bybit({"apiKey": "sim-key", "secret": "sim-secret", "enableRateLimit": False, **config})
     client.has["fetchCurrencies"] = False
     client.options["fetchMarkets"] = {"types": ["linear"]}
-
-    def redirect(urls: dict[str, Any]) -> None:
-        for name, value in urls.items():
-            if isinstance(value, dict):
-                redirect(value)
-            elif isinstance(value, str):
-                urls[name] = re.sub(r"^(http|ws)s?://[^/]+", rf"\1://127.0.0.1:{port}", value)
-
-    redirect(client.urls["api"])
-    return client
+    return redirect(client, port)
 
 
-class Bench:
+class Bench(helpers.Bench):
     """A venue, its server's port and clients of it."""
 
-    def __init__(self, venue: BybitVenue, port: int) -> None:
-        self.venue = venue
-        self.port = port
-        self.clients: list[Any] = []
-
-    async def client(self, **config: Any) -> Any:
-        client = ccxt_client(self.port, **config)
-        self.clients.append(client)
-        await client.load_time_difference()
-        await client.load_markets()
-        return client
-
-    def act(self, kind: str, **values: Any) -> str:
-        return self.venue.act(kind, values)
-
-    def requests(self, path: str) -> list[tuple[str, str, int | None]]:
-        """Method, parameters and code of what was asked there."""
-        rows = self.venue._desk.ledger._db.execute(
-            "SELECT method, params, code FROM requests WHERE path = ? ORDER BY request_id", (path,)
-        )
-        return list(rows)
-
-    def price(self, symbol: str = "BTCUSDT") -> float:
-        return float(self.venue._desk.exchange.last_price(symbol))
+    venue: BybitVenue
+    make_client = staticmethod(ccxt_client)
 
     def held(self, symbol: str = "BTCUSDT") -> Decimal:
         return self.venue._desk.exchange.account.positions[symbol].quantity
@@ -89,14 +58,6 @@ def rows(frames: list[dict[str, Any]], topic: str) -> list[dict[str, Any]]:
     return [row for frame in frames if frame.get("topic") == topic for row in frame["data"]]
 
 
-async def until(check: Callable[[], Awaitable[Any]], limit_s: float = 6.0) -> Any:
-    for _ in range(int(limit_s / 0.02)):
-        if found := await check():
-            return found
-        await asyncio.sleep(0.02)
-    raise TimeoutError
-
-
 async def watching(bench: Bench, client: Any, *calls: str) -> list[asyncio.Task[Any]]:
     """Start private watches, and wait until the venue has their subscriptions."""
     tasks = [asyncio.create_task(getattr(client, call)()) for call in calls]
@@ -109,10 +70,8 @@ async def watching(bench: Bench, client: Any, *calls: str) -> list[asyncio.Task[
 
 
 def code_of(fault: BaseException) -> int:
-    return int(str(fault).split('"retCode":')[1].split(",")[0])
+    return helpers.code_of(fault, "retCode")
 
 
 async def refused(call: Awaitable[Any]) -> int:
-    with pytest.raises(ccxt.pro.BaseError) as caught:
-        await call
-    return code_of(caught.value)
+    return await helpers.refused(call, "retCode")

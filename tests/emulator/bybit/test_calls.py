@@ -9,7 +9,8 @@ from typing import Any
 import ccxt.pro
 import pytest
 
-from tests.emulator.bybit.bench import SYMBOL, Bench, ccxt_client, code_of, refused, rows, until, watching
+from tests.emulator.bybit.bench import SYMBOL, Bench, ccxt_client, code_of, refused, rows, watching
+from tests.emulator.helpers import until
 from tradingd.emulator.bybit.order_api import _take_out
 from tradingd.emulator.core.filters import Draft
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 import ccxt.pro
 import pytest
 
-from tests.emulator.bybit.bench import SYMBOL, Bench, ccxt_client, code_of, refused, rows, until, watching
+from tests.emulator.bybit.bench import SYMBOL, Bench, ccxt_client, code_of, refused, rows, watching
+from tests.emulator.helpers import until
 from tradingd.emulator.core.filters import Draft
 from tradingd.emulator.faults.reading import parse_script
 from tradingd.emulator.server import VenueServer

@@ -8,8 +8,8 @@ from typing import Any
 import ccxt.pro
 import pytest
 
-from tests.emulator.bybit.bench import SYMBOL, Bench, code_of, rows, until, watching
-from tests.emulator.helpers import START_MS
+from tests.emulator.bybit.bench import SYMBOL, Bench, code_of, rows, watching
+from tests.emulator.helpers import START_MS, until
 from tradingd.emulator.bybit import meaning
 from tradingd.emulator.faults.language import PURPOSES, PUSHES, REPLIES
 from tradingd.emulator.faults.reading import parse_script

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.emulator.bybit.bench import ETH, SYMBOL, Bench, rows, until, watching
+from tests.emulator.bybit.bench import ETH, SYMBOL, Bench, rows, watching
+from tests.emulator.helpers import until
 
 
 async def test_markets_load_with_the_venues_filters(bench: Bench) -> None:

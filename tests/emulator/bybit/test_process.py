@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.bybit.bench import SYMBOL, ccxt_client, until
-from tests.emulator.helpers import START_MS
+from tests.emulator.bybit.bench import SYMBOL, ccxt_client
+from tests.emulator.helpers import START_MS, until
 from tradingd.emulator.core.ledger import LedgerFault
 from tradingd.emulator.venues import VenueOptions, open_bybit, open_venue
 

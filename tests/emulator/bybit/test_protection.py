@@ -9,7 +9,8 @@ from typing import Any
 import ccxt.pro
 import pytest
 
-from tests.emulator.bybit.bench import SYMBOL, Bench, refused, rows, until, watching
+from tests.emulator.bybit.bench import SYMBOL, Bench, refused, rows, watching
+from tests.emulator.helpers import until
 
 
 async def _long(bench: Bench, client: Any, quantity: str = "0.05") -> float:

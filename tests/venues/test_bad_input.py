@@ -4,10 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.venues.conftest import Bench
+from tests.venues.bench import Bench, request, send
 from tests.venues.doubles import BTC
 from tests.venues.faulty_proxy import answer
-from tests.venues.test_orders import request, send
 from tradingd.domain.account import SubmitVerdict
 from tradingd.domain.errors import VenueUnreachable
 from tradingd.ports import Priority

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.venues.conftest import Bench
+from tests.venues.bench import Bench, request, send
 from tests.venues.doubles import BTC, until
 from tests.venues.faulty_proxy import answer
-from tests.venues.test_orders import request, send
 from tradingd.domain.errors import VenueUnreachable
 from tradingd.domain.intents import Side
 from tradingd.domain.records import LedgerRecord

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from tests.emulator.helpers import Caller
-from tests.venues.conftest import Bench
+from tests.venues.bench import Bench, request
 from tests.venues.doubles import BINANCE_ID, BTC, Budget
-from tests.venues.test_orders import request
 from tradingd.domain.account import SubmitVerdict
 from tradingd.domain.errors import VenueUnreachable
 from tradingd.domain.instruments import InstrumentId

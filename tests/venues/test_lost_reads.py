@@ -5,10 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.venues.conftest import Bench
+from tests.venues.bench import Bench, request, send
 from tests.venues.doubles import BTC
 from tests.venues.faulty_proxy import Exchange, Fault, answer, cut_body, executed_then_mute
-from tests.venues.test_orders import request, send
 from tradingd.domain.errors import VenueError, VenueUnreachable
 from tradingd.domain.numbers import ZERO
 from tradingd.ports import Priority

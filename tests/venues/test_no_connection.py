@@ -13,9 +13,8 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver
 
-from tests.venues.conftest import Bench
+from tests.venues.bench import Bench, request
 from tests.venues.doubles import BINANCE_ID, CREDENTIALS, KEY, SECRET, SeededRandom
-from tests.venues.test_orders import request
 from tradingd.domain.account import RejectKind, SubmitVerdict
 from tradingd.domain.errors import VenueUnreachable
 from tradingd.ports import Approved, Priority

@@ -3,11 +3,10 @@
 import asyncio
 import logging
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from tests.venues.conftest import Bench
+from tests.venues.bench import ALGO, ORDER, Bench, mark, request, send, shown, stop
 from tests.venues.doubles import BTC, KEY, SECRET, until
 from tests.venues.faulty_proxy import (
     Fault,
@@ -19,57 +18,13 @@ from tests.venues.faulty_proxy import (
     replaced,
     truncated_json,
 )
-from tradingd.domain.account import CancelVerdict, RejectKind, SubmitOutcome, SubmitVerdict, VenueOrder
+from tradingd.domain.account import CancelVerdict, RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.errors import VenueBanned, VenueError, VenueUnreachable, Withheld
-from tradingd.domain.ids import ClientOrderId, Purpose
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Side, TimeInForce
-from tradingd.domain.orders import OrderKind, OrderRequest, OrderStatus
+from tradingd.domain.orders import OrderKind, OrderStatus
 from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.ports import Approved, Priority, call_context
-from tradingd.venues.ccxt_venue import CcxtVenue
-
-ORDER, ALGO = "POST /fapi/v1/order", "POST /fapi/v1/algoOrder"
-
-
-def request(number: int = 1, **changes: Any) -> OrderRequest:
-    values: dict[str, Any] = {
-        "client_order_id": ClientOrderId(f"td-abcdefgh1-{number}e"),
-        "instrument": BTC,
-        "purpose": Purpose.ENTRY,
-        "side": Side.BUY,
-        "kind": OrderKind.MARKET,
-        "quantity": Decimal("0.010"),
-    }
-    return OrderRequest(**(values | changes))
-
-
-def stop(number: int, trigger: Decimal, **changes: Any) -> OrderRequest:
-    values: dict[str, Any] = {
-        "client_order_id": ClientOrderId(f"td-abcdefgh1-{number}s"),
-        "purpose": Purpose.STOP,
-        "side": Side.SELL,
-        "kind": OrderKind.STOP_MARKET,
-        "quantity": None,
-        "close_position": True,
-        "trigger_price": trigger,
-    }
-    return request(number, **(values | changes))
-
-
-async def send(bench: Bench, venue: CcxtVenue, order: OrderRequest) -> SubmitOutcome:
-    return await venue.submit(Approved(order, ()), bench.clock.now_ms(), Priority.ENTRY)
-
-
-async def mark(venue: CcxtVenue, factor: str) -> Decimal:
-    return venue.instruments[BTC].round_price(await venue.mark_price(BTC) * Decimal(factor))
-
-
-async def shown(venue: CcxtVenue, order: OrderRequest) -> VenueOrder:
-    """The order, as soon as the venue's look-up shows it."""
-    found = await until(lambda: venue.find_order(order, Priority.RECONCILE))
-    assert isinstance(found, VenueOrder)
-    return found
 
 
 async def test_an_accepted_order_carries_the_venues_id(bench: Bench) -> None:

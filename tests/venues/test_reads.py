@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.venues.conftest import Bench
+from tests.venues.bench import Bench, mark, request, send, stop
 from tests.venues.doubles import BINANCE_ID, BTC, CREDENTIALS, until
 from tests.venues.faulty_proxy import Exchange, answer, cut_body, gone
-from tests.venues.test_orders import mark, request, send, stop
 from tradingd.domain.account import AccountSnapshot
 from tradingd.domain.errors import BadInstrument, VenueError, VenueUnreachable
 from tradingd.domain.instruments import Instrument, InstrumentId

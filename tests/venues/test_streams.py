@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.venues.conftest import Bench
+from tests.venues.bench import Bench, mark, request, send, shown, stop
 from tests.venues.doubles import BINANCE_ID, BTC, until
 from tests.venues.faulty_proxy import answer, gone
-from tests.venues.test_orders import mark, request, send, shown, stop
 from tradingd.domain.account import VenueOrder
 from tradingd.domain.candles import Candle
 from tradingd.domain.errors import VenueBanned, VenueError, VenueUnreachable

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.venues.conftest import Bench
+from tests.venues.bench import Bench
 from tests.venues.doubles import MachineClock
 from tests.venues.faulty_proxy import executed_then_gone
 from tradingd.domain.errors import VenueUnreachable

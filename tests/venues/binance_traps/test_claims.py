@@ -9,13 +9,12 @@ from typing import Any
 import ccxt.pro
 import pytest
 
+from tests.venues.bench import ORDER, Bench, request, send
 from tests.venues.binance_traps.test_error_codes import ENTER, EXIT, is_flat
 from tests.venues.binance_traps.test_traps import SYMBOL, bare, stopped_out
 from tests.venues.binance_traps.worlds import minute_ms, once, play
-from tests.venues.conftest import Bench
 from tests.venues.doubles import BTC
 from tests.venues.faulty_proxy import answer
-from tests.venues.test_orders import ORDER, request, send
 from tradingd.domain.account import RejectKind
 from tradingd.domain.instruments import InstrumentId
 from tradingd.emulator.faults.language import Rule

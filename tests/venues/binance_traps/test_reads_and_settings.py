@@ -3,13 +3,12 @@
 import msgspec
 import pytest
 
+from tests.venues.bench import Bench, request, send
 from tests.venues.binance_traps.codes import NOTHING_TO_CHANGE, ON_CANCEL, ON_LOOK_UP, ROWS, Act, Row, Says
 from tests.venues.binance_traps.test_error_codes import ENTER, EXIT, is_flat, one
 from tests.venues.binance_traps.worlds import answering, minute_ms, once, play
-from tests.venues.conftest import Bench
 from tests.venues.doubles import BTC
 from tests.venues.faulty_proxy import answer
-from tests.venues.test_orders import request, send
 from tradingd.domain.account import CancelVerdict
 from tradingd.domain.errors import VenueBanned, VenueError
 from tradingd.ports import Priority

@@ -18,11 +18,10 @@ import pytest
 
 from tests.emulator.helpers import START_MS as VENUE_START_MS
 from tests.emulator.helpers import ccxt_client, serving
+from tests.venues.bench import ORDER, Bench, mark, request, send, stop
 from tests.venues.binance_traps.worlds import Told, minute_ms, once, play
-from tests.venues.conftest import Bench
 from tests.venues.doubles import BTC, KEY, SECRET, until
 from tests.venues.faulty_proxy import FaultyProxy, executed_then_gone
-from tests.venues.test_orders import ORDER, mark, request, send, stop
 from tests.venues.test_streams import ACCOUNT, CANDLES
 from tradingd.domain.account import CancelVerdict, SubmitVerdict
 from tradingd.domain.intents import Side

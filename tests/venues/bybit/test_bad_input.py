@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from tests.venues.bench import send
 from tests.venues.bybit.bench import BTC, BYBIT_ID, BybitBench, request
 from tests.venues.faulty_proxy import answer
 from tradingd.domain.account import CancelVerdict, RejectKind, SubmitVerdict, VenueOrder
@@ -56,7 +57,7 @@ async def test_an_order_a_cancel_and_a_stop_without_an_answers_body_are_in_doubt
     venue = await bench.open()
     for path in ("order/create", "order/cancel", "position/trading-stop"):
         bench.proxy.faults[f"POST /v5/{path}"] = answer(200, body)
-    assert (await bench.send(venue, request())).verdict is SubmitVerdict.AMBIGUOUS
+    assert (await send(bench, venue, request())).verdict is SubmitVerdict.AMBIGUOUS
     order = VenueOrder(
         BTC,
         LINEAR,
@@ -89,7 +90,7 @@ async def test_a_host_whose_clock_is_twelve_seconds_behind_opens_is_told_so_and_
         bench.clock.offset_ms += await venue.server_time_ms() - bench.clock.now_ms()
         await venue.preflight()
         await venue.watch(ACCOUNT)
-        assert (await bench.send(venue, request())).verdict is SubmitVerdict.SUBMITTED
+        assert (await send(bench, venue, request())).verdict is SubmitVerdict.SUBMITTED
         await bench.sink.wait_for("fill")
 
 
@@ -103,5 +104,5 @@ async def test_a_key_without_permission_is_told_by_code_whatever_it_is_used_for(
         with pytest.raises(VenueError, match="check your API key") as caught:
             await read()
         assert (caught.value.code, caught.value.transient) == ("10005", False)
-    outcome = await bench.send(venue, request())
+    outcome = await send(bench, venue, request())
     assert (outcome.verdict, outcome.kind) == (SubmitVerdict.NOT_EXECUTED, RejectKind.AUTHENTICATION)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.venues.bench import send, shown
 from tests.venues.bybit.bench import BTC, BybitBench, request
 from tests.venues.doubles import until
 from tests.venues.faulty_proxy import answer
@@ -43,12 +44,12 @@ async def test_all_bookings_are_read_page_by_page_and_add_up_to_the_wallet(
 ) -> None:
     monkeypatch.setattr(account, "_BOOKINGS_PAGE", page)
     venue = await bench.open()
-    await bench.send(venue, request(1))
-    await bench.shown(venue, request(1), OrderStatus.FILLED)
+    await send(bench, venue, request(1))
+    await shown(venue, request(1), OrderStatus.FILLED)
     act(bench, "charge_funding", symbol="BTCUSDT", rate_fraction="0.01")
     act(bench, "transfer", usdt="-250")
-    await bench.send(venue, request(2, side=Side.SELL, reduce_only=True))
-    await bench.shown(venue, request(2), OrderStatus.FILLED)
+    await send(bench, venue, request(2, side=Side.SELL, reduce_only=True))
+    await shown(venue, request(2), OrderStatus.FILLED)
     rows = await complete(bench, venue, {"fee", "funding", "realized_pnl", "transfer"})
     assert [row.time_ms for row in rows] == sorted(row.time_ms for row in rows)
     by_kind = {row.kind: row for row in rows}
@@ -63,8 +64,8 @@ async def test_all_bookings_are_read_page_by_page_and_add_up_to_the_wallet(
 
 async def test_what_a_liquidation_costs_beside_its_fee_is_told_apart_from_fills(bench: BybitBench) -> None:
     venue = await bench.open()
-    await bench.send(venue, request(1))
-    await bench.shown(venue, request(1), OrderStatus.FILLED)
+    await send(bench, venue, request(1))
+    await shown(venue, request(1), OrderStatus.FILLED)
     act(bench, "liquidate", symbol="BTCUSDT")
     rows = await complete(bench, venue, {"fee", "liquidation", "realized_pnl"})
     cost = [row for row in rows if row.kind == "liquidation"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.venues.bench import send, shown
 from tests.venues.bybit.bench import BTC, BYBIT_ID, BybitBench, mark, request, stop
 from tests.venues.doubles import until
 from tests.venues.faulty_proxy import Fault, answer, cut_body, executed_then_gone, replaced
@@ -37,8 +38,8 @@ def sent(bench: BybitBench, name: str = CREATE) -> list[dict[str, Any]]:
 
 
 async def hold(bench: BybitBench, venue: CcxtVenue) -> None:
-    await bench.send(venue, request())
-    await bench.shown(venue, request(), OrderStatus.FILLED)
+    await send(bench, venue, request())
+    await shown(venue, request(), OrderStatus.FILLED)
 
 
 async def reads(venue: CcxtVenue, check: Callable[[PositionProtection], bool]) -> None:
@@ -76,13 +77,13 @@ async def test_an_ack_proves_that_the_order_is_submitted_and_no_more(bench: Bybi
     venue = await bench.open()
     await venue.watch(ACCOUNT_KEY)
     limit = request(kind=OrderKind.LIMIT, limit_price=await mark(venue, "1.02"), post_only=True)
-    outcome = await bench.send(venue, limit)
+    outcome = await send(bench, venue, limit)
     assert outcome.verdict is SubmitVerdict.SUBMITTED and outcome.order is not None
     assert outcome.order.status is OrderStatus.SUBMITTED and outcome.order.venue_order_id
     told: VenueOrder = await bench.sink.wait_for("order", match=lambda order: order.status.is_final)
     assert told.status is OrderStatus.REJECTED and told.reject_reason == "EC_PostOnlyWillTakeLiquidity"
     assert told.client_order_id == limit.client_order_id
-    await bench.shown(venue, limit, OrderStatus.REJECTED)
+    await shown(venue, limit, OrderStatus.REJECTED)
 
 
 async def test_a_stop_has_a_quantity_a_direction_and_the_mark_price(bench: BybitBench) -> None:
@@ -93,9 +94,9 @@ async def test_a_stop_has_a_quantity_a_direction_and_the_mark_price(bench: Bybit
         stop(3, await mark(venue, "1.1"), kind=OrderKind.TAKE_PROFIT_MARKET),
     )
     for each in (order, profit):
-        assert (await bench.send(venue, each)).verdict is SubmitVerdict.SUBMITTED
-        shown = await bench.shown(venue, each, OrderStatus.ACCEPTED)
-        assert (shown.status, shown.kind, shown.reduce_only) == (OrderStatus.ACCEPTED, each.kind, True)
+        assert (await send(bench, venue, each)).verdict is SubmitVerdict.SUBMITTED
+        found = await shown(venue, each, OrderStatus.ACCEPTED)
+        assert (found.status, found.kind, found.reduce_only) == (OrderStatus.ACCEPTED, each.kind, True)
     body = sent(bench)[1]
     wanted = {
         "side": "Sell", "orderType": "Market", "qty": "0.01", "triggerDirection": 2, "triggerBy": "MarkPrice",
@@ -108,7 +109,7 @@ async def test_a_stop_has_a_quantity_a_direction_and_the_mark_price(bench: Bybit
 async def test_a_trigger_that_is_passed_already_is_refused_at_once(bench: BybitBench) -> None:
     venue = await bench.open()
     await hold(bench, venue)
-    outcome = await bench.send(venue, stop(2, await mark(venue, "1.1")))
+    outcome = await send(bench, venue, stop(2, await mark(venue, "1.1")))
     assert (outcome.verdict, outcome.kind) == (SubmitVerdict.NOT_EXECUTED, RejectKind.WOULD_TRIGGER)
 
 
@@ -116,15 +117,15 @@ async def test_a_trigger_that_is_passed_already_is_refused_at_once(bench: BybitB
 async def test_an_order_whose_answer_is_lost_is_in_doubt_and_found_by_our_id(bench: BybitBench, fault: Fault) -> None:
     venue = await bench.open()
     bench.proxy.faults[CREATE] = fault
-    assert (await bench.send(venue, request())).verdict is SubmitVerdict.AMBIGUOUS
-    await bench.shown(venue, request(), OrderStatus.FILLED)
+    assert (await send(bench, venue, request())).verdict is SubmitVerdict.AMBIGUOUS
+    await shown(venue, request(), OrderStatus.FILLED)
     assert len(sent(bench)) == 1
 
 
 async def test_an_id_that_was_used_leaves_the_order_in_doubt(bench: BybitBench) -> None:
     venue = await bench.open()
     await hold(bench, venue)
-    again = await bench.send(venue, request())
+    again = await send(bench, venue, request())
     assert (again.verdict, again.code) == (SubmitVerdict.AMBIGUOUS, "110072")
 
 
@@ -136,7 +137,7 @@ async def test_an_order_that_realtime_forgot_is_found_in_the_history_and_an_unkn
     await hold(bench, venue)
     bench.model.act("forget_closed", {})
     bench.proxy.seen.clear()
-    await bench.shown(venue, request(), OrderStatus.FILLED)
+    await shown(venue, request(), OrderStatus.FILLED)
     assert bench.proxy.names()[:2] == ["GET /v5/order/realtime", "GET /v5/order/history"]
     assert await venue.find_order(request(9), Priority.RECONCILE) is None
 
@@ -161,12 +162,12 @@ async def test_a_cancel_is_acknowledged_and_a_second_finds_nothing(bench: BybitB
     venue = await bench.open()
     await venue.watch(ACCOUNT_KEY)
     order = request(kind=OrderKind.LIMIT, limit_price=await mark(venue, "0.97"))
-    await bench.send(venue, order)
-    shown = await bench.shown(venue, order, OrderStatus.ACCEPTED)
-    assert (await venue.cancel(shown, Priority.CANCEL)).verdict is CancelVerdict.CANCELED
+    await send(bench, venue, order)
+    found = await shown(venue, order, OrderStatus.ACCEPTED)
+    assert (await venue.cancel(found, Priority.CANCEL)).verdict is CancelVerdict.CANCELED
     told = await bench.sink.wait_for("order", match=lambda each: each.status.is_final)
     assert told.status is OrderStatus.CANCELED and not told.reject_reason
-    assert (await venue.cancel(shown, Priority.CANCEL)).verdict is CancelVerdict.GONE, "the engine has done it"
+    assert (await venue.cancel(found, Priority.CANCEL)).verdict is CancelVerdict.GONE, "the engine has done it"
 
 
 async def test_protection_is_set_for_the_whole_position_by_the_mark_price(bench: BybitBench) -> None:
@@ -186,7 +187,7 @@ async def test_protection_is_set_for_the_whole_position_by_the_mark_price(bench:
     assert {order.book for order in carriers} == {"position"}
     assert (await protection.set(BTC, None, high, Priority.PROTECT)).verdict is SubmitVerdict.ACCEPTED
     await reads(venue, lambda held: held.stop is None and held.take_profit == high)
-    await bench.send(venue, request(5, side=Side.SELL, reduce_only=True))
+    await send(bench, venue, request(5, side=Side.SELL, reduce_only=True))
     await reads(venue, lambda held: not held.quantity and held.take_profit is None)
 
     async def none_left() -> bool:
@@ -383,7 +384,7 @@ async def test_an_account_stream_that_does_not_tell_of_an_order_is_ended(
     venue = await bench.open()
     await venue.watch(ACCOUNT_KEY)
     bench.proxy.muted = True
-    assert (await bench.send(venue, request())).verdict is SubmitVerdict.SUBMITTED
+    assert (await send(bench, venue, request())).verdict is SubmitVerdict.SUBMITTED
     stream, reason = await bench.sink.wait_for("disconnect")
     assert stream == "account" and "was not told of" in reason
 
@@ -392,6 +393,6 @@ async def test_an_account_stream_that_does_not_tell_of_an_order_is_ended(
 async def test_a_ban_of_the_address_is_ten_minutes(bench: BybitBench) -> None:
     venue = await bench.open()
     bench.model.act("ban", {})
-    outcome = await bench.send(venue, request())
+    outcome = await send(bench, venue, request())
     assert (outcome.verdict, outcome.kind) == (SubmitVerdict.NOT_EXECUTED, RejectKind.BANNED)
     assert 590_000 < bench.budget.bans[0][0] - bench.clock.now_ms() <= 600_000

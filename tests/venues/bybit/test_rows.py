@@ -18,8 +18,6 @@ from tradingd.venues.translate import Book
 ONE = Decimal(1)
 
 
-@pytest.mark.fault(32)
-@pytest.mark.fault(37)
 @pytest.fixture
 def book() -> Book:
     book = Book()
@@ -72,6 +70,7 @@ def test_an_order_stands_as_its_status_and_its_reason_say(
     assert read is not None and read.status is status
 
 
+@pytest.mark.fault(37)
 def test_a_cancel_that_came_behind_the_last_fill_is_a_fill(rows: Rows) -> None:
     late = order(orderStatus="Filled", cumExecQty="1", cancelType="CancelByUser",
                  rejectReason="EC_OrigClOrdIDDoesNotExist")  # fmt: skip
@@ -229,6 +228,7 @@ def test_times_of_reads_and_connections_are_those_of_the_other_venues() -> None:
     assert BYBIT.read_limit_s.value * 1000 == BYBIT.receive_window_ms.value
 
 
+@pytest.mark.fault(32)
 @pytest.mark.parametrize(
     ("changes", "code", "kind"),
     [

@@ -8,7 +8,8 @@ import pytest
 
 from tests.execution.fakes import BINANCE, BTC, ETH
 from tests.execution.virtual_time import in_virtual_time
-from tradingd.app.venue_session import VenueRefused, VenueSession
+from tradingd.app.refusals import Refusals, VenueRefused
+from tradingd.app.venue_session import VenueSession
 from tradingd.domain.account import AccountMode
 from tradingd.domain.errors import JournalError, VenueBanned, VenueError
 from tradingd.domain.events import IncidentRaised, VenueState, VenueStateChanged
@@ -26,7 +27,7 @@ DOGE = InstrumentId(BINANCE, "DOGE/USDT:USDT")
 class Session:
     """A world whose venue is brought up by a real session and a real supervisor."""
 
-    def __init__(self, world) -> None:
+    def __init__(self, world, venues: tuple[VenueId, ...] = ()) -> None:
         self.world = world
         self.pinned: list[tuple[VenueId, str]] = []
         self.first: list[VenueState] = []
@@ -40,6 +41,7 @@ class Session:
             self.pin,
             self.first_recovered,
             world.recovered.flags,
+            Refusals(execution, venues or (BINANCE,), world.clock),
         )
         streams = [StreamKey(BINANCE, "candles", BTC.symbol, "1m"), StreamKey(BINANCE, "account")]
         self.supervisor = Supervisor(world.venue, streams, world.bus, world.clock, execution.retry, self.session, 10**6)
@@ -346,3 +348,36 @@ async def test_a_key_that_is_refused_while_a_position_is_open_is_asked_slowly_an
     await asyncio.sleep(300)
     recoveries = {round(each / 5) for each in asked}
     assert len(recoveries) <= 8, "a key that is refused is not hammered"
+
+
+@in_virtual_time
+async def test_a_venue_that_refuses_stands_back_while_another_goes_on_and_is_tried_again(make_world):
+    world = await make_world().boot(ready=False)
+    world.venue.mode = AccountMode(hedge_mode=True, can_trade=True, account_id="account-1")
+    session = Session(world, (BINANCE, VenueId("bybit")))
+    await world.until(lambda: session.session.declared.is_set(), 5)
+    assert session.state is VenueState.DEGRADED and not session.session.up.is_set()
+    assert "hedge mode" in world.execution.router.reason(BINANCE)
+    (incident,) = [each for each in world.events if isinstance(each, IncidentRaised)]
+    assert incident.kind == "venue_refused" and incident.detail.endswith("bybit goes on")
+    outcome, reason = await world.outcome_of(world.enter())
+    assert (outcome, reason) == ("denied", "venue_not_ready")
+    world.venue.mode = AccountMode(hedge_mode=False, can_trade=True, account_id="account-1")
+    assert await session.ready(90) > 30
+    session.task.cancel()
+
+
+@in_virtual_time
+async def test_the_last_venue_that_refuses_ends_the_daemon_with_what_all_said(make_world):
+    world = await make_world().boot(ready=False)
+    refusals = Refusals(world.execution, (BINANCE, VenueId("bybit")), world.clock)
+
+    async def refuse(what: str) -> None:
+        raise VenueRefused(what)
+
+    declared = asyncio.Event()
+    other = asyncio.create_task(refusals.outlast(VenueId("bybit"), lambda: refuse("bybit: no."), declared))
+    await declared.wait()
+    with pytest.raises(VenueRefused, match=r"binance: no\. bybit: no\."):
+        await refusals.outlast(BINANCE, lambda: refuse("binance: no."), asyncio.Event())
+    other.cancel()

@@ -12,6 +12,7 @@ from tradingd.app.incidents import Incidents
 from tradingd.app.jobs import Jobs
 from tradingd.app.operator import Operator
 from tradingd.app.settling import Naked, Settling
+from tradingd.app.refusals import Refusals
 from tradingd.app.synced_clock import SyncedClocks
 from tradingd.app.tasks import Tasks, all_or_one
 from tradingd.app.trouble import Trouble
@@ -116,6 +117,7 @@ class Core:
             recovered=recovered,
             settings=HostSettings(settings.execution.handler_budget_ms, settings.execution.handler_limit_ms),
         )
+        self._refusals = Refusals(self.execution, venues, clock)
         self.sessions = {name: self._session(venue) for name, venue in venues.items()}
         self.trouble = Trouble(self.execution, self.sessions, clock, lambda venue: self.jobs.soon(f"rules of {venue}"))
         self.operator = Operator(
@@ -146,6 +148,7 @@ class Core:
             self._pin_account,
             self._first_recovered,
             self._recovered.flags,
+            self._refusals,
         )
         wanted = [StreamKey(venue.id, "candles", instrument.symbol, timeframe) for instrument, timeframe in feeds]
         session.supervisor = Supervisor(
@@ -192,12 +195,13 @@ class Core:
             self.tasks.start(f"venue {session.id}", session.run(sink))
 
     async def wait_up(self) -> None:
-        """Return once every venue has been READY, or was declared DEGRADED.
+        """Return once every venue has been READY, or the operator was told why it is not, and one of them is up.
 
-        With one of them up, the others are waited for `UP_LIMIT_S` from the start of the waiting: by then
-        `check_health` has told of each that is not, and it becomes READY whenever it can be reached.
+        One of which nothing is known yet is waited for `UP_LIMIT_S`; each becomes READY whenever it can be reached.
         """
-        await all_or_one(UP_LIMIT_S, *(session.up for session in self.sessions.values()))
+        sessions = self.sessions.values()
+        await all_or_one(UP_LIMIT_S, *(session.declared for session in sessions))
+        await all_or_one(0, *(session.up for session in sessions))
 
     def start_jobs(self, clock_probe_s: float) -> None:
         """Begin the jobs of a daemon that trades."""

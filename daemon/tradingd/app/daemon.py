@@ -13,13 +13,13 @@ import structlog
 from tradingd import __version__
 from tradingd.app.core import Core
 from tradingd.app.machine import MachineClock, MachineRandom, pid
+from tradingd.app.refusals import VenueRefused
 from tradingd.app.service import Service
 from tradingd.app.settling import Naked
 from tradingd.app.sim_keeper import SimKeeper
-from tradingd.app.venue_session import VenueRefused
 from tradingd.config import Settings
 from tradingd.config.credentials import Credentials, MqttPassword
-from tradingd.domain.errors import JournalError
+from tradingd.domain.errors import JournalError, VenueError
 from tradingd.domain.ids import VenueId, make_epoch
 from tradingd.domain.records import BootRecord, CommandRecord, Recovered
 from tradingd.execution.rate_limiter import RateLimiter
@@ -185,8 +185,14 @@ class Daemon:
         await self.core.wait_up()
         await asyncio.gather(*(sim.begin() for sim in self._sims.values()))  # at one moment: their times stay together
         if self._sims:
-            await self.core.synchronise()
-        log.info("daemon_ready", venues=list(self.core.sessions), speed=self._clock.speed)
+            try:
+                await self.core.synchronise()
+            except VenueError as error:  # the clock probe asks again, and the venue's own session sees what it is
+                log.warning("clock_not_set", reason=str(error))
+        missing = {venue: state.value for venue, state in self.core.operator.venues_not_ready().items()}
+        venues = [venue for venue in self.core.sessions if venue not in missing]
+        told = {"venues_not_ready": missing} if missing else {}
+        log.info("daemon_ready", venues=venues, speed=self._clock.speed, **told)
         self.service.up()
         for name, sim in self._sims.items():
             self.core.tasks.start(f"market of {name}", sim.watch(partial(self._market_finished, name)))

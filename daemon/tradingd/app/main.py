@@ -15,14 +15,15 @@ from tradingd.app import sim_venue
 from tradingd.app.core import endpoint_pin
 from tradingd.app.daemon import Daemon
 from tradingd.app.machine import MachineClock, MachineRandom, environment
+from tradingd.app.refusals import VenueRefused
 from tradingd.app.sim_keeper import SimKeeper
-from tradingd.app.sim_venue import Reading, SimVenue, SimVenueRefused
-from tradingd.app.venue_session import VenueRefused
+from tradingd.app.sim_venue import Reading, SimVenue, SimVenueRefused, SimVenueSilent
 from tradingd.config import EXIT_STATUS, Settings
 from tradingd.config.credentials import Credentials, MqttPassword, load_credentials, load_mqtt_password
 from tradingd.domain.errors import JournalRefused, PluginError, TradingdError, plain_failure
 from tradingd.domain.ids import VenueId
 from tradingd.domain.records import FlagRecord, Recovered
+from tradingd.emulator.venues import VENUES
 from tradingd.gateway.control import ControlSocketBusy
 from tradingd.journal.opening import discard_journal, open_journal
 from tradingd.journal.spool import Spool
@@ -111,11 +112,11 @@ async def _run(
     try:
         spool = await _spool(settings, store, clock)
         sims = await _sim_venues(settings, clock)
-        for sim in sims.values():
-            reading = await _first_reading(sim)
-            clock.at(sim.id).synchronise(reading.now_ms, reading.at)
-            clock.at(sim.id).find_speed(reading.speed)
-            keepers[sim.id] = SimKeeper(settings, sim, reading.speed, clock.at(sim.id))
+        for sim, reading in await _first_readings(sims):
+            if reading is not None:
+                clock.at(sim.id).synchronise(reading.now_ms, reading.at)
+                clock.at(sim.id).find_speed(reading.speed)
+            keepers[sim.id] = SimKeeper(settings, sim, reading.speed if reading else 1.0, clock.at(sim.id))
         recovered = await store.recover(clock.now_ms())
         refuse_renamed(settings, recovered)
         daemon = Daemon(
@@ -239,25 +240,39 @@ async def _sim_venues(settings: Settings, clock: MachineClock) -> dict[VenueId, 
     return sims
 
 
+async def _first_readings(sims: Mapping[VenueId, SimVenue]) -> list[tuple[SimVenue, Reading | None]]:
+    """Each venue's time; None where it does not answer while another does. Raises SimVenueRefused where none does."""
+    read = await asyncio.gather(*(_first_reading(sim) for sim in sims.values()), return_exceptions=True)
+    silent = [each for each in read if isinstance(each, SimVenueSilent)]
+    for each in read:
+        if isinstance(each, BaseException) and (len(silent) == len(read) or not isinstance(each, SimVenueSilent)):
+            raise each
+    for each in silent:
+        log.error("built_in_venue_silent", venue=each.venue, reason=str(each))
+    return [(sim, each if isinstance(each, Reading) else None) for sim, each in zip(sims.values(), read, strict=True)]
+
+
 async def _first_reading(sim: SimVenue) -> Reading:
-    """The venue's time, without which nothing can begin; raises SimVenueRefused."""
+    """The venue's time; raises SimVenueRefused."""
     try:
         return await sim.read_clock()
     except (OSError, TimeoutError, aiohttp.ClientError, ValueError) as error:
         why = plain_failure(str(error)) or type(error).__name__
-        raise SimVenueRefused(
+        raise SimVenueSilent(
+            sim.id,
             f"no built-in {sim.id} at {sim.endpoint}: {why}. Start it there (`tradingd venue {sim.id} --port N`), or "
-            f"remove venues.{sim.id}.endpoint."
+            f"remove venues.{sim.id}.endpoint.",
         ) from None
 
 
 async def _discard(settings: Settings) -> None:
-    """`--fresh`: venue and journal together, or they would contradict each other."""
+    """`--fresh`: all built-in venues and the journal together, or they would contradict each other."""
     for name, section in settings.enabled_venues.items():
         if section.endpoint is not None:
             raise SimVenueRefused(f"--fresh cannot discard what is behind venues.{name}.endpoint; start that anew")
     # the journal first: a daemon that still runs on it refuses this, and its venue is left alone
     discard_journal(settings.journal_path)
-    for name in settings.enabled_venues:
+    # of one that is switched off as well: switched on again, it would know orders that the new journal does not
+    for name in VENUES:
         await sim_venue.stop_living(settings, VenueId(name))
         sim_venue.discard(settings, VenueId(name))

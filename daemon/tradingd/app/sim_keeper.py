@@ -33,6 +33,7 @@ class SimKeeper:
         self._is_ours = settings.venues[sim.id].endpoint is None
         self._told_gone = False
         self._began = False
+        self._sped = False
 
     async def follow(self) -> None:
         """Take over the pace of a market that runs already, before we are READY: it begins to with our streams, and a
@@ -89,12 +90,13 @@ class SimKeeper:
         if self._told_gone:
             self._told_gone = False
             log.info("built_in_venue_back", venue=self.sim.id, endpoint=self.sim.endpoint)
-        if reading.speed != self._speed:
+        if reading.speed != self._speed or not self._sped:
             await self._set_speed()
 
     async def _set_speed(self) -> None:
         await self.sim.set_speed(self._speed)
         self._clock.set_speed(self._speed)
+        self._sped = True
 
     async def _gone(self, error: BaseException) -> None:
         """Only a venue that nobody listens for any more is dead: one that is slow would find its ledger locked."""

@@ -32,6 +32,14 @@ class SimVenueRefused(TradingdError):
     """The built-in venue cannot be had; the text carries what its process said (exit status 78)."""
 
 
+class SimVenueSilent(SimVenueRefused):
+    """Nothing answers at its endpoint."""
+
+    def __init__(self, venue: VenueId, text: str) -> None:
+        super().__init__(text)
+        self.venue = venue
+
+
 class Note(msgspec.Struct, frozen=True):
     """What a venue process leaves beside its ledger for whoever wants to attach."""
 

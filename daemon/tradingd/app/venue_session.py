@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from tradingd.app.compose import Execution
+from tradingd.app.refusals import REFUSED_RETRY_S, Refusals, VenueRefused
 from tradingd.app.synced_clock import SyncedClock
 from tradingd.config import VenueSettings
-from tradingd.domain.errors import JournalError, Severity, TradingdError, VenueBanned, VenueError, VenueUnreachable
+from tradingd.domain.errors import JournalError, Severity, VenueBanned, VenueError, VenueUnreachable
 from tradingd.domain.events import VenueState
 from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import InstrumentId
@@ -23,15 +24,10 @@ from tradingd.ports import Venue, VenueSink
 log = structlog.get_logger(__name__)
 
 CLOCK_SAMPLES = 3
-REFUSED_RETRY_S = 60.0
 TROUBLE_AFTER_S = 10.0
 POLL_S = 5.0
 CLOCK_LIMIT_S = 2.0
 KEY_HINT = ". Check the key, its permissions and its IP rule at the venue"
-
-
-class VenueRefused(TradingdError):
-    """The venue answered, and what it said must be changed by the user before anything may be traded (exit 78)."""
 
 
 class VenueSession:
@@ -47,6 +43,7 @@ class VenueSession:
         pin_account: Callable[[VenueId, str], Awaitable[None]],
         first_recovered: Callable[["VenueSession"], Awaitable[None]],
         flags: tuple[FlagRecord, ...],
+        refusals: Refusals,
     ) -> None:
         self.venue = venue
         self.id = venue.id
@@ -55,11 +52,14 @@ class VenueSession:
         self.supervisor: Supervisor | None = None
         self.ready = asyncio.Event()
         self.up = asyncio.Event()
+        self.declared = asyncio.Event()
+        """Set as well where it is known that the venue will not be up soon: the operator was told why."""
         self._execution = execution
         self._clock = clock
         self._pin_account = pin_account
         self._first_recovered = first_recovered
         self._flags = flags
+        self._refusals = refusals
         self._restored = asyncio.Event()
         self._begun = False
         self._account_read = False
@@ -103,14 +103,15 @@ class VenueSession:
     # --- the task -------------------------------------------------------------------------------------------------
 
     async def run(self, sink: VenueSink) -> None:
-        """Open, then keep the venue READY; ends only by cancellation or VenueRefused.
+        """Open, then keep the venue READY; ends only by cancellation, or once every venue refuses.
 
         While it is not READY it is read over REST every few seconds, streams or no streams: fills are booked, stops
         are placed and exits go on even if no websocket can be dialled for hours, as when
         the venue refuses the account stream after a reconnect.
         """
         await self._open(sink)
-        await self._check_with_patience()
+        for step in (self._check_symbols, self._check_with_patience):
+            await self._refusals.outlast(self.id, step, self.declared)
         if self.supervisor is None:
             raise RuntimeError("a session needs its supervisor before it runs")
         self.supervisor.start()
@@ -118,7 +119,7 @@ class VenueSession:
         while True:
             await self._wait_for_cause()
             self._restored.clear()
-            await self._try_recover()
+            await self._refusals.outlast(self.id, self._try_recover, self.declared)
 
     async def _wait_for_cause(self) -> None:
         """Until a recovery is asked for, or the venue is found not READY: streams that break ask for none."""
@@ -149,7 +150,6 @@ class VenueSession:
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
         self._reached()
         gc.freeze()  # not collected before: looking at all modules and markets for a few dead objects takes 0.2 s
-        self._check_symbols()
 
     def _reached(self) -> None:
         """It answers: P5's time runs, whatever is still to be read before READY."""
@@ -161,7 +161,7 @@ class VenueSession:
     def _wanted(self) -> list[InstrumentId]:
         return self._execution.state.instruments_of(self.id)
 
-    def _check_symbols(self) -> None:
+    async def _check_symbols(self) -> None:
         """A configured symbol that the venue lacks is a mistake to correct; one only held is told and blocked."""
         known = self.venue.instruments
         problems = []
@@ -262,7 +262,11 @@ class VenueSession:
                 # candles that closed while the stream was gone are read now, not when the next one shows a gap
                 feed.resync()
         self.ready.set()
+        self._is_up()
+
+    def _is_up(self) -> None:
         self.up.set()
+        self.declared.set()
 
     def _tell_left_alone(self) -> None:
         """Once: what is held for a strategy that the config has no more."""
@@ -336,11 +340,13 @@ class VenueSession:
         if now - self._trouble_since < TROUBLE_AFTER_S:
             return
         if self._account_read and self._execution.router.state(self.id) is VenueState.DEGRADED:
-            self.up.set()  # declared so: protection and exits go on, and nobody needs to wait for more
+            self._is_up()  # declared so: protection and exits go on, and nobody needs to wait for more
         if self._trouble_told:
             return
         held = self._execution.state.open_positions(self.id)
         self._trouble_told = True
+        if self._execution.router.state(self.id) is not VenueState.STARTING:
+            self.declared.set()
         state, reason = self._execution.router.state(self.id), self._execution.router.reason(self.id)
         count = f"{len(held)} open position{'' if len(held) == 1 else 's'}"
         what = f"{count} cannot be managed" if held else "no position is open"

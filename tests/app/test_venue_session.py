@@ -353,16 +353,20 @@ async def test_a_key_that_is_refused_while_a_position_is_open_is_asked_slowly_an
 @in_virtual_time
 async def test_a_venue_that_refuses_stands_back_while_another_goes_on_and_is_tried_again(make_world):
     world = await make_world().boot(ready=False)
-    world.venue.mode = AccountMode(hedge_mode=True, can_trade=True, account_id="account-1")
+    fits = AccountMode(BINANCE, "account-1", hedge_mode=False, can_trade=True)
+    modes = [msgspec.structs.replace(fits, hedge_mode=True), fits]
+
+    async def preflight() -> AccountMode:
+        return modes.pop(0)
+
+    world.venue.preflight = preflight
     session = Session(world, (BINANCE, VenueId("bybit")))
     await world.until(lambda: session.session.declared.is_set(), 5)
     assert session.state is VenueState.DEGRADED and not session.session.up.is_set()
     assert "hedge mode" in world.execution.router.reason(BINANCE)
     (incident,) = [each for each in world.events if isinstance(each, IncidentRaised)]
     assert incident.kind == "venue_refused" and incident.detail.endswith("bybit goes on")
-    outcome, reason = await world.outcome_of(world.enter())
-    assert (outcome, reason) == ("denied", "venue_not_ready")
-    world.venue.mode = AccountMode(hedge_mode=False, can_trade=True, account_id="account-1")
+    assert session.first == [], "no strategy is asked before its venue agrees with the journal"
     assert await session.ready(90) > 30
     session.task.cancel()
 
@@ -376,8 +380,8 @@ async def test_the_last_venue_that_refuses_ends_the_daemon_with_what_all_said(ma
         raise VenueRefused(what)
 
     declared = asyncio.Event()
-    other = asyncio.create_task(refusals.outlast(VenueId("bybit"), lambda: refuse("bybit: no."), declared))
+    first = asyncio.create_task(refusals.outlast(BINANCE, lambda: refuse("binance: no."), declared))
     await declared.wait()
     with pytest.raises(VenueRefused, match=r"binance: no\. bybit: no\."):
-        await refusals.outlast(BINANCE, lambda: refuse("binance: no."), asyncio.Event())
-    other.cancel()
+        await refusals.outlast(VenueId("bybit"), lambda: refuse("bybit: no."), asyncio.Event())
+    first.cancel()

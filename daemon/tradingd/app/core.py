@@ -11,8 +11,8 @@ from tradingd.app.compose import Execution, build_execution
 from tradingd.app.incidents import Incidents
 from tradingd.app.jobs import Jobs
 from tradingd.app.operator import Operator
-from tradingd.app.settling import Naked, Settling
 from tradingd.app.refusals import Refusals
+from tradingd.app.settling import Naked, Settling
 from tradingd.app.synced_clock import SyncedClocks
 from tradingd.app.tasks import Tasks, all_or_one
 from tradingd.app.trouble import Trouble

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tradingd.emulator.venues import VENUES
+
 HISTORY_CANDLES = 300
 """Lines of a candle file that the built-in venue takes as the past."""
 
@@ -102,7 +104,12 @@ class World:
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.daemon: Daemon | None = None
         self._arguments = arguments
-        self._env = {**overrides, "TRADINGD__LOG__FORMAT": "json"}
+        # the shipped config trades on two venues; one is looked at here, and what trades on the others rests with them
+        others = [each for each in VENUES if each != venue]
+        off = {f"TRADINGD__VENUES__{each.upper()}__ENABLED": "false" for each in others}
+        swing = f'["ETH/USDT:USDT@{others[0]}"]'
+        self._env = {**off, "TRADINGD__STRATEGIES__SWING__INSTRUMENTS": swing, **overrides,
+                     "TRADINGD__LOG__FORMAT": "json"}
 
     def start(self, *, fresh: bool = False) -> Daemon:
         """Start the daemon; it attaches to the living venue or starts one."""

@@ -22,6 +22,7 @@ def live(tmp_path: Path, endpoint: str) -> dict[str, str]:
         "TRADINGD__DAEMON__SPEED": "1",
         "TRADINGD__LOG__FORMAT": "json",
         "TRADINGD__VENUES__BINANCE__ENDPOINT": endpoint,
+        "TRADINGD__VENUES__BYBIT__ENABLED": "false",
         "TRADINGD_BINANCE_API_KEY": "sim-key",
         "TRADINGD_BINANCE_API_SECRET": "sim-secret",
     }

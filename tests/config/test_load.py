@@ -234,3 +234,12 @@ def test_a_bad_element_is_told_without_its_array(refused, elements, count):
 def test_a_bad_name_of_a_section_is_told_beside_what_is_wrong_inside(refused):
     told = refused('[venues.binance]\n[strategies.Trend]\nplugin = "trend"\ninstruments = ["x"]\n')
     assert "the name 'Trend' cannot be used" in told and "instrument 'x' is not in the form" in told
+
+
+def test_a_strategy_rests_with_its_venue_and_one_that_lost_only_some_is_a_mistake() -> None:
+    settings = load_settings(default_config_path(), {"TRADINGD__VENUES__BYBIT__ENABLED": "false"})
+    assert set(settings.enabled_venues) == {"binance"} and set(settings.strategies) == {"trend"}
+    both = '["BTC/USDT:USDT@binance", "ETH/USDT:USDT@bybit"]'
+    some = {"TRADINGD__VENUES__BYBIT__ENABLED": "false", "TRADINGD__STRATEGIES__TREND__INSTRUMENTS": both}
+    with pytest.raises(ConfigError, match="ETH/USDT:USDT@bybit needs the venue bybit, which is not enabled"):
+        load_settings(default_config_path(), some)

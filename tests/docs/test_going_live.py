@@ -26,7 +26,8 @@ def test_a_testnet_without_an_endpoint_is_refused_since_its_orders_would_be_real
 
 
 def test_a_testnet_with_an_endpoint_is_taken() -> None:
-    settings = _settings(DAEMON__MODE="testnet", DAEMON__SPEED="1", VENUES__BINANCE__ENDPOINT="http://127.0.0.1:8080")
+    there = {"VENUES__BINANCE__ENDPOINT": "http://127.0.0.1:8080", "VENUES__BYBIT__ENABLED": "false"}
+    settings = _settings(DAEMON__MODE="testnet", DAEMON__SPEED="1", **there)
     assert settings.mode == "testnet"
 
 
@@ -64,6 +65,7 @@ def test_mode_live_starts_on_an_endpoint_with_keys_pins_its_account_and_stops_in
         "TRADINGD__DAEMON__MODE": "live",
         "TRADINGD__DAEMON__SPEED": "1",
         "TRADINGD__VENUES__BINANCE__ENDPOINT": endpoint,
+        "TRADINGD__VENUES__BYBIT__ENABLED": "false",
     }
 
     def say(*words: str) -> subprocess.CompletedProcess[str]:

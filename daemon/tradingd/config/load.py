@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -42,6 +43,11 @@ def load_settings(path: str | FilePath | None, environ: Mapping[str, str]) -> Se
     problems.raise_if_any()
     if settings is None:
         raise AssertionError("settings without problems must validate")
+    settings = settings.model_copy(
+        update={"strategies": MappingProxyType({
+            name: section for name, section in settings.strategies.items() if name not in settings.resting
+        })}
+    )
     settings._source = source
     return settings
 

@@ -102,11 +102,18 @@ def _execution(raw: Raw, problems: Problems) -> None:
 
 
 def _instruments(raw: Raw, problems: Problems) -> None:
-    """Each instrument's venue is enabled, and one (venue, instrument) belongs to one strategy."""
+    """Each instrument's venue is enabled, and one (venue, instrument) belongs to one strategy.
+
+    A strategy whose venues are all switched off rests with them (`Settings.resting`); one that lost some is a mistake.
+    """
+    off = {name for name, venue in _tables(raw, "venues") if venue.get("enabled", True) is False}
+    needs: dict[str, set[str]] = {}
+    for strategy, _, instrument in _named_instruments(raw):
+        needs.setdefault(strategy, set()).add(instrument.venue)
     enabled = [name for name, venue in _tables(raw, "venues") if venue.get("enabled", True) is not False]
     owner: dict[InstrumentId, str] = {}
     for strategy, path, instrument in _named_instruments(raw):
-        if instrument.venue not in enabled:
+        if instrument.venue not in enabled and not needs[strategy] <= off:
             message = f"{instrument} needs the venue {instrument.venue}, which is not enabled in [venues]"
             problems.at(
                 path,

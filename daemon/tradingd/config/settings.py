@@ -255,6 +255,16 @@ class Settings(Section):
         """The venues that are to be used."""
         return {name: venue for name, venue in self.venues.items() if venue.enabled}
 
+    @property
+    def resting(self) -> frozenset[str]:
+        """Strategies whose venues are all switched off: they are left alone with them."""
+        off = {name for name, venue in self.venues.items() if not venue.enabled}
+        return frozenset(
+            name
+            for name, section in self.strategies.items()
+            if {instrument.venue for instrument in section.instruments} <= off
+        )
+
     def locate(self, path: Path) -> Position | str:
         """Where the value at `path`, e.g. ("strategies", "trend", "fast"), was set: a position, or words."""
         return self._source.place(path)

@@ -184,6 +184,10 @@ class Levels:
             cover.look_at = self._clock.monotonic() + AGAIN_S
             return
         if gone is None and not stands and asked_ms <= cover.set_ms + self._margin_ms(cover):
+            # it may lag behind the last setting, and proves nothing; but to set the same again costs a request, and to
+            # wait until it would be believed as much time as a position may be bare (P5)
+            cover.sure, cover.why = False, f"a reading that may lag showed {now.told()}"
+            self.on_look(cover.instrument)
             return
         if cover.sure and cover.carries is not None and cover.carries.serves(wanted) and not now.serves(wanted):
             self._tell_changed(cover, now, wanted)

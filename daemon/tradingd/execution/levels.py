@@ -27,7 +27,7 @@ from tradingd.execution.lanes import Lane
 from tradingd.ports import Priority, StateProtection
 
 AGAIN_S = 0.5
-"""After a look that brought no answer the next one comes so soon; real time."""
+"""After a look that brought no answer the next one comes so soon, and the levels are set again no sooner; real time."""
 _OUTCOMES = {SubmitVerdict.ACCEPTED: "accepted", SubmitVerdict.NOT_EXECUTED: "refused"}
 
 
@@ -186,8 +186,9 @@ class Levels:
         if gone is None and not stands and asked_ms <= cover.set_ms + self._margin_ms(cover):
             # it may lag behind the last setting, and proves nothing; but to set the same again costs a request, and to
             # wait until it would be believed as much time as a position may be bare (P5)
-            cover.sure, cover.why = False, f"a reading that may lag showed {now.told()}"
-            self.on_look(cover.instrument)
+            if asked_ms >= cover.set_ms + AGAIN_S * 1000 * self._clock.at(cover.instrument.venue).speed:
+                cover.sure, cover.why = False, f"a reading that may lag showed {now.told()}"
+                self.on_look(cover.instrument)
             return
         if cover.sure and cover.carries is not None and cover.carries.serves(wanted) and not now.serves(wanted):
             self._tell_changed(cover, now, wanted)

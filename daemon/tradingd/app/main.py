@@ -112,7 +112,14 @@ async def _run(
     try:
         spool = await _spool(settings, store, clock)
         sims = await _sim_venues(settings, clock)
-        for sim, reading in await _first_readings(sims):
+        try:
+            readings = await _first_readings(sims)
+        except SimVenueRefused:
+            for sim in sims.values():
+                if sim.process is not None:
+                    sim.process.terminate()  # started for this run, which is not to be
+            raise
+        for sim, reading in readings:
             if reading is not None:
                 clock.at(sim.id).synchronise(reading.now_ms, reading.at)
                 clock.at(sim.id).find_speed(reading.speed)

@@ -208,8 +208,8 @@ def test_each_package_is_on_the_map() -> None:
             assert f"| `{path.name}/` |" in text, path.name
 
 
-NOT_ON_THE_MAP = {"simulation/plugins/", "emulator/bybit/"}
-"""Strategies of the simulation; a venue that is being built."""
+NOT_ON_THE_MAP = {"simulation/plugins/"}
+"""Strategies of the simulation."""
 
 
 def test_the_map_names_each_module_and_none_besides() -> None:

@@ -115,6 +115,20 @@ def test_a_journal_of_another_schema_is_answered_with_a_warning(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("chain", ["d1", "no-such-id"])
+def test_why_answers_from_a_journal_that_no_daemon_has_opened_since_levels_had_a_table(
+    traded: Path, capsys: pytest.CaptureFixture[str], chain: str
+) -> None:
+    now = ask(capsys, traded, "why", chain, "--json")
+    connection = sqlite3.connect(traded)
+    connection.execute("DROP TABLE protection_sets")
+    connection.execute("PRAGMA user_version = 3")
+    connection.close()
+    status, out, err = ask(capsys, traded, "why", chain, "--json")
+    assert (status, out) == now[:2]
+    assert f"has schema 3, this tradingd has {SCHEMA_VERSION}" in err and "no such table" not in err
+
+
 def test_a_file_that_is_no_journal_is_told_without_a_word_of_permissions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,6 +68,10 @@ class Reader:
             " ask with the tradingd that wrote it."
         )
 
+    def has_table(self, name: str) -> bool:
+        """Whether the journal has it: a file that no daemon has opened since a release is as the last one left it."""
+        return bool(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).rows)
+
     def query(
         self, sql: str, parameters: Sequence[Value] | Mapping[str, Value] = (), *, limit: int | None = None
     ) -> Rows:

@@ -120,6 +120,8 @@ def _by_trade(reader: Reader, name: str) -> list[Step]:
 
 def _by_level(reader: Reader, trade: str) -> list[Step]:
     """The chain of the intent whose levels a fill executed, if it did."""
+    if not reader.has_table("protection_sets"):  # a journal of schema 3: nothing of the kind could be set
+        return []
     found = reader.query(
         "SELECT s.intent_id FROM fills f JOIN protection_sets s ON s.venue = f.venue AND s.symbol = f.symbol"
         f" AND s.time_ms <= f.time_ms WHERE f.trade_id = ? AND {_OF_POSITION} ORDER BY s.sequence DESC LIMIT 1",
@@ -129,6 +131,8 @@ def _by_level(reader: Reader, trade: str) -> list[Step]:
 
 
 def _by_set(reader: Reader, name: str) -> list[Step]:
+    if not reader.has_table("protection_sets"):
+        return []
     found = reader.query("SELECT intent_id FROM protection_sets WHERE set_id = ?", (name,)).rows
     return _by_intent(reader, str(found[0][0])) if found and found[0][0] is not None else []
 
@@ -171,6 +175,8 @@ def _orders_of_intent(reader: Reader, intent: str) -> list[Step]:
 def _sets_of_intent(reader: Reader, intent: str) -> list[Step]:
     """Where levels are a state of the position: each setting for the intent, and the fills by which one of them ended
     the position. A fill is of the last setting before it."""
+    if not reader.has_table("protection_sets"):
+        return []
     sets = reader.query("SELECT * FROM protection_sets WHERE intent_id = ? ORDER BY sequence", (intent,)).objects()
     fills = reader.query(
         f"SELECT f.* FROM fills f WHERE {_OF_POSITION} AND (SELECT s.intent_id FROM protection_sets s"

@@ -82,6 +82,7 @@ class Killer:
         self._wanted = ""
         self._heard = threading.Event()
         self.kills = 0
+        self.idle = 0
         self.ready_s: list[float] = []
         self.cpu_s = 0.0
         self.peak_mb = 0.0
@@ -102,7 +103,9 @@ class Killer:
         if moment.event == STARTING:
             self._kill()
             world.start()
-        if moment.event:
+        if world.venue_clock()["finished"]:
+            self.idle += 1  # nothing comes that could be waited for
+        elif moment.event:
             self._heard.wait(WAIT_FOR_EVENT_S)
         time.sleep(moment.delay_ms / 1000)
         self._kill()
@@ -159,6 +162,8 @@ def run(args: argparse.Namespace) -> int:
         finally:
             world.close()
         print(f"  {killer.kills} kills at {args.kills} moments (while starting: two each), {killer.kills} restarts")
+        if killer.idle:
+            print(f"  {killer.idle} of the moments came after the market's end: a longer --length has candles for them")
         print(f"  took {took_s:.1f} s; CPU of all daemons {killer.cpu_s:.1f} s, peak memory {killer.peak_mb:.0f} MB; "
               f"Ctrl-C to end {stop_s:.2f} s")
         print(f"  start to READY: n = {len(killer.ready_s)}, median {percentile(killer.ready_s, 0.5):.2f} s, "

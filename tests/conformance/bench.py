@@ -17,7 +17,7 @@ from tradingd.domain.intents import Side
 from tradingd.domain.orders import Fill, OrderKind, OrderRequest, OrderStatus
 from tradingd.emulator.core.exchange import Exchange
 from tradingd.emulator.faults.language import ANY, Rule
-from tradingd.ports import Approved, Clock, Priority, StreamKey, Venue
+from tradingd.ports import Approved, Clear, Clock, Priority, StreamKey, Venue, at_once
 
 PATIENCE_S = 5.0
 """Virtual seconds in which a fact must be shown."""
@@ -159,11 +159,13 @@ class Bench:
         values |= {"reduce_only": True, "trigger_price": await self.price(factor)}
         return self.order(**(values | changes))
 
-    async def send(self, request: OrderRequest, venue: Venue | None = None, *, ago_ms: int = 0) -> SubmitOutcome:
-        """Submit once; `ago_ms`: as if it had been signed so long ago."""
+    async def send(
+        self, request: OrderRequest, venue: Venue | None = None, *, ago_ms: int = 0, clear: Clear = at_once
+    ) -> SubmitOutcome:
+        """Submit once; `ago_ms`: as if it had been signed so long ago; `clear` is asked before it leaves."""
         venue, priority = venue or self.venue, Priority.ENTRY
         await self.face.pay(venue, request, priority)
-        return await venue.submit(Approved(request, ()), self.clock.now_ms() - ago_ms, priority)
+        return await venue.submit(Approved(request, ()), self.clock.now_ms() - ago_ms, priority, clear)
 
     async def placed(self, request: OrderRequest, venue: Venue | None = None) -> VenueOrder:
         """Submit, and the order as soon as a look-up shows it."""

@@ -1,10 +1,12 @@
 """Orders of every kind that the daemon sends, and what proves that the venue has them."""
 
+import asyncio
 from decimal import Decimal
 
 from tests.conformance.bench import Bench
 from tests.conformance.cases import case, not_applicable
-from tradingd.domain.account import RejectKind, SubmitVerdict
+from tradingd.domain.account import CancelVerdict, RejectKind, SubmitVerdict
+from tradingd.domain.errors import Withheld
 from tradingd.domain.ids import Purpose
 from tradingd.domain.intents import Side, TimeInForce
 from tradingd.domain.orders import OrderKind, OrderRequest, OrderStatus
@@ -218,3 +220,44 @@ async def test_protection_as_a_state_closes_the_whole_position(bench: Bench) -> 
     await bench.bought("0.020")
     await bench.move("-0.03")
     await bench.position("0")
+
+
+@case
+async def test_no_order_leaves_before_it_is_cleared(bench: Bench) -> None:
+    """The commit of a leg may take its time while the request is built; no byte of it leaves before (P2)."""
+    request, cleared = bench.order(), asyncio.Event()
+
+    async def clear() -> None:
+        await cleared.wait()
+
+    sending = asyncio.create_task(bench.send(request, clear=clear))
+    await asyncio.sleep(1)  # within the window for which it was signed
+    assert bench.accepted(request.client_order_id) == 0 and not sending.done()
+    cleared.set()
+    assert (await sending).verdict in (SubmitVerdict.ACCEPTED, SubmitVerdict.SUBMITTED)
+    await bench.shown(request, OrderStatus.FILLED)
+
+
+@case
+async def test_an_order_that_is_withheld_never_leaves(bench: Bench) -> None:
+    request = bench.order()
+
+    async def clear() -> None:
+        raise Withheld("the journal is full")
+
+    outcome = await bench.send(request, clear=clear)
+    assert (outcome.verdict, outcome.kind, outcome.sent) == (SubmitVerdict.NOT_EXECUTED, RejectKind.NOT_SENT, False)
+    assert bench.accepted(request.client_order_id) == 0 and await bench.find(request) is None
+
+
+@case
+async def test_a_cancel_that_is_withheld_never_leaves(bench: Bench) -> None:
+    request = await bench.resting()
+    order = await bench.placed(request)
+
+    async def clear() -> None:
+        raise Withheld("its step was broken off")
+
+    outcome = await bench.venue.cancel(order, Priority.CANCEL, clear)
+    assert outcome.verdict is CancelVerdict.FAILED
+    assert request.client_order_id in await bench.open_ids()

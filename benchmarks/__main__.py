@@ -15,6 +15,7 @@ from benchmarks import (
     replay_candles,
     second_order,
     start_ready,
+    two_venues,
 )
 from benchmarks.world import BenchmarkFailed
 
@@ -27,6 +28,7 @@ FIGURES = {
     "loop_stall": loop_stall,
     "start_ready": start_ready,
     "memory": memory,
+    "two_venues": two_venues,
     "journal_rows": journal_rows,
     "bus_events": bus_events,
     "recovery": recovery,

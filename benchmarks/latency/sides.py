@@ -73,14 +73,14 @@ class Venue(NamedTuple):
 
 
 @contextmanager
-def serving(run: Run) -> Iterator[Venue]:
+def serving(run: Run, venue: str = "binance") -> Iterator[Venue]:
     """A venue in a directory of its own."""
     with tempfile.TemporaryDirectory(prefix="tradingd-latency-") as temporary:
         directory = Path(temporary)
         port_file = directory / "port"
         symbols = ",".join(f"{base}USDT" for base in run.bases)
         process = subprocess.Popen([sys.executable, "-m", "benchmarks.latency.venue", str(port_file),
-                                    str(directory / "marks"), symbols, str(run.seed)])
+                                    str(directory / "marks"), symbols, str(run.seed), venue])
         try:
             _wait(lambda: port_file.exists() and bool(port_file.read_text()), 20, directory)
             yield Venue(directory, f"http://127.0.0.1:{port_file.read_text()}")
@@ -120,7 +120,7 @@ def command(side: Side, run: Run, venue: Venue) -> list[str]:
     symbols = [f"{base}/USDT:USDT" for base in run.bases]
     python, stamps = [sys.executable, "-m"], str(venue.stamps)
     if not side.plugin:
-        _set_speed(venue.endpoint, run.speed)
+        set_speed(venue.endpoint, run.speed)
         return [*python, "benchmarks.latency.bare_client", venue.endpoint, stamps, str(run.speed), ",".join(symbols),
                 *side.options]
     config = venue.directory / "config.toml"
@@ -134,7 +134,8 @@ def command(side: Side, run: Run, venue: Venue) -> list[str]:
     return [*python, "benchmarks.latency.daemon", stamps, *side.options, "run", "--config", str(config)]
 
 
-def _set_speed(endpoint: str, speed: int) -> None:
+def set_speed(endpoint: str, speed: int) -> None:
+    """Let the venue's time run so fast."""
     body = json.dumps({"speed": speed}).encode()
     urllib.request.urlopen(urllib.request.Request(f"{endpoint}/_venue/clock", body), timeout=5).close()
 

@@ -1,4 +1,6 @@
-"""The built-in venue on a loopback port; marks each order request that arrives: `... PORT_FILE MARKS SYMBOLS SEED`."""
+"""A built-in venue on a loopback port; Binance's marks each order request that arrives:
+`... PORT_FILE MARKS SYMBOLS SEED [VENUE]`.
+"""
 
 import asyncio
 import signal
@@ -9,9 +11,10 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.latency.marks import Marks
+from tradingd.emulator.bybit.instruments import BYBIT_INSTRUMENTS
 from tradingd.emulator.core.instruments import INSTRUMENTS
 from tradingd.emulator.server import VenueServer
-from tradingd.emulator.venues import VenueOptions, open_venue
+from tradingd.emulator.venues import VenueOptions, open_model
 from tradingd.emulator.wire import HttpRequest, HttpResponse, VenueModel
 
 
@@ -30,16 +33,17 @@ def marked(model: VenueModel, marks: Marks) -> VenueModel:
 
 def list_made_up(symbols: tuple[str, ...]) -> None:
     """Let this process's venue list whatever symbols are asked for: like SOL, under other names."""
-    for symbol in symbols:
-        if symbol not in INSTRUMENTS:
-            base = symbol.removesuffix("USDT")
-            INSTRUMENTS[symbol] = msgspec.structs.replace(INSTRUMENTS["SOLUSDT"], symbol=symbol, base=base)
+    for listed in (INSTRUMENTS, BYBIT_INSTRUMENTS):
+        for symbol in symbols:
+            if symbol not in listed:
+                base = symbol.removesuffix("USDT")
+                listed[symbol] = msgspec.structs.replace(listed["SOLUSDT"], symbol=symbol, base=base)
 
 
-async def serve(port_file: Path, marks: Marks, symbols: tuple[str, ...], seed: int) -> None:
+async def serve(port_file: Path, marks: Marks, symbols: tuple[str, ...], seed: int, venue: str) -> None:
     """Until SIGTERM."""
     list_made_up(symbols)
-    model = open_venue(VenueOptions(symbols=symbols, seed=seed), round(time.time() * 1000))
+    model = open_model(VenueOptions(venue=venue, symbols=symbols, seed=seed), round(time.time() * 1000))
     server = VenueServer(marked(model, marks), asyncio.get_running_loop().time)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stopped.set)
     await server.start(0)
@@ -50,8 +54,9 @@ async def serve(port_file: Path, marks: Marks, symbols: tuple[str, ...], seed: i
 
 def main(arguments: list[str]) -> None:
     """The arguments of the module's text."""
-    port_file, marks, symbols, seed = arguments
-    asyncio.run(serve(Path(port_file), Marks(Path(marks)), tuple(symbols.split(",")), int(seed)))
+    port_file, marks, symbols, seed, *venue = arguments
+    serving = serve(Path(port_file), Marks(Path(marks)), tuple(symbols.split(",")), int(seed), *(venue or ["binance"]))
+    asyncio.run(serving)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ def test_an_endpoint_where_nothing_answers_is_named(tmp_path: Path) -> None:
         port = server.getsockname()[1]
     env = {
         "TRADINGD__DAEMON__STATE_DIR": str(tmp_path),
+        "TRADINGD__VENUES__BYBIT__ENABLED": "false",
         "TRADINGD__VENUES__BINANCE__ENDPOINT": f"http://127.0.0.1:{port}",
     }
     done = tradingd("run", env=env)
@@ -59,6 +60,7 @@ def test_what_the_venue_refuses_at_the_start_is_told_once(tmp_path: Path, venue:
         "TRADINGD__DAEMON__STATE_DIR": str(tmp_path),
         "TRADINGD__DAEMON__MODE": "live",
         "TRADINGD__DAEMON__SPEED": "1",
+        "TRADINGD__VENUES__BYBIT__ENABLED": "false",
         "TRADINGD__VENUES__BINANCE__ENDPOINT": venue,
         "TRADINGD_BINANCE_API_KEY": "not-the-key",
         "TRADINGD_BINANCE_API_SECRET": "sim-secret",

@@ -84,7 +84,7 @@ def play(
     """Run a world on a script of intents and one of faults; `during` may act on it before its journal is read."""
     with TemporaryDirectory() as directory:
         hold, notional = changes.pop("hold", 0), changes.pop("notional", "500")
-        strategies = SCRIPT.format(lines=lines, hold=hold, notional=notional)
+        strategies = SCRIPT.format(lines=lines, hold=hold, notional=notional, venue="binance")
         world = World(Path(directory), WorldOptions(symbols=("BTCUSDT",), strategies=strategies, **changes))
         try:
             world.start()

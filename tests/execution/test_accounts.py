@@ -10,9 +10,9 @@ from tests.execution.fakes import BINANCE, BTC, ETH, START_MS, Silence, rules_of
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.account import AccountSnapshot, VenueBalance
 from tradingd.domain.events import VenueState
-from tradingd.domain.ids import Purpose, VenueId
+from tradingd.domain.ids import DecisionKey, IntentId, Purpose, StrategyId, VenueId
 from tradingd.domain.intents import CheckedEnter, Denial, DenyReason, Enter, Side, TimeInForce
-from tradingd.domain.records import DayEquityRecord
+from tradingd.domain.records import DayEquityRecord, IntentRecord
 from tradingd.execution.limits import Limits, VenuePlan
 from tradingd.execution.order_router import EntryDraft, OrderRouter
 from tradingd.execution.risk_guard import EntryView, RiskGuard
@@ -232,6 +232,19 @@ def test_a_take_profit_on_the_wrong_side_is_denied_without_a_stop_too():
     denial = guard.approve_entry(draft, view)
     assert isinstance(denial, Denial)
     assert denial.reason is DenyReason.TAKE_PROFIT_WRONG_SIDE
+
+
+@in_virtual_time
+async def test_a_decision_that_is_dated_by_another_venues_clock_is_not_old(make_world):
+    world = await make_world().boot()
+    now_ms = world.clock.now_ms()
+    record = IntentRecord(
+        IntentId("i1"), DecisionKey("d1"), StrategyId("trend"), BTC, "enter", "{}", now_ms - 3_600_000
+    )
+    intent = Enter(BTC, Side.BUY, quantity=Decimal("0.1"), stop_loss=Decimal(49_000))
+    decided = world.store.submit((record,), durable=False)
+    world.execution.pipeline.submit_intent(record, intent, decided, late=False, cause_ms=now_ms)
+    assert (await world.outcome_of(IntentId("i1")))[0] == "ordered"
 
 
 @pytest.mark.fault(91)

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 import structlog
 
-from tests.feeds.candle_world import BTC, MINUTE, T0, candle
+from tests.feeds.candle_world import BTC, MINUTE, T0, ManualClock, candle
 from tests.strategy.host_world import ETH, TREND, HostWorld, load
 from tradingd.domain.errors import JournalError, JournalUnitRefused, PluginError
 from tradingd.domain.events import Filled, IncidentRaised, IntentDenied, OrderChanged
-from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, TradeId, VenueOrderId
+from tradingd.domain.ids import ClientOrderId, Purpose, StrategyId, TradeId, VenueId, VenueOrderId
+from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import DenyReason, Enter, Exit, Side
 from tradingd.domain.orders import Fill, Order, OrderEvent, OrderKind, OrderRequest, OrderStatus
 from tradingd.domain.positions import Position
@@ -75,6 +76,31 @@ async def test_a_decision_its_notes_its_state_its_intents_and_the_stream_are_one
     assert (late, cause_ms) == (False, T0 + MINUTE)
     assert world.intents[1] == Exit(BTC, reason="done")
     await world.close()
+
+
+async def test_what_one_venue_tells_is_dated_by_the_time_of_the_venue_that_the_intent_is_for(plugins, journal):
+    """A venue's candle may call for an order on another one, whose clock shows another time."""
+    elsewhere = InstrumentId(VenueId("bybit"), BTC.symbol)
+    body = f"""
+    class Across(Strategy):
+        def on_candle(self, candle: Candle, ctx: Context) -> Iterator[Intent]:
+            for instrument in ctx.instruments:
+                yield Exit(instrument, reason="{elsewhere}")
+    """
+    world = HostWorld(journal, load(plugins, body, instruments=(BTC, elsewhere)))
+    await world.open()
+
+    class Ahead(ManualClock):
+        def now_ms(self) -> int:
+            return world.clock.now_ms() + 87_000
+
+    ahead = Ahead(T0)
+    world.clock.at = lambda venue: ahead if venue == elsewhere.venue else world.clock  # type: ignore[method-assign]
+    world.give(0)
+    assert [(intent.instrument, cause_ms) for _, intent, _, cause_ms in world.sink.taken] == [
+        (BTC, T0 + MINUTE),
+        (elsewhere, T0 + MINUTE + 87_000),
+    ]
 
 
 async def test_a_recorded_decision_is_not_asked_again_after_a_restart(plugins, journal):

@@ -38,13 +38,15 @@ SIGN_ANEW = Denial(DenyReason.VENUE_NOT_READY, "signed out of time, and then the
 
 
 class PendingIntent(msgspec.Struct, frozen=True):
-    """An intent on its way, with the future of the commit that holds its decision."""
+    """An intent on its way, with the future of the commit that holds its decision. Both times are of the venue that it
+    is for: `cause_ms` when what caused it happened, `decided_ms` when it was handed over."""
 
     record: IntentRecord
     intent: Enter
     decided: "asyncio.Future[None] | None"
     late: bool = False
     cause_ms: int = 0
+    decided_ms: int = 0
     signal_price: Decimal | None = None
 
 
@@ -276,7 +278,7 @@ class Entries:
             return Denial(DenyReason.VENUE_NOT_READY, f"venue time is known only to {error_ms} ms")
         if pending.late:
             return Denial(DenyReason.STALE, "the candle was delivered late (risk.max_candle_age_s)")
-        age_ms = self._clock.at(instrument.venue).now_ms() - max(pending.cause_ms, pending.record.created_ms)
+        age_ms = self._clock.at(instrument.venue).now_ms() - pending.decided_ms
         if age_ms > self._limits.max_candle_age_ms:
             return Denial(DenyReason.STALE, f"{age_ms / 1000:.1f} s of venue time since the decision")
         return None

@@ -122,12 +122,14 @@ class Pipeline:
     ) -> None:
         """Take one intent of a strategy; its single outcome comes through journal and bus. Never waits.
 
-        `decided` ends with the commit of the decision; `cause_ms` is the venue time of what caused it.
+        `decided` ends with the commit of the decision; `cause_ms` is the time of what caused it, by
+        the venue that the intent is for.
         """
         lane = self.lane(intent.instrument)
         if isinstance(intent, Enter):
             signal_price = self._state.last_price(intent.instrument)
-            pending = PendingIntent(record, intent, decided, late, cause_ms, signal_price)
+            now_ms = self._clock.at(intent.instrument.venue).now_ms()
+            pending = PendingIntent(record, intent, decided, late, cause_ms, now_ms, signal_price)
 
             async def enter() -> None:
                 await self._resting.clear_expired(intent.instrument, cause_ms)

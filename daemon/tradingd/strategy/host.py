@@ -19,7 +19,7 @@ from tradingd.domain.events import (
     OrderChanged,
     StrategyQuarantined,
 )
-from tradingd.domain.ids import DecisionKey, StrategyId
+from tradingd.domain.ids import DecisionKey, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import CancelOrders, Denial, DenyReason, Enter, Exit, Protect
 from tradingd.domain.records import FlagRecord, IntentRecord, Record, Recovered, StreamRecord
@@ -302,10 +302,18 @@ class StrategyHost:
         for record, intent in written.intents:
             if record.outcome is None:
                 cause = decision.cause
-                self._sink.submit_intent(record, intent, decided, late=cause.late, cause_ms=cause.time_ms)
+                cause_ms = self._time_at(intent.instrument.venue, cause)
+                self._sink.submit_intent(record, intent, decided, late=cause.late, cause_ms=cause_ms)
             else:
                 denial = Denial(DenyReason.NOT_OWNED, record.detail)
                 self._bus.publish(IntentDenied(record.intent_id, runner.id, intent, denial))
+
+    def _time_at(self, venue: VenueId, cause: Cause) -> int:
+        """When the cause happened by the time of `venue`: what one venue tells may call for an order on another."""
+        if cause.instrument is not None and cause.instrument.venue == venue:
+            return cause.time_ms
+        own = self._clock if cause.instrument is None else self._clock.at(cause.instrument.venue)
+        return cause.time_ms + self._clock.at(venue).now_ms() - own.now_ms()
 
     def _fail(
         self, runner: _Runner, decision: Decision, handler: str, error: BaseException, extra: tuple[Record, ...]

@@ -27,9 +27,10 @@ EXPLAINED = frozenset({"stop_not_placed", "emergency_close", "exit_not_done", "v
 """What the daemon may say of itself while a fault script is played; without one it has nothing to say. A script that
 refuses stops, or lets them end while the price moves, asks for a close instead."""
 STARTING = "built_in_venue_attached"
-NEAR = ("order_submitted entry", "order_submitted stop", STARTING, "order_filled entry", "order_submitted exit",
-        "fill_booked", "order_submitted entry", "position_closed")
-"""Log events, with the purpose of the order where it matters, after which a kill hurts most."""
+NEAR = ("order_submitted entry", "order_submitted stop|protection_placed", STARTING, "order_filled entry",
+        "order_submitted exit", "fill_booked", "order_submitted entry", "position_closed")
+"""Log events, with the purpose of the order where it matters, after which a kill hurts most; `|`: whichever comes, as
+a venue that keeps the stop with the position has no order for it."""
 LONGEST_MS = 20.0
 LONGEST_START_MS = 2_500.0
 WAIT_FOR_EVENT_S = 60.0
@@ -90,7 +91,7 @@ class Killer:
 
     def _listen(self, entry: dict[str, Any]) -> None:
         words = f"{entry.get('event')} {entry.get('purpose', '')}"
-        if self._wanted and words.startswith(self._wanted):
+        if self._wanted and words.startswith(tuple(self._wanted.split("|"))):
             self._heard.set()
 
     def kill_at(self, moment: Moment, limit_s: float) -> None:

@@ -211,9 +211,9 @@ class VenueLimits(msgspec.Struct, frozen=True):
 
     `order_books`: the first holds plain orders and what a conditional one becomes, and names the order of a fill; the
     last holds conditional orders. A venue may count its ids anew in each. `conditional_orders`: so many may wait at a
-    time on the whole account. `ack_is_acceptance`: answers to submit and cancel come behind the venue's checks; where
-    they do not, SUBMITTED and CANCELED say that the request arrived, and no more. `orders_kept_ms`:
-    an order that ended without a fill may be unknown so long after.
+    time on the whole account; None where each instrument has room enough of its own. `ack_is_acceptance`: answers to
+    submit and cancel come behind the venue's checks; where they do not, SUBMITTED and CANCELED say that the request
+    arrived, and no more. `orders_kept_ms`: an order that ended without a fill may be unknown so long after.
     """
 
     receive_window_ms: int
@@ -221,7 +221,7 @@ class VenueLimits(msgspec.Struct, frozen=True):
     order_books: tuple[str, ...]
     ack_is_acceptance: bool
     close_position_stops: bool
-    conditional_orders: int = 200
+    conditional_orders: int | None = 200
     orders_kept_ms: int = 3 * 86_400_000
 
 

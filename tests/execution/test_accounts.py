@@ -294,6 +294,15 @@ async def test_an_entry_for_whose_stop_the_venue_has_no_room_is_denied(make_worl
 
 
 @in_virtual_time
+async def test_where_each_instrument_has_room_for_its_own_stops_no_position_denies_another(make_world):
+    world = await make_world().boot()
+    world.venue.limits = msgspec.structs.replace(world.venue.limits, conditional_orders=None)
+    await world.open_position()
+    await world.until(lambda: world.execution.reconciler.check(BINANCE) is None)
+    assert await world.outcome_of(world.enter(instrument=ETH)) == ("ordered", "")
+
+
+@in_virtual_time
 async def test_a_fault_of_ours_behind_a_fill_is_told_and_the_next_fill_converges(make_world):
     def broken(snapshot):
         raise ValueError("a fault of ours")

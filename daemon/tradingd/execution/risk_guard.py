@@ -28,7 +28,7 @@ class EntryView(msgspec.Struct, frozen=True):
     mark_price: Decimal
     account: AccountSnapshot
     plan: VenuePlan
-    conditional_orders: int = 200
+    conditional_orders: int | None = 200
 
 
 class RiskGuard:
@@ -171,6 +171,8 @@ class RiskGuard:
 
     def _check_conditional_orders(self, draft: EntryDraft, view: EntryView) -> Denial | None:
         """The venue has room for the stop, the take profit and the bridge between two stops of every position."""
+        if view.conditional_orders is None:
+            return None
         venue, mine = draft.request.instrument.venue, draft.request.instrument
         held = {position.instrument for position in self._state.open_positions(venue)}
         held |= {order.instrument for order in self._state.entries() if order.instrument.venue == venue}

@@ -35,7 +35,8 @@ class ErrorTable(msgspec.Struct, frozen=True):
     `refused_statuses`: HTTP statuses of a gate that lets nothing through, and what each asks of us. `ban_statuses`:
     those after which nothing may be sent for a while, `ban_codes` likewise; `long_ban`: a text, and for how many ms of
     real time it means that, as those codes do. `too_many`: one more than the endpoint takes, and nothing was done.
-    `blocked`: the text of a gate that shuts out whole countries.
+    `blocked`: the text of a gate that shuts out whole countries. `by_text`: what a refusal by a code for whatever is
+    wrong with a request says beside it, and what that asks of us.
     """
 
     submit: dict[str, Meaning]
@@ -53,6 +54,7 @@ class ErrorTable(msgspec.Struct, frozen=True):
     ban_codes: frozenset[str] = frozenset()
     too_many: frozenset[str] = frozenset()
     blocked: re.Pattern[str] | None = None
+    by_text: tuple[tuple[re.Pattern[str], RejectKind], ...] = ()
 
 
 def classify_submit(table: ErrorTable, reply: Reply, order: VenueOrder | None) -> SubmitOutcome:
@@ -73,14 +75,16 @@ def _refusal(table: ErrorTable, reply: Reply) -> RejectKind | None:
     if reply.status in table.refused_statuses:
         return table.refused_statuses[reply.status]
     if reply.code is not None and reply.code in table.submit:
-        return table.submit[reply.code].kind
+        kind = table.submit[reply.code].kind
+        told = (each for pattern, each in table.by_text if pattern.search(_text(reply)))
+        return next(told, kind) if kind is RejectKind.CONFIGURATION else kind
     if reply.status is not None and reply.status >= 500 and _text(reply) in table.refused_texts:
         return RejectKind.THROTTLED
     return None
 
 
 def _text(reply: Reply) -> str:
-    match = re.search(r'"msg"\s*:\s*"([^"]*)"', reply.body[:4096])
+    match = re.search(r'"(?:msg|retMsg)"\s*:\s*"([^"]*)"', reply.body[:4096])
     return (match[1] if match else reply.body).strip()
 
 

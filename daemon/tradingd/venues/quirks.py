@@ -31,7 +31,7 @@ class Quirks(msgspec.Struct, frozen=True):
     order_books: Quirk[tuple[str, ...]]
     ack_is_acceptance: Quirk[bool]
     close_position_stops: Quirk[bool]
-    conditional_orders: Quirk[int]
+    conditional_orders: Quirk[int | None]
     orders_kept_ms: Quirk[int]
     http_keepalive_s: Quirk[float]
     read_hedge_s: Quirk[float]

@@ -47,8 +47,8 @@ MEANINGS: list[tuple[int, RejectKind | None]] = [
 ]
 
 
-def refused(code: int, status: int = 200) -> Reply:
-    value = {"retCode": code, "retMsg": "as the venue says", "result": {}, "retExtInfo": {}, "time": 1_790_429_418_000}
+def refused(code: int, status: int = 200, text: str = "as the venue says") -> Reply:
+    value = {"retCode": code, "retMsg": text, "result": {}, "retExtInfo": {}, "time": 1_790_429_418_000}
     return Reply(wrote=True, status=status, body=json.dumps(value), failure="SomeCcxtClass")
 
 
@@ -60,6 +60,25 @@ def test_a_code_means_to_a_submit(code: int, kind: RejectKind | None) -> None:
     assert outcome.code == str(code) and "as the venue says" in outcome.message and outcome.sent
     if kind is not IN_DOUBT:
         assert outcome.kind is kind
+
+
+@pytest.mark.fault(47)
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Qty invalid", RejectKind.FILTER),
+        ("Price invalid", RejectKind.FILTER),
+        ("StopLoss price invalid", RejectKind.FILTER),
+        ("The number of contracts exceeds minimum limit allowed", RejectKind.FILTER),
+        ("The number of contracts exceeds maximum limit allowed: too large", RejectKind.FILTER),
+        ("can not set tp/sl/ts for zero position", RejectKind.REDUCE_ONLY),
+        ("position idx not match position mode", RejectKind.CONFIGURATION),
+        ("params error: orderLinkId invalid", RejectKind.CONFIGURATION),
+    ],
+)
+def test_the_words_beside_10001_tell_what_it_asks_for(text: str, kind: RejectKind) -> None:
+    outcome = classify_submit(ERRORS, refused(10001, text=text), None)
+    assert (outcome.verdict, outcome.kind, outcome.code) == (SubmitVerdict.NOT_EXECUTED, kind, "10001")
 
 
 def test_every_code_of_the_table_is_among_these_expectations_or_a_sibling_of_one() -> None:

@@ -216,8 +216,8 @@ def test_orders_that_ended_without_a_fill_are_known_for_a_day() -> None:
     assert BYBIT.limits(receive_window_ms=None, window_scale=1).orders_kept_ms == 86_400_000
 
 
-def test_the_limit_of_conditional_orders_is_the_venues() -> None:
-    assert BYBIT.limits(receive_window_ms=None, window_scale=1).conditional_orders == 10
+def test_positions_on_many_symbols_take_no_conditional_order_from_each_other() -> None:
+    assert BYBIT.limits(receive_window_ms=None, window_scale=1).conditional_orders is None
 
 
 def test_times_of_reads_and_connections_are_those_of_the_other_venues() -> None:

@@ -6,14 +6,11 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from tradingd.config.credentials import Credentials
 from tradingd.domain.account import (
     AccountMode,
     AccountSnapshot,
     PositionProtection,
-    RejectKind,
     SubmitOutcome,
     SubmitVerdict,
     VenueOrder,
@@ -30,7 +27,7 @@ from tradingd.execution.rate_budget import RateWindows
 from tradingd.ports import StreamKey
 from tradingd.venues.bybit import account
 from tradingd.venues.bybit.account import CATEGORY, OF_ALL
-from tradingd.venues.bybit.errors import ERRORS, LEVELS
+from tradingd.venues.bybit.errors import ERRORS
 from tradingd.venues.bybit.pages import read_all, result, rows_of
 from tradingd.venues.bybit.quirks import BYBIT
 from tradingd.venues.bybit.rows import INTERVALS, LINEAR, WORDS, Rows
@@ -356,11 +353,7 @@ class BybitDialect:
         done = reply.ok and reply.code is None and isinstance(reply.value.get("result"), dict)
         if done or reply.code in self.errors.unchanged:
             return SubmitOutcome(SubmitVerdict.ACCEPTED, code=reply.code, message=reply.message if not done else "")
-        outcome = classify_submit(self.errors, reply, None)
-        told = [kind for words, kind in LEVELS if words.search(outcome.message)]
-        if outcome.verdict is SubmitVerdict.NOT_EXECUTED and outcome.kind is RejectKind.CONFIGURATION and told:
-            return msgspec.structs.replace(outcome, kind=told[0])
-        return outcome
+        return classify_submit(self.errors, reply, None)
 
     async def read_protection(self, caller: Caller, rules: Instrument) -> PositionProtection:
         """What the position carries; flat positions carry none."""

@@ -31,8 +31,13 @@ SUBMIT: dict[str, Meaning] = {
 }
 """Sources: the venue's page of error codes, its answers. A code that is not here leaves the order in doubt."""
 
-LEVELS = ((re.compile("zero position"), Kind.REDUCE_ONLY), (re.compile("base_price"), Kind.WOULD_TRIGGER))
-"""What a refusal of levels says beside its code, 10001 in each case: nothing is held, or the price has passed one."""
+BY_TEXT = (
+    (re.compile("zero position"), Kind.REDUCE_ONLY),
+    (re.compile("base_price"), Kind.WOULD_TRIGGER),
+    (re.compile(r"number of contracts exceeds|\b(qty|price) invalid", re.IGNORECASE), Kind.FILTER),
+)
+"""What 10001 says beside its code: nothing is held, the price has passed a level, or a number is outside the rules,
+which may have changed since they were read. Its other texts are faults of the request or of the account's modes."""
 
 UNCHANGED = frozenset({"110025", "110026", "110027", "110043", "34040"})
 """The venue's several ways to say that it was so before."""
@@ -55,4 +60,5 @@ ERRORS = ErrorTable(
     ban_codes=frozenset({"10018"}),
     too_many=frozenset({"10006"}),
     blocked=re.compile("country|CloudFront", re.IGNORECASE),
+    by_text=BY_TEXT,
 )

@@ -57,10 +57,10 @@ BYBIT = Quirks(
         test="test_a_stop_has_a_quantity_a_direction_and_the_mark_price",
     ),
     conditional_orders=Quirk(
-        10,
-        why="so many conditional orders may wait at a time; the venue counts each symbol, we count the account",
+        None,
+        why="ten may wait for each symbol, and a position needs three at most: no position takes the room of another",
         source="Bybit V5: Place Order (10 conditional orders per symbol); Error Codes (110009)",
-        test="test_the_limit_of_conditional_orders_is_the_venues",
+        test="test_positions_on_many_symbols_take_no_conditional_order_from_each_other",
     ),
     orders_kept_ms=Quirk(
         _DAY_MS,

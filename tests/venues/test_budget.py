@@ -161,6 +161,20 @@ async def test_a_venue_whose_limits_let_one_of_our_requests_never_leave_is_not_o
         await bench.build().open(bench.sink)
 
 
+def test_the_venues_windows_are_those_of_its_clock() -> None:
+    plan = BINANCE.rate_plan()
+    assert [(name, length_ms, limit, orders) for name, length_ms, limit, _, orders in plan.windows] == [
+        ("weight 1m", 60_000, 2_400, False),
+        ("orders 10s", 10_000, 300, True),
+        ("orders 1m", 60_000, 1_200, True),
+    ]
+    assert plan.rolling == () and plan.headers is None
+
+
+def test_orders_that_ended_without_a_fill_are_known_for_three_days() -> None:
+    assert BINANCE.limits(receive_window_ms=None, window_scale=1).orders_kept_ms == 3 * 86_400_000
+
+
 def test_the_venue_holds_as_many_conditional_orders_as_we_count_on_and_no_more() -> None:
     caller = Caller()
     codes = [

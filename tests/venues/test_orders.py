@@ -83,6 +83,8 @@ async def test_a_close_position_stop_has_no_quantity_and_no_reduce_only(bench: B
     assert sent["closePosition"] == "true" and sent["workingType"] == "MARK_PRICE" and sent["type"] == "STOP_MARKET"
     assert "quantity" not in sent and "reduceOnly" not in sent and "newClientOrderId" not in sent
     assert sent["clientAlgoId"] == "td-abcdefgh1-2s"
+    assert venue.limits.close_position_stops
+    assert not venue.quirks.protection_by_state.value and venue.state_protection is None
 
 
 async def test_a_reduce_only_take_profit_keeps_its_quantity(bench: Bench) -> None:

@@ -218,6 +218,13 @@ async def test_fills_are_read_over_every_window_and_page() -> None:
     assert {fill.reason for fill in fills} == {"liquidation"}
 
 
+async def test_a_page_of_fills_is_the_longest_that_the_venue_gives() -> None:
+    caller = Scripted()
+    serve_trades(caller, [trade(7, caller.now_ms() - DAY_MS)])
+    await dialect().fills(caller, rules(), caller.now_ms() - 2 * DAY_MS)
+    assert {params["limit"] for _, params in caller.asked} == {1_000}
+
+
 async def test_fills_before_the_wanted_time_are_left_out() -> None:
     caller = Scripted()
     start_ms = caller.now_ms() - DAY_MS

@@ -210,6 +210,7 @@ async def test_a_frame_that_is_no_json_ends_in_a_reconnect_not_in_silence(bench:
 
 @pytest.mark.fault(17)
 async def test_a_mute_connection_is_given_up_after_two_pings(bench: Bench) -> None:
+    assert bench.build().quirks.ping_interval_ms.value <= 15_000
     venue = await bench.open(ping_interval_ms=100)
     await venue.watch(CANDLES)
     await venue.watch(ACCOUNT)
@@ -281,6 +282,13 @@ async def test_a_listen_key_that_is_gone_ends_the_account_stream_and_a_failed_re
     bench.clock.offset_ms += 20 * 60_000
     kind, _ = await bench.sink.wait_for("disconnect")
     assert kind == "account"
+
+
+async def test_watching_the_account_asks_for_its_key_and_nothing_else(bench: Bench) -> None:
+    venue = await bench.open()
+    await venue.watch(ACCOUNT)
+    await asyncio.sleep(0.05)  # a snapshot would be a task of its own
+    assert bench.proxy.names() == ["POST /fapi/v1/listenKey", "GET /private/ws"]
 
 
 async def test_subscriptions_on_one_connection_are_paced(bench: Bench) -> None:

@@ -101,6 +101,17 @@ async def test_look_ups_and_reads_at_once_are_never_too_many(limited: Limited) -
     assert set(limited.codes()) == {None} and len(limited.codes("/v5/order/realtime")) == 80
 
 
+@pytest.mark.fault(65)
+async def test_what_another_process_has_spent_is_learnt_from_the_answer_and_not_by_a_refusal(limited: Limited) -> None:
+    price = await limited.venue.mark_price(BTC) * Decimal("0.97")
+    for _ in range(6):  # another process
+        limited.bench.model._desk.limits.charge("/v5/order/create", 10, limited.bench.model.now_ms)
+    for each in range(1, 9):
+        order = resting(each, price, limited.venue)
+        assert (await limited.submit(order, Priority.EXIT)).verdict is SubmitVerdict.SUBMITTED
+    assert limited.codes("/v5/order/create") == [None] * 8
+
+
 async def test_an_order_that_was_one_too_many_was_not_executed_and_closes_its_endpoint(limited: Limited) -> None:
     bench, limits = limited.bench, limited.bench.model._desk.limits
     for _ in range(10):
@@ -152,4 +163,4 @@ def test_the_plan_knows_every_endpoint_that_the_adapter_calls() -> None:
             named.add((method.upper(), rest.lower()))
     known = {(each.split(" ")[0], re.sub(r"[/-]|v5", "", each.split(" ")[1])) for each in plan.weights}
     assert len(named) > 10 and named <= known
-    assert plan.order_endpoints == {CREATE}
+    assert plan.order_endpoints == {CREATE} and plan.windows == ()

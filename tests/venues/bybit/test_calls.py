@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -80,6 +81,7 @@ async def test_an_ack_proves_that_the_order_is_submitted_and_no_more(bench: Bybi
     outcome = await send(bench, venue, limit)
     assert outcome.verdict is SubmitVerdict.SUBMITTED and outcome.order is not None
     assert outcome.order.status is OrderStatus.SUBMITTED and outcome.order.venue_order_id
+    assert not venue.limits.ack_is_acceptance
     told: VenueOrder = await bench.sink.wait_for("order", match=lambda order: order.status.is_final)
     assert told.status is OrderStatus.REJECTED and told.reject_reason == "EC_PostOnlyWillTakeLiquidity"
     assert told.client_order_id == limit.client_order_id
@@ -103,7 +105,7 @@ async def test_a_stop_has_a_quantity_a_direction_and_the_mark_price(bench: Bybit
         "positionIdx": 0, "reduceOnly": True,
     }  # fmt: skip
     assert {name: body[name] for name in wanted} == wanted
-    assert sent(bench)[2]["triggerDirection"] == 1
+    assert sent(bench)[2]["triggerDirection"] == 1 and not venue.limits.close_position_stops
 
 
 async def test_a_trigger_that_is_passed_already_is_refused_at_once(bench: BybitBench) -> None:
@@ -321,6 +323,7 @@ async def test_candles_come_ascending_and_the_last_is_forming(bench: BybitBench)
     opened = [candle.open_time_ms for candle in candles]
     assert opened == list(range(opened[0], opened[-1] + 1, 60_000)) and 0 <= opened[0] - since_ms < 60_000
     assert [candle.closed for candle in candles[-2:]] == [True, False] and len(candles) in (300, 301)
+    assert bench.proxy.names().count("GET /v5/market/kline") == 1, "one page holds a thousand"
     assert len(await venue.candles(BTC, "1m", since_ms, 5)) == 5
 
 
@@ -336,6 +339,14 @@ async def test_subscriptions_of_the_account_are_one_message(bench: BybitBench) -
     for kind in ("order", "fill", "position", "balance"):
         await bench.sink.wait_for(kind)
     assert bench.sink.all("bad_frame") == []
+
+
+async def test_subscriptions_to_candles_are_paced(bench: BybitBench) -> None:
+    venue = await bench.open()
+    frames = ("1m", "3m", "5m", "15m", "30m", "1h")
+    began = time.monotonic()
+    await asyncio.gather(*(venue.watch(StreamKey(BYBIT_ID, "candles", BTC.symbol, frame)) for frame in frames))
+    assert 5 * 0.125 - 0.01 <= time.monotonic() - began < 5 * 0.25 - 0.1
 
 
 async def test_candles_arrive_and_a_reconnect_subscribes_again(bench: BybitBench) -> None:

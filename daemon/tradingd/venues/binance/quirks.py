@@ -34,15 +34,11 @@ BINANCE = Quirks(
         test="test_candles_and_account_have_a_connection_each",
     ),
     options=Quirk(
-        {
-            "fetchMarkets": {"types": ["linear"]},
-            "fetchMargins": False,
-            "watchPositions": {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False},
-            "watchBalance": {"fetchBalanceSnapshot": False, "awaitBalanceSnapshot": False},
-        },
-        why="with keys, ccxt loads markets over three endpoints, one on another host; snapshots are our own job",
+        {"watchPositions": {"fetchPositionsSnapshot": False, "awaitPositionsSnapshot": False}},
+        why="whoever watches the account's orders has ccxt read all positions, over three requests of its own; "
+        "snapshots are our job",
         source="measured with ccxt 4.5.90",
-        test="test_opening_asks_for_the_exchange_info_and_nothing_else",
+        test="test_watching_the_account_asks_for_its_key_and_nothing_else",
     ),
     receive_window_ms=Quirk(
         3_000,
@@ -84,7 +80,7 @@ BINANCE = Quirks(
         3 * 86_400_000,
         why="an order that ended without a fill is known for three days",
         source="Binance USDⓈ-M: Query Order; All Orders",
-        test="test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls",
+        test="test_orders_that_ended_without_a_fill_are_known_for_three_days",
     ),
     http_keepalive_s=Quirk(
         15.0,
@@ -152,7 +148,7 @@ BINANCE = Quirks(
         1_000,
         why="the longest page of userTrades",
         source="Binance USDⓈ-M: Account Trade List",
-        test="test_fills_are_read_over_every_window_and_page",
+        test="test_a_page_of_fills_is_the_longest_that_the_venue_gives",
     ),
     candles_limit=Quirk(
         1_000,
@@ -168,7 +164,7 @@ BINANCE = Quirks(
         ),
         why="fixed clock windows: weight per IP, orders per account",
         source="Binance USDⓈ-M: Exchange Information (rateLimits); General Info",
-        test="test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls",
+        test="test_the_venues_windows_are_those_of_its_clock",
     ),
     weights=Quirk(
         _WEIGHTS,
@@ -186,12 +182,12 @@ BINANCE = Quirks(
         (),
         why="the venue counts by the minute of its clock",
         source="Binance USDⓈ-M: General Info, Limits",
-        test="test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls",
+        test="test_the_venues_windows_are_those_of_its_clock",
     ),
     rolling_headers=Quirk(
         None,
         why="its headers count what was used of each window",
         source="Binance USDⓈ-M: General Info, Limits",
-        test="test_the_rate_plan_knows_every_endpoint_that_the_adapter_calls",
+        test="test_the_venues_windows_are_those_of_its_clock",
     ),
 )

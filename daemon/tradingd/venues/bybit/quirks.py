@@ -96,7 +96,7 @@ BYBIT = Quirks(
         0.125,
         why="subscriptions are spaced as everywhere; the venue names a limit of connections, not of messages",
         source="Bybit V5: Rate Limit Rules (websocket: 500 connections in 5 minutes)",
-        test="test_subscriptions_of_the_account_are_one_message",
+        test="test_subscriptions_to_candles_are_paced",
     ),
     connection_is_subscription=Quirk(
         False,
@@ -144,7 +144,7 @@ BYBIT = Quirks(
         (),
         why="the venue counts in no window of the clock",
         source="Bybit V5: Rate Limit Rules",
-        test="test_many_entries_and_one_exit_beside_another_process_are_never_too_many_and_the_exit_leaves_first",
+        test="test_the_plan_knows_every_endpoint_that_the_adapter_calls",
     ),
     weights=Quirk(
         dict.fromkeys(ENDPOINTS, 1),
@@ -168,6 +168,6 @@ BYBIT = Quirks(
         HEADERS,
         why="each private answer tells the limit of its endpoint and what is left of it",
         source="Bybit V5: Rate Limit Rules (X-Bapi-Limit, X-Bapi-Limit-Status, X-Bapi-Limit-Reset-Timestamp)",
-        test="test_an_order_that_was_one_too_many_was_not_executed_and_closes_its_endpoint",
+        test="test_what_another_process_has_spent_is_learnt_from_the_answer_and_not_by_a_refusal",
     ),
 )

@@ -443,6 +443,37 @@ async def test_a_position_that_opens_again_by_the_rest_of_its_entry_gets_its_lev
 
 
 @in_virtual_time
+async def test_a_setting_that_is_answered_when_its_position_was_closed_covers_none_that_was_opened_since(make_levels):
+    world = await make_levels().boot()
+    world.enter(limit_price=Decimal(49_900))
+    await world.until(lambda: world.venue.open_now())
+    key = world.sent(Purpose.ENTRY)[0].client_order_id
+
+    def close_and_open():
+        world.levels.on_set = lambda: None
+        asyncio.get_running_loop().call_later(0.1, lambda: world.venue.execute(BTC, Side.SELL, Decimal("0.04")))
+        asyncio.get_running_loop().call_later(0.2, lambda: world.venue.fill(key, Decimal("0.06")))
+
+    world.levels.on_set = close_and_open
+    world.levels.answers.append(Accept(delay_s=0.5))
+    world.venue.fill(key, Decimal("0.04"))
+    await asyncio.sleep(1.2)
+    assert world.held() == Decimal("0.06") and carried(world)[0] == OLD
+
+
+@pytest.mark.fault(47)
+@in_virtual_time
+async def test_a_setting_that_is_refused_or_not_answered_asks_for_what_an_order_would(make_levels):
+    world = await held(make_levels)
+    asked = []
+    world.execution.router.on_trouble = lambda instrument, outcome: asked.append((instrument, outcome.kind))
+    world.levels.answers.extend([Reject(RejectKind.FILTER, "10001"), Lose()])
+    world.levels.by_hand(BTC, None)
+    await world.until(lambda: carried(world)[0] == OLD, 5)
+    assert asked == [(BTC, RejectKind.FILTER), (BTC, RejectKind.OTHER)]
+
+
+@in_virtual_time
 async def test_a_position_that_another_hand_turned_is_not_protected_by_us(make_levels):
     world = await held(make_levels)
     world.venue.execute(BTC, Side.SELL, Decimal("0.3"))
@@ -500,6 +531,7 @@ async def test_a_refused_protect_fails_and_what_stood_stays(make_levels):
     assert await world.outcome_of(world.protect(stop_loss=NEW)) == ("failed", "other")
     await asyncio.sleep(5)
     assert carried(world) == (OLD, TARGET) and world.is_covered()
+    assert len(world.levels.sets) == 3, "what stood before stands surely, and is not set again"
     assert world.rows("SELECT stop_loss, take_profit, state FROM protection") == [(49_000.0, 52_000.0, "covered")]
     assert world.sent(Purpose.EXIT) == []
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,7 @@ from tradingd.domain.intents import Side, TimeInForce
 from tradingd.domain.orders import OrderKind, OrderRequest
 from tradingd.domain.records import BanRecord
 from tradingd.execution.rate_limiter import RateLimiter
-from tradingd.ports import Approved, Priority
+from tradingd.ports import Approved, Priority, StreamKey
 from tradingd.venues.bybit import calls
 from tradingd.venues.bybit.quirks import BYBIT
 from tradingd.venues.ccxt_venue import CcxtVenue
@@ -164,3 +165,11 @@ def test_the_plan_knows_every_endpoint_that_the_adapter_calls() -> None:
     known = {(each.split(" ")[0], re.sub(r"[/-]|v5", "", each.split(" ")[1])) for each in plan.weights}
     assert len(named) > 10 and named <= known
     assert plan.order_endpoints == {CREATE} and plan.windows == ()
+
+
+async def test_subscriptions_to_candles_are_paced(bench: BybitBench) -> None:
+    venue = await bench.open()
+    frames = ("1m", "3m", "5m", "15m", "30m", "1h")
+    began = time.monotonic()
+    await asyncio.gather(*(venue.watch(StreamKey(BYBIT_ID, "candles", BTC.symbol, frame)) for frame in frames))
+    assert 5 * 0.125 - 0.01 <= time.monotonic() - began < 5 * 0.25 - 0.1

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -339,14 +338,6 @@ async def test_subscriptions_of_the_account_are_one_message(bench: BybitBench) -
     for kind in ("order", "fill", "position", "balance"):
         await bench.sink.wait_for(kind)
     assert bench.sink.all("bad_frame") == []
-
-
-async def test_subscriptions_to_candles_are_paced(bench: BybitBench) -> None:
-    venue = await bench.open()
-    frames = ("1m", "3m", "5m", "15m", "30m", "1h")
-    began = time.monotonic()
-    await asyncio.gather(*(venue.watch(StreamKey(BYBIT_ID, "candles", BTC.symbol, frame)) for frame in frames))
-    assert 5 * 0.125 - 0.01 <= time.monotonic() - began < 5 * 0.25 - 0.1
 
 
 async def test_candles_arrive_and_a_reconnect_subscribes_again(bench: BybitBench) -> None:

@@ -83,6 +83,17 @@ async def test_it_ends_when_so_many_candles_have_closed_since_the_decision(make_
     assert end_ms <= world.clock.now_ms() < end_ms + 500
 
 
+@in_virtual_time
+async def test_its_candles_are_counted_from_the_decision_and_not_from_when_it_was_sent(make_world):
+    world = await make_world().boot()
+    await asyncio.sleep((MINUTE_MS - world.clock.now_ms() % MINUTE_MS) / 1000 + 1)
+    cause_ms = world.clock.now_ms() - 3_000
+    entry = Enter(BTC, Side.BUY, quantity=Decimal("0.1"), limit_price=LIMIT, stop_loss=LIMIT - 900, expire_candles=2)
+    world.submit(entry, cause_ms=cause_ms)
+    await world.until(lambda: world.venue.open_now())
+    assert world.last(Purpose.ENTRY).expire_ms == (cause_ms // MINUTE_MS + 2) * MINUTE_MS
+
+
 @pytest.mark.parametrize("early_s", [0, 0.05])
 @in_virtual_time
 async def test_a_strategy_that_quotes_anew_on_each_candle_is_not_told_that_its_last_entry_is_pending(

@@ -12,7 +12,7 @@ from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.errors import VenueBanned
 from tradingd.domain.records import BanRecord
 from tradingd.domain.text import moment
-from tradingd.execution.rate_budget import RESERVED_FRACTION, RatePlan
+from tradingd.execution.rate_budget import RESERVED_FRACTION, RatePlan, Window
 from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.ports import Priority
 from tradingd.venues.binance.quirks import BINANCE as BINANCE_QUIRKS
@@ -205,6 +205,19 @@ async def test_one_who_gives_up_waiting_spends_nothing_and_holds_nobody_up():
     await bench.ask("POST order", Priority.ENTRY)
     assert len(bench.out) == 6
     assert bench.clock.monotonic() < 1_012
+
+
+def test_what_left_at_the_end_of_a_window_counts_in_the_next_one_too_and_not_in_the_one_after():
+    window = Window("orders", 10_000, 300, "", True)
+    window.spend(50, arrives_ms=9_999)
+    window.spend(200, arrives_ms=10_000)
+    window.roll(10_001, 0)
+    assert window.used == 200
+    window.roll(20_001, 0)
+    assert window.used == 0
+    window.spend(7, arrives_ms=30_000)
+    window.roll(40_001, 0)
+    assert window.used == 0
 
 
 @in_virtual_time

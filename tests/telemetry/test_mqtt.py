@@ -18,7 +18,7 @@ from tradingd.config import MqttSettings
 from tradingd.config.credentials import Secret
 from tradingd.telemetry import mqtt
 from tradingd.telemetry.mqtt import MqttLink
-from tradingd.telemetry.outbox import Outbox
+from tradingd.telemetry.outbox import Message, Outbox
 
 BASE = "tradingd/one"
 
@@ -90,7 +90,7 @@ async def test_the_broker_tells_the_last_will_of_a_daemon_that_vanished(broker: 
 import asyncio, os
 from tradingd.config import MqttSettings
 from tradingd.telemetry.mqtt import MqttLink
-from tradingd.telemetry.outbox import Outbox
+from tradingd.telemetry.outbox import Message, Outbox
 async def main():
     settings = MqttSettings(enabled=True, host="127.0.0.1", port={broker.port})
     MqttLink(settings, "one", None, Outbox(), lambda attempt: 0.1).start()
@@ -117,6 +117,26 @@ async def test_a_broker_that_comes_back_empty_is_told_everything_again(broker: B
     broker.start()
     second = Reader(broker.port)
     await until(lambda: {f"{BASE}/state", f"{BASE}/availability"} <= {topic for topic, _, _ in second.messages})
+
+
+async def test_an_event_that_the_broker_never_acknowledged_is_kept_for_the_next_connection(
+    broker: Broker, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(mqtt, "ACKNOWLEDGE_LIMIT_S", 0.3)
+    outbox = world.link(broker.port)
+    reader = Reader(broker.port)
+    await until(lambda: "online" in reader.of(f"{BASE}/availability"))
+    given_back: list[str] = []
+    give_back = outbox.give_back
+
+    def keep(message: Message) -> None:
+        given_back.append(message.payload)
+        give_back(message)
+
+    monkeypatch.setattr(outbox, "give_back", keep)
+    broker.pause()
+    outbox.publish("event/fill", "on its way")
+    await until(lambda: given_back == ["on its way"])
 
 
 async def test_a_broker_that_hangs_stalls_no_loop_and_costs_only_the_oldest_events(

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from decimal import Decimal
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tests.venues.doubles import Sink
 from tradingd.domain.account import AccountSnapshot, SubmitOutcome, SubmitVerdict, VenueOrder
@@ -29,6 +29,14 @@ def fault(do: str, *on: str, push: str = "", stream: str = ANY, times: int | Non
     return Rule(do=do, on=on, push=pushes, stream=stream, times=times, what=tuple(sorted(what.items())))
 
 
+class Toll(NamedTuple):
+    """One request: what our budget took for it, and what the venue counted, both by the name of the counter."""
+
+    endpoint: str
+    taken: dict[str, int]
+    counted: dict[str, int]
+
+
 class Face(Protocol):
     """One implementation in one world. `exchange` is the truth that the venue's answers are held against."""
 
@@ -42,6 +50,10 @@ class Face(Protocol):
 
     async def pay(self, venue: Venue, request: OrderRequest, priority: Priority) -> None:
         """Take the budget of one order, as whoever submits must."""
+        ...
+
+    def tolls(self) -> "list[Toll] | None":
+        """What each request cost, from the first on; None where nothing is counted."""
         ...
 
     def begin(self, *rules: Rule) -> None:

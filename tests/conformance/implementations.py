@@ -5,7 +5,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, cast
 
-from tests.conformance.bench import Face
+from tests.conformance.bench import Face, Toll
+from tests.conformance.counting import Counter, NotedBudget
 from tradingd.config.credentials import SIM_CREDENTIALS
 from tradingd.domain.ids import VenueId
 from tradingd.domain.orders import OrderRequest
@@ -14,7 +15,6 @@ from tradingd.emulator.direct.model import VENUE
 from tradingd.emulator.direct.venue import DirectVenue
 from tradingd.emulator.faults.language import Rule, Script
 from tradingd.emulator.venues import VenueOptions, open_direct, open_model
-from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.ports import Clock, Priority, Venue
 from tradingd.simulation.clock import START_MS, SimClock, SimRandom
 from tradingd.simulation.faults import FaultPlan
@@ -38,7 +38,8 @@ class CcxtFace:
         self.exchange: Exchange = model._desk.exchange
         self._network = Network(self._timeline, self._model, FaultPlan(venue), venue)
         self.clock: Clock = SimClock(self._timeline)
-        self._budget = RateLimiter(self.clock)
+        self._counter = Counter(venue, model._desk.limits)
+        self._budget = NotedBudget(self.clock, self._counter)
 
     def make(self) -> Venue:
         session = SimSession(self._network, 1, lambda name: None, lambda: None, lambda: False)
@@ -54,10 +55,14 @@ class CcxtFace:
             open_session=lambda **_options: session,  # type: ignore[arg-type]
         )
         self._budget.add_venue(self.venue_id, venue.quirks.rate_plan())
+        self._counter.budget = self._budget.of(self.venue_id)
         return venue
 
     async def pay(self, venue: Venue, request: OrderRequest, priority: Priority) -> None:
         await self._budget.acquire(self.venue_id, venue.submit_endpoint(request), priority)
+
+    def tolls(self) -> list[Toll] | None:
+        return self._counter.tolls()
 
     def begin(self, *rules: Rule) -> None:
         self._network.faults.begin(Script(rules=rules))
@@ -87,6 +92,9 @@ class DirectFace:
 
     async def pay(self, venue: Venue, request: OrderRequest, priority: Priority) -> None:
         """There is no budget where there is no wire."""
+
+    def tolls(self) -> list[Toll] | None:
+        return None
 
     def begin(self, *rules: Rule) -> None:
         self._model.begin(Script(rules=rules))

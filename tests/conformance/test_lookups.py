@@ -12,8 +12,8 @@ from tradingd.domain.ids import VenueOrderId
 from tradingd.domain.orders import OrderKind, OrderRequest, OrderStatus
 from tradingd.ports import Priority
 
-MANY = 56
-"""More than the longest page of open orders of any venue here."""
+MANY = 120
+"""More than two of the longest pages of open orders of any venue here."""
 
 
 async def cancel(bench: Bench, order: VenueOrder) -> CancelVerdict:
@@ -115,7 +115,7 @@ async def test_open_orders_are_whole_beyond_one_page(bench: Bench) -> None:
     limit, trigger = await bench.price("0.97"), await bench.price("0.96")
     for number in range(MANY):
         request = bench.order(kind=OrderKind.LIMIT, limit_price=limit)
-        if number % 7 == 0:
+        if number % 15 == 0:
             request = await bench.stop(trigger_price=trigger)
         await bench.send(request)
         wanted.add(request.client_order_id)
@@ -156,6 +156,30 @@ async def test_fills_are_whole_and_ascending_beyond_one_page(bench: Bench) -> No
     assert len({fill.trade_id for fill in fills}) == len(truth)
     assert [fill.time_ms for fill in fills] == sorted(fill.time_ms for fill in fills)
     assert sum(fill.signed_quantity for fill in fills) == bench.held()
+
+
+@case
+async def test_more_than_a_thousand_fills_are_whole(bench: Bench) -> None:
+    """No venue gives more than a thousand at a time; some of these are of the same millisecond."""
+    since_ms = bench.clock.now_ms()
+    bench.act("transfer", usdt=200_000)  # for the fees
+    for number in range(1_600):
+        side = "open" if number % 2 == 0 else "close"
+        bench.act("human", act=side, symbol=bench.symbol(), side="buy", quantity=Decimal("0.200"))
+        if number % 25 == 0:
+            await asyncio.sleep(1)
+    truth = sorted((fill.time_ms, fill.price, fill.quantity) for fill in bench.exchange.fills)
+    assert len(truth) > 2_000, f"only {len(truth)}"
+    assert len({time_ms for time_ms, _, _ in truth}) < len(truth)
+
+    async def whole() -> bool:
+        return len(await bench.fills(since_ms - 1000)) == len(truth)
+
+    await bench.until(whole, 20.0)
+    fills = await bench.fills(since_ms - 1000)
+    assert sorted((fill.time_ms, fill.price, fill.quantity) for fill in fills) == truth
+    assert len({fill.trade_id for fill in fills}) == len(truth)
+    assert [fill.time_ms for fill in fills] == sorted(fill.time_ms for fill in fills)
 
 
 @case

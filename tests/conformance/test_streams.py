@@ -10,6 +10,7 @@ from tests.conformance.bench import Bench, fault
 from tests.conformance.cases import case, each
 from tradingd.domain.errors import VenueError
 from tradingd.domain.orders import OrderStatus
+from tradingd.ports import Priority
 
 LONGEST_SILENCE_S = 120.0
 
@@ -101,6 +102,8 @@ async def test_a_push_that_comes_twice_is_the_same_fact_twice(bench: Bench) -> N
     await asyncio.sleep(2)
     fills = bench.sink.all("fill")
     assert len(fills) > len({fill.trade_id for fill in fills}), "nothing was repeated"
+    orders = bench.sink.all("order")
+    assert len(orders) > len(set(orders)), "no order was repeated"
     assert set(fills) == set(await bench.fills())
 
 
@@ -127,6 +130,39 @@ async def test_no_candle_is_invented(bench: Bench, kind: str) -> None:
     closed = [candle for candle in bench.sink.all("candle") if candle.closed]
     assert set(closed) <= {candle for candle in archive if candle.closed}
     assert bool(closed) is (kind != "lose_push")
+    frames = bench.sink.all("candle")
+    assert (len(frames) > len(set(frames))) is (kind == "repeat_push"), "the fault was not played"
+
+
+@pytest.mark.fault(20)
+@case
+async def test_a_candle_that_later_ones_have_overtaken_still_says_what_it_is(bench: Bench) -> None:
+    await bench.venue.watch(bench.candle_stream())
+    begun_ms = bench.clock.now_ms()
+    bench.begin(fault("delay_push", push="candle", delay_ms=45_000, times=8))
+    await asyncio.sleep(190)
+    frames = bench.sink.all("candle")
+    shown = [(candle.open_time_ms, candle.closed) for candle in frames]
+    assert shown != sorted(shown), "nothing was overtaken"
+    archive = await bench.venue.candles(bench.btc, "1m", begun_ms // 60_000 * 60_000, 10)
+    closed = {candle for candle in frames if candle.closed}
+    assert closed == {candle for candle in archive if candle.closed}
+
+
+@pytest.mark.fault(20)
+@case
+async def test_an_order_push_that_was_overtaken_is_dated_before_its_successor(bench: Bench) -> None:
+    await bench.listen()
+    bench.begin(fault("delay_push", push="order", delay_ms=4_000, times=1))
+    request = await bench.resting()
+    order = await bench.placed(request)
+    await asyncio.sleep(1)
+    await bench.venue.cancel(order, Priority.CANCEL)
+    await asyncio.sleep(6)
+    pushed = [each for each in bench.sink.all("order") if each.client_order_id == request.client_order_id]
+    assert [each.status for each in pushed] == [OrderStatus.CANCELED, OrderStatus.ACCEPTED], "nothing was overtaken"
+    assert pushed[0].updated_ms > pushed[1].updated_ms
+    assert (await bench.shown(request)).status is OrderStatus.CANCELED
 
 
 @pytest.mark.fault(18)

@@ -30,6 +30,7 @@ class Desk(msgspec.Struct):
     account_id: str
     skew_ms: int = 0
     engine_delay_ms: int = 0
+    is_read_only: bool = False
 
     @property
     def now_ms(self) -> int:

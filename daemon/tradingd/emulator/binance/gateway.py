@@ -68,6 +68,8 @@ class Gateway:
                 check_signature(request, params, secret)
                 check_timestamp(params, desk.clock_ms, desk.lags.scale)
 
+            self._check_right(route, request.method)
+
         desk.limits.is_paused = not is_counted
         status, answer = self._judge(route, params, request.method, request.path, desk.limits, check_access)
         headers = {"Content-Type": "application/json", **desk.limits.headers(route.tells_orders or bool(route.orders))}
@@ -88,6 +90,7 @@ class Gateway:
         def check_access() -> None:
             check_message(params, self._secret(params.text("apiKey") or ""))
             check_timestamp(params, self._desk.clock_ms, self._desk.lags.scale)
+            self._check_right(ROUTES[place], place[0])
 
         limits = self._message_limits
         limits.is_paused = self._desk.limits.is_paused = not is_counted
@@ -104,6 +107,11 @@ class Gateway:
         if key not in self._keys:
             raise VenueError(-2015, status=401)
         return self._keys[key]
+
+    def _check_right(self, route: Route, method: str) -> None:
+        """A key that may only look is told what one that nobody knows is told."""
+        if self._desk.is_read_only and route.security == SIGNED and method != "GET":
+            raise VenueError(-2015, status=401)
 
     def _judge(
         self, route: Route, params: Params, method: str, path: str, limits: Limits, check_access: Callable[[], None]

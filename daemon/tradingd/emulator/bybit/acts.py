@@ -20,7 +20,6 @@ def play(desk: Desk, kind: str, values: Values) -> str:
             "expire_listen_key": lambda values: "had no listen keys to let expire",
             "end_connections": lambda values: f"ended {desk.streams.end_all()} connections",
             "delay_engine": lambda values: _delay_engine(desk, values),
-            "read_only": lambda values: _read_only(desk, values),
             "ban": lambda values: _ban(desk),
             "forget_closed": lambda values: _forget_closed(desk),
         },
@@ -31,12 +30,6 @@ def _delay_engine(desk: Desk, values: Values) -> str:
     """What is acknowledged reaches the engine so much later, in real milliseconds."""
     desk.engine.delay_ms = round(number(values, "delay_ms") * Decimal(desk.lags.scale))
     return f"delays what it acknowledges by {values['delay_ms']} ms"
-
-
-def _read_only(desk: Desk, values: Values) -> str:
-    """The keys may look and not touch, until `on` is false."""
-    desk.is_read_only = bool(values.get("on", True))
-    return f"made the keys {'read-only' if desk.is_read_only else 'whole'}"
 
 
 def _ban(desk: Desk) -> str:

@@ -20,6 +20,7 @@ _TEXTS: dict[int, str] = {
     110013: "cannot set leverage gt maxLeverage by risk limit",
     110017: "current position is zero, cannot fix reduce-only order qty",
     110020: "Not allowed to have more than 500 active orders",
+    110023: "Currently, only reducing positions is supported for this contract.",
     110024: "You have an existing position, so position mode cannot be switched",
     110025: "Position mode is not modified",
     110026: "Cross/isolated margin mode is not modified",
@@ -62,7 +63,7 @@ _CODES: dict[Reason, tuple[int, str | None]] = {
     Reason.NOT_TRADING: (110074, None),
     Reason.NO_OPENING: (110074, None),
     Reason.CLOSED: (110074, None),
-    Reason.ONLY_REDUCE: (110074, None),
+    Reason.ONLY_REDUCE: (110023, None),
     Reason.NO_POSITION: (10001, "can not set tp/sl/ts for zero position"),
 }
 

@@ -1,4 +1,4 @@
-"""What only who runs the built-in venue does, over `/_venue/act`: filters, prices, transfers, connections."""
+"""What only who runs the built-in venue does, over `/_venue/act`: filters, prices, transfers, what keys may do."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Desk(Protocol):
     """What acts need of a dialect's desk."""
 
     skew_ms: int
+    is_read_only: bool
 
     @property
     def exchange(self) -> Exchange:
@@ -99,6 +100,12 @@ def _next_funding_rate(desk: Desk, values: Values) -> str:
     return f"will charge {rate} on {symbol} at {desk.exchange.funding.next_ms}"
 
 
+def _read_only(desk: Desk, values: Values) -> str:
+    """The keys may look and not touch, until `on` is false."""
+    desk.is_read_only = bool(values.get("on", True))
+    return f"made the keys {'read-only' if desk.is_read_only else 'whole'}"
+
+
 def _symbol(desk: Desk, values: Values) -> str:
     symbol = str(values.get("symbol"))
     if symbol not in desk.exchange.feeds:
@@ -121,4 +128,5 @@ ACTS: Mapping[str, Callable[[Desk, Values], str]] = {
     "move_price": _move_price,
     "transfer": _transfer,
     "next_funding_rate": _next_funding_rate,
+    "read_only": _read_only,
 }

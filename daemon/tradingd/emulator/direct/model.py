@@ -64,6 +64,7 @@ class DirectModel:
     ) -> None:
         self.exchange, self.ledger, self.account_id = exchange, ledger, account_id
         self.skew_ms = 0
+        self.is_read_only = False
         self.lags = Lags(Random(f"{seed}/direct/{exchange.now_ms}"), enabled=with_lags)
         self.views = Views(exchange.account, self.lags)
         self.views.load(ledger.orders(), ledger.conditionals(), ledger.fills())

@@ -24,6 +24,7 @@ from tradingd.emulator.direct.model import DirectModel
 from tradingd.emulator.faults.script import Fate
 
 T = TypeVar("T")
+NO_PERMISSION = "the key may only look"
 _AHEAD_MS = 1_000
 """A signed time may be so far ahead of the venue's clock."""
 
@@ -36,6 +37,8 @@ def execute(
     clock_ms = model.now_ms + model.skew_ms
     if not signed_ms - _AHEAD_MS <= clock_ms <= signed_ms + window_ms:
         return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.CLOCK, message="outside of its window")
+    if model.is_read_only:
+        return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.AUTHENTICATION, message=NO_PERMISSION)
     if exchange.account.is_hedged:
         return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.CONFIGURATION, message="hedge mode")
     exchange.end_next_in_ms = fate.delay_ms if fate.kind == "end_order" else None
@@ -59,6 +62,8 @@ def execute(
 def cancel_in_book(model: DirectModel, order: VenueOrder | Order, waits: bool) -> CancelOutcome:
     """Cancel one order in its own book; GONE where no such order is open."""
     exchange, mine = model.exchange, order.client_order_id or ""
+    if model.is_read_only:
+        return CancelOutcome(CancelVerdict.FAILED, message=NO_PERMISSION)
     try:
         if waits:
             kept = exchange.triggers.orders

@@ -25,7 +25,7 @@ from tradingd.emulator.core.market import interval_end
 from tradingd.emulator.direct import rows
 from tradingd.emulator.direct.meaning import REFUSALS
 from tradingd.emulator.direct.model import INTERVALS, VENUE, DirectModel, Push
-from tradingd.emulator.direct.orders import cancel_in_book, execute
+from tradingd.emulator.direct.orders import NO_PERMISSION, cancel_in_book, execute
 from tradingd.emulator.faults.script import Fate
 from tradingd.emulator.faults.spoil import needs_venue
 from tradingd.emulator.wire import HttpRequest
@@ -109,16 +109,19 @@ class DirectVenue:
         return self._model.now_ms + self._model.skew_ms
 
     async def preflight(self) -> AccountMode:
-        """The position mode is all that can be wrong."""
+        """The position mode and what the key may do are all that can be wrong."""
         await self._read("settings")
         hedged = self._model.exchange.account.is_hedged
         problems = ("the account is in hedge mode: set it to one-way",) if hedged else ()
-        return AccountMode(self.id, self._model.account_id, hedged, can_trade=True, problems=problems)
+        may_trade = not self._model.is_read_only
+        return AccountMode(self.id, self._model.account_id, hedged, can_trade=may_trade, problems=problems)
 
     async def prepare(self, instrument: InstrumentId, leverage: int, margin_mode: str) -> None:
         """Set leverage and margin mode; where orders or a position stand, the mode stays."""
         symbol, exchange = self._symbol(instrument), self._model.exchange
         await self._read("settings", symbol)
+        if self._model.is_read_only:
+            raise VenueError(NO_PERMISSION)
         held, isolated = exchange.account, margin_mode == "isolated"
         if held.isolated[symbol] != isolated:
             if exchange.is_watched(symbol):

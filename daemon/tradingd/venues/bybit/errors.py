@@ -25,6 +25,7 @@ SUBMIT: dict[str, Meaning] = {
     **_all(Kind.REDUCE_ONLY, "nothing left to reduce, or the wrong side: read the position", 110017),
     **_all(Kind.FILTER, "price or order value outside the rules", 110003, 110094),
     **_all(Kind.OTHER, "too many conditional or open orders", 110009, 110020),
+    **_all(Kind.VENUE_REDUCE_ONLY, "the venue takes only exits for now", 110023),
     **_all(Kind.OTHER, "the symbol takes no such order now", 110074),
     **_all(Kind.OTHER, "stop or take profit on the wrong side", 110057, 110058, 110061),
     **_all(Kind.CONFIGURATION, "malformed parameter, or the position mode does not fit", 10001),

@@ -44,6 +44,7 @@ MEANINGS: list[tuple[int, RejectKind | None]] = [
     (110020, RejectKind.OTHER),
     (110057, RejectKind.OTHER),
     (110074, RejectKind.OTHER),
+    (110023, RejectKind.VENUE_REDUCE_ONLY),
 ]
 
 

@@ -290,6 +290,18 @@ async def test_a_longer_ban_replaces_a_shorter_one_and_an_earlier_runs_ban_is_ob
     assert bench.banned == 2
 
 
+@in_virtual_time
+async def test_a_ban_that_was_dated_before_the_clock_was_set_hides_no_later_one():
+    bench = Bench()
+    then_ms = bench.clock.now_ms() + 600_000  # the host's clock was so far ahead, until the venue was asked
+    bench.limiter.restore(BanRecord(BINANCE, then_ms + 5_000, "then", then_ms))
+    await bench.ask("GET light", Priority.PROTECT)
+    await bench.ask("GET light", Priority.PROTECT, 6)
+    bench.limiter.ban(BINANCE, bench.clock.now_ms() + 20_000, "now")
+    await bench.ask("GET light", Priority.PROTECT)
+    assert (bench.banned, [each.reason for each in bench.saved]) == (2, ["now"])
+
+
 # --- what the venue counts ---
 
 

@@ -17,12 +17,13 @@ from tradingd.app.synced_clock import SyncedClocks
 from tradingd.app.tasks import Tasks, all_or_one
 from tradingd.app.trouble import Trouble
 from tradingd.app.venue_session import VenueSession
+from tradingd.app.warm_up import WarmUp
 from tradingd.bus import Bus
 from tradingd.config import Settings
 from tradingd.domain.candles import Candle
 from tradingd.domain.errors import JournalError, JournalRefused, Severity, VenueError
 from tradingd.domain.events import Event, IncidentRaised, IntentDenied, JournalChanged
-from tradingd.domain.ids import Epoch, StrategyId, VenueId
+from tradingd.domain.ids import Epoch, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.records import BootRecord, JobRecord, Recovered
 from tradingd.execution.rate_limiter import RateLimiter
@@ -100,7 +101,6 @@ class Core:
         )
         for ban in recovered.bans:
             limiter.restore(ban)
-        self._started: set[StrategyId] = set()
         self._resumable = {
             venue: tuple(each for each in recovered.open_intents if each.instrument.venue == venue) for venue in venues
         }
@@ -117,6 +117,7 @@ class Core:
             recovered=recovered,
             settings=HostSettings(settings.execution.handler_budget_ms, settings.execution.handler_limit_ms),
         )
+        self._warm_up = WarmUp(self.host, strategies, recovered.streams)
         self._refusals = Refusals(self.execution, venues, clock)
         self.sessions = {name: self._session(venue) for name, venue in venues.items()}
         self.trouble = Trouble(self.execution, self.sessions, clock, lambda venue: self.jobs.soon(f"rules of {venue}"))
@@ -226,18 +227,8 @@ class Core:
         self.jobs.every(f"{name} of {session.id}", interval_s, run)
 
     async def _first_recovered(self, session: VenueSession) -> None:
-        """The venue agrees with the journal for the first time: load the candles and start the strategies on them."""
-        streams = {(each.instrument, each.timeframe): each.last_open_ms for each in self._recovered.streams}
-        for strategy in self._strategies:
-            mine = [instrument for instrument in strategy.instruments if instrument.venue == session.id]
-            if not mine or strategy.id in self._started:
-                continue
-            history = {}
-            for instrument in mine:
-                feed = session.feeds[(instrument, strategy.timeframe)]
-                history[instrument] = await feed.start(streams.get((instrument, strategy.timeframe)))
-            self._started.add(strategy.id)
-            self.host.start(strategy.id, history)
+        """The venue agrees with the journal for the first time."""
+        await self._warm_up.load(session.id, session.feeds)
 
     def _resume_intents(self, venue: VenueId) -> None:
         """After the first reconcile: what a crash left undecided gets its outcome, exits before any candle is read."""

@@ -182,9 +182,11 @@ class RateLimiter:
         """Whether it is news, and longer than what stands."""
         budget, now, now_ms = self._venues[venue], self._clock.monotonic(), self._clock.at(venue).now_ms()
         before = budget.closures[scope]
-        if until_ms <= max(before.until_ms, budget.closures[BanScope.ALL].until_ms):
-            return False
+        # what is over may be dated by a clock that was not set yet: a later ban is not compared with it
+        standing = [each.until_ms for each in (before, budget.closures[BanScope.ALL]) if each.ends_at > now]
         lasts_s = (until_ms - now_ms + self._clock.at(venue).error_ms) / 1000 / self._clock.at(venue).speed
+        if lasts_s <= 0 or until_ms <= max(standing, default=0):
+            return False
         budget.closures[scope] = Closure(until_ms, max(before.ends_at, now + lasts_s), reason)
         budget.send_home(venue, now)
         self.save_ban(BanRecord(venue, until_ms, reason, now_ms, scope, round(now * 1000)))

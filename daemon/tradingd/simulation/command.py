@@ -14,6 +14,7 @@ from tradingd.emulator.faults.reading import read_script
 from tradingd.emulator.venues import VENUES
 from tradingd.simulation.crashes import enumerate_all
 from tradingd.simulation.run import Outcome, campaign
+from tradingd.simulation.world import BOTH
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tradingd.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="how many worlds")
     parser.add_argument("--seed", type=int, default=1, help="the first one's seed")
-    parser.add_argument("--venue", choices=VENUES, default="binance", help="the built-in venue to trade on")
+    parser.add_argument("--venue", choices=(*VENUES, BOTH), default="binance", help="what to trade on")
     parser.add_argument("--candles", type=int, default=30, help="one-minute candles per world")
     parser.add_argument("--no-faults", action="store_true", help="a network that never fails, no crash")
     parser.add_argument(

@@ -7,13 +7,13 @@ import msgspec
 
 from tradingd.simulation.dialects import DIALECTS
 from tradingd.simulation.loop import SECOND_US
-from tradingd.simulation.oracle import Violation, judge
+from tradingd.simulation.oracle import Violation
 from tradingd.simulation.processes import each_apart, scratch
-from tradingd.simulation.run import evidence_of, heal
-from tradingd.simulation.world import World, WorldOptions
+from tradingd.simulation.run import heal, judge_all
+from tradingd.simulation.world import BOTH, World, WorldOptions
 
 CANONICAL = """
-[strategies.script]
+[strategies.script_{venue}]
 plugin = "script"
 instruments = ["BTC/USDT:USDT@{venue}"]
 timeframe = "1m"
@@ -22,6 +22,9 @@ lines = "1 buy 0.02 0.0012; 5 buy 0.02 0.02; 6 protect 0.01 0.03; 7 exit; 9 buy 
 """
 """A long that its take profit ends, one whose stop and take profit move before the strategy ends it, and a limit
 entry that rests and expires."""
+
+OFFSETS_MS = (-6_300, 4_100)
+"""With both venues: their minutes end apart, so that one is in the midst of things while the other begins."""
 
 SCENARIO_S = 12 * 60
 FROM_US = 55 * SECOND_US
@@ -36,12 +39,14 @@ class Killed(msgspec.Struct, frozen=True):
 
 
 def _counts(world: World, name: str) -> bool:
-    return world.now_us >= FROM_US and not name.endswith(DIALECTS[world.venue_id].dull)
+    dull = tuple(end for venue in world.sites for end in DIALECTS[venue].dull)
+    return world.now_us >= FROM_US and not name.endswith(dull)
 
 
 def _world(directory: Path, venue: str) -> World:
-    strategies = CANONICAL.format(venue=venue)
-    world = World(directory, WorldOptions(venue=venue, seed=7, symbols=("BTCUSDT",), strategies=strategies))
+    options = WorldOptions(venue=venue, seed=7, symbols=("BTCUSDT",), offsets_ms=OFFSETS_MS if venue == BOTH else ())
+    strategies = "".join(CANONICAL.format(venue=each) for each in options.venues)
+    world = World(directory, msgspec.structs.replace(options, strategies=strategies))
     world.counts = lambda name: _counts(world, name)
     return world
 
@@ -90,7 +95,7 @@ def killed_at(directory: Path, *numbers: int, venue: str = "binance") -> Killed:
         if world.daemon is None:
             world.start()
         world.run_to(max(until_us, world.now_us))
-        violations = heal(world) + judge(evidence_of(world))
+        violations = heal(world) + judge_all(world)
         return Killed(tuple(at), tuple(violations))
     finally:
         world.close()

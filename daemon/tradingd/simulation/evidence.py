@@ -47,7 +47,10 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Evidence:
-    """One world, read once. Rows are dicts; venue records are their JSON, decoded."""
+    """One venue of a world, read once: what the journal holds of others is left out, but for what belongs to no venue.
+
+    Rows are dicts; venue records are their JSON, decoded. `start_ms`: the venue's clock at world time 0.
+    """
 
     def __init__(
         self,
@@ -60,12 +63,14 @@ class Evidence:
         now_us: int,
         unable: list[Span],
         deaf: list[Span],
+        start_ms: int = START_MS,
     ) -> None:
         self.requests, self.sockets, self.lives, self.limits = requests, sockets, lives, limits
-        self.now_us, self.unable, self.deaf = now_us, unable, deaf
+        self.now_us, self.unable, self.deaf, self.start_ms = now_us, unable, deaf, start_ms
         with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True) as db:
             market = msgspec.json.decode(db.execute("SELECT value FROM meta WHERE key = 'identity'").fetchone()[0])
-            self.dialect = DIALECTS[market.get("venue", "binance")]
+            self.venue: str = market.get("venue", "binance")
+            self.dialect = DIALECTS[self.venue]
             self.orders = [msgspec.json.decode(row[0]) for row in db.execute("SELECT record FROM orders")]
             self.algos = [msgspec.json.decode(row[0]) for row in db.execute("SELECT record FROM algo_orders")]
             self.fills = _rows(db, "SELECT * FROM fills ORDER BY time_ms, rowid")
@@ -74,13 +79,22 @@ class Evidence:
             self.arrivals = _rows(db, "SELECT * FROM requests ORDER BY request_id")
             self.candles = _rows(db, "SELECT symbol, open_ms FROM candles ORDER BY open_ms")
         with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as db:
-            self.j_orders = _rows(db, "SELECT * FROM orders")
-            self.j_events = _rows(db, "SELECT * FROM order_events ORDER BY sequence")
-            self.j_fills = _rows(db, "SELECT * FROM fills ORDER BY sequence")
-            self.j_intents = _rows(db, "SELECT * FROM intents")
-            self.j_decisions = _rows(db, "SELECT * FROM decisions ORDER BY sequence")
-            self.j_positions = _rows(db, "SELECT * FROM positions")
-            self.j_incidents = _rows(db, "SELECT * FROM incidents")
+            self.j_orders = self._mine(_rows(db, "SELECT * FROM orders"))
+            mine = {row["client_order_id"] for row in self.j_orders}
+            events = _rows(db, "SELECT * FROM order_events ORDER BY sequence")
+            self.j_events = [row for row in events if row["client_order_id"] in mine]
+            self.j_fills = self._mine(_rows(db, "SELECT * FROM fills ORDER BY sequence"))
+            self.j_intents = self._mine(_rows(db, "SELECT * FROM intents"))
+            self.j_decisions = self._mine(_rows(db, "SELECT * FROM decisions ORDER BY sequence"))
+            self.j_positions = self._mine(_rows(db, "SELECT * FROM positions"))
+            self.j_incidents = self._mine(_rows(db, "SELECT * FROM incidents"))
+
+    def _mine(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row for row in rows if row["venue"] in (self.venue, None)]
+
+    def at_ms(self, us: int) -> int:
+        """World time as venue time."""
+        return self.start_ms + us // 1000
 
     @property
     def symbols(self) -> list[str]:
@@ -102,7 +116,7 @@ class Evidence:
     def banned(self) -> list[Span]:
         """The times at which a daemon that had read of a ban may send nothing."""
         return [
-            Span(venue_ms(each.answered_us), venue_ms(each.ban_ends_us))
+            Span(self.at_ms(each.answered_us), self.at_ms(each.ban_ends_us))
             for each in self.requests
             if each.ban_ends_us is not None and each.answered_us is not None
         ]
@@ -137,11 +151,6 @@ def waits_until(algo: dict[str, Any]) -> int:
 def market_id(symbol: str) -> str:
     """`BTC/USDT:USDT` as the venue writes it."""
     return symbol.partition(":")[0].replace("/", "")
-
-
-def venue_ms(us: int) -> int:
-    """World time as venue time."""
-    return START_MS + us // 1000
 
 
 def _rows(db: sqlite3.Connection, query: str) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Seeded faults of network, venue, process and disk: a swarm, in which each seed draws its own kinds and rates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 
 import msgspec
@@ -36,6 +36,9 @@ LONGEST_S = {
     "ban": 40.0,
 }
 """What can happen to the world as a whole, and for how many seconds at most; a crash: until the restart."""
+
+OF_THE_HOST = ("crash", "disk_full")
+"""What happens to the daemon and not to a venue."""
 
 
 class Fate(msgspec.Struct, frozen=True):
@@ -73,8 +76,8 @@ class FaultPlan:
         self.script: Callable[[int, str, str], Fate | None] = lambda now_us, method, path: None
 
     @staticmethod
-    def swarm(seed: str, start_us: int, heal_us: int) -> "FaultPlan":
-        """A random subset of all kinds, each with its own rate."""
+    def swarm(seed: str, start_us: int, heal_us: int, without: Collection[str] = ()) -> "FaultPlan":
+        """A random subset of all kinds, each with its own rate; of those that last none in `without`."""
         plan = FaultPlan(seed, start_us=start_us, heal_us=heal_us)
         draw = Random(f"{seed}/swarm")
         for kind in REQUEST_KINDS:
@@ -85,7 +88,7 @@ class FaultPlan:
                 plan.frame_rates[kind] = draw.choice((0.01, 0.05, 0.2))
         span_s = (heal_us - start_us) / SECOND_US
         for kind in LONGEST_S:
-            if draw.random() < 0.5:
+            if draw.random() < 0.5 and kind not in without:
                 plan._draw_world(draw, kind, span_s)
         plan.schedule.sort(key=lambda each: (each.at_us, each.kind))
         return plan

@@ -31,8 +31,7 @@ class Timeline:
         self.now_us = 0
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._number = 0
-        self.source: Callable[[], int | None] = lambda: None
-        self.on_source: Callable[[], None] = lambda: None
+        self._sources: list[tuple[Callable[[], int], Callable[[], None]]] = []
 
     @property
     def now(self) -> float:
@@ -48,13 +47,18 @@ class Timeline:
         """Do something after a while."""
         self.at(self.now_us + delay_us, call)
 
+    def add_source(self, due_us: Callable[[], int], run: Callable[[], None]) -> None:
+        """Something that knows itself when it is due: a venue with its market."""
+        self._sources.append((due_us, run))
+
     def next_us(self) -> int | None:
         """When the next thing is due; None when nothing is."""
         first = self._due[0][0] if self._due else None
-        other = self.source()
-        if first is None or other is None:
-            return other if first is None else first
-        return min(first, other)
+        for due_us, _ in self._sources:
+            other = due_us()
+            if first is None or other < first:
+                first = other
+        return first
 
     def run_to(self, until_us: int) -> None:
         """Let time pass to `until_us` and do what is due on the way."""
@@ -65,10 +69,11 @@ class Timeline:
     def step(self, due_us: int) -> None:
         """Go to the next due time and do the first thing of it."""
         self.now_us = max(self.now_us, due_us)
-        other = self.source()
-        if other is not None and other <= self.now_us:
-            self.on_source()
-        elif self._due and self._due[0][0] <= self.now_us:
+        for source_us, run in self._sources:
+            if source_us() <= self.now_us:
+                run()
+                return
+        if self._due and self._due[0][0] <= self.now_us:
             heapq.heappop(self._due)[2]()
 
 

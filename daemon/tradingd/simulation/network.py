@@ -17,6 +17,9 @@ Deliver = Callable[[str, object], None]
 """Takes what a websocket brings: its kind (text, pong, close, dropped) and the value."""
 
 
+STEADY_US = 20_000
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What comes back for a request: a response, or how the connection ended (`trouble`)."""
 
@@ -43,10 +46,16 @@ class Pipe:
 
 
 class Network:
-    """One per world; it outlives daemons. What they had sent when they died still arrives."""
+    """One per venue; it outlives daemons. What they had sent when they died still arrives.
 
-    def __init__(self, timeline: Timeline, venue: VenueModel, plan: FaultPlan, seed: str) -> None:
+    `start_ms`: what the venue's own clock showed when the world began.
+    """
+
+    def __init__(
+        self, timeline: Timeline, venue: VenueModel, plan: FaultPlan, seed: str, start_ms: int = START_MS
+    ) -> None:
         self.timeline = timeline
+        self.start_ms = start_ms
         self.venue = venue
         self.plan = plan
         self.log = WireLog()
@@ -56,32 +65,61 @@ class Network:
         self._pipes: dict[int, Pipe] = {}
         self._not_before_us = 0
         self._due_us: int | None = None
+        self._back_us: int | None = None
+        self._reopen: Callable[[], VenueModel] = lambda: venue
         self.dropped_us: list[int] = []
+        self.is_steady = False
+        """Every way takes the same time, so that one request more changes nothing for those after it."""
         self.faults = VenueFaults(self)
-        timeline.source = self._venue_due_us
-        timeline.on_source = self.run_venue
+        timeline.add_source(self._venue_due_us, self.run_venue)
 
     # --- the venue's time -----------------------------------------------------------------------------------------
 
     @property
     def venue_ms(self) -> int:
         """Venue time now."""
-        return START_MS + self.timeline.now_us // 1000
+        return self.start_ms + self.timeline.now_us // 1000
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the venue's process was killed, and is not back."""
+        return self._back_us is not None
+
+    def kill_venue(self, reopen: Callable[[], VenueModel], back_us: int) -> None:
+        """End the venue's process; at `back_us` it takes itself up where its ledger ends."""
+        if not self.is_down:
+            self.venue.close()
+        self._reopen, self._back_us = reopen, max(back_us, self._back_us or 0)
+        for pipe in list(self._pipes.values()):
+            pipe.is_open, pipe.life.closed_us = False, self.timeline.now_us
+        self._pipes.clear()
+
+    def come_back(self, now_us: int) -> None:
+        """A venue that is down is back now."""
+        if self._back_us is not None:
+            self._back_us = now_us
+            self.run_venue()
 
     def _venue_due_us(self) -> int:
+        if self._back_us is not None:
+            return self._back_us
         if self._due_us is None:  # asked at every turn of the loop, and changed only by what is done to the venue
             due_ms = min(self.venue.next_event_ms(), self.faults.script.next_due_ms())
-            self._due_us = (due_ms - START_MS) * 1000
+            self._due_us = (due_ms - self.start_ms) * 1000
         return max(self._due_us, self._not_before_us)
 
     def run_venue(self) -> None:
         """Bring the venue to this moment and send what it pushes."""
+        if self._back_us is not None:
+            if self.timeline.now_us < self._back_us:
+                return
+            self.venue, self._back_us = self._reopen(), None
         now_ms, self._due_us = self.venue_ms, None
         for session, frame in self.venue.advance(now_ms):
             self._push(session, frame)
         self.faults.play(self.faults.script.due(now_ms))
         # the venue is asked again in its next millisecond at the earliest: its clock has no finer step
-        self._not_before_us = (now_ms - START_MS + 1) * 1000
+        self._not_before_us = (now_ms - self.start_ms + 1) * 1000
 
     def venue_changed(self) -> None:
         """Something was done to the venue: when it is due next must be asked again."""
@@ -91,6 +129,8 @@ class Network:
 
     def _latency_us(self) -> int:
         """One way: mostly 10 to 40 ms, now and then much more."""
+        if self.is_steady:
+            return STEADY_US
         draw = self._random
         if draw.random() < 0.01:
             return draw.randrange(100_000, 600_000)
@@ -122,6 +162,9 @@ class Network:
             self.timeline.after(back_us, lambda: self._answered(entry, value, done))
 
         def arrive() -> None:
+            if self.is_down:
+                answer(Answer("reset"))
+                return
             if fate.kind == "banned":
                 left_ms = -((self.timeline.now_us - self.plan.ban_until_us) // 1000)
                 answer(_felt(self.faults.banned(entry, left_ms)))
@@ -182,6 +225,9 @@ class Network:
         self.timeline.after(self._latency_us(), lambda: self._open(path, query, incarnation, deliver, done))
 
     def _open(self, path: str, query: str, incarnation: int, deliver: Deliver, done: Callable[[object], None]) -> None:
+        if self.is_down:
+            self.timeline.after(self._latency_us(), lambda: done("refused"))
+            return
         self.run_venue()
         session = self.venue.open_session(path, query)
         self._due_us = None
@@ -263,9 +309,10 @@ class Network:
             self.timeline.after(self._latency_us(), lambda: self._hung_up(pipe))
 
     def _hung_up(self, pipe: Pipe) -> None:
-        self._pipes.pop(pipe.session, None)
-        self.venue.close_session(pipe.session)
-        self._due_us = None
+        if self._pipes.get(pipe.session) is pipe:  # else it ended with a venue that was killed
+            del self._pipes[pipe.session]
+            self.venue.close_session(pipe.session)
+            self._due_us = None
 
     # --- faults of connections ------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tradingd.simulation.dialects import Dialect
-from tradingd.simulation.evidence import Evidence, letter_of, market_id, venue_ms
+from tradingd.simulation.evidence import Evidence, letter_of, market_id
 from tradingd.simulation.loop import SECOND_US
 from tradingd.simulation.oracle_time import check_hold, check_leftovers, check_protection, check_readings
 
@@ -74,7 +74,7 @@ def check_written_ahead(evidence: Evidence) -> Iterator[str]:
     """P2: in the journal before the request left."""
     for request in evidence.requests:
         if request.is_create and request.journalled is False:
-            yield f"{request.client_order_id} left at {venue_ms(request.sent_us)} before it was in the journal"
+            yield f"{request.client_order_id} left at {evidence.at_ms(request.sent_us)} before it was in the journal"
     written = {row["client_order_id"] for row in evidence.j_orders}
     for order in [*evidence.orders, *evidence.algos]:
         if letter_of(order["client_order_id"]) and order["client_order_id"] not in written:
@@ -186,7 +186,8 @@ def check_hammering(evidence: Evidence) -> Iterator[str]:
     for index in range(len(unanswered) - MAX_UNANSWERED_PER_SECOND):
         first, last = unanswered[index], unanswered[index + MAX_UNANSWERED_PER_SECOND]
         if last - first < SECOND_US:
-            yield f"more than {MAX_UNANSWERED_PER_SECOND} requests within a second of {venue_ms(first)}, unanswered all"
+            from_ms = evidence.at_ms(first)
+            yield f"more than {MAX_UNANSWERED_PER_SECOND} requests within a second of {from_ms}, unanswered all"
             return
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tradingd.simulation.evidence import FOREVER_MS, Evidence, Span, letter_of, venue_ms, waits_until
+from tradingd.simulation.evidence import FOREVER_MS, Evidence, Span, letter_of, waits_until
 from tradingd.simulation.wire import Exchanged
 
 SLACK_MS = 500
@@ -51,7 +51,7 @@ def check_leftovers(evidence: Evidence, *, is_quiet: bool) -> Iterator[str]:
 def _held(evidence: Evidence, symbol: str) -> Iterator[tuple[Span, Decimal]]:
     """The times at which something was held, cut where the quantity changed."""
     rows = [row for row in evidence.changes if row["symbol"] == symbol]
-    end_ms = venue_ms(evidence.now_us)
+    end_ms = evidence.at_ms(evidence.now_us)
     for index, row in enumerate(rows):
         quantity = Decimal(row["quantity"])
         until = rows[index + 1]["time_ms"] if index + 1 < len(rows) else end_ms
@@ -121,19 +121,19 @@ def _unable(evidence: Evidence) -> list[Span]:
             if each.incarnation == life.number and each.status == 200 and each.answered_us is not None
         )
         able_us = min(reads, default=life.ended_us)
-        holes.append(Span(venue_ms(before_us), venue_ms(able_us)))
+        holes.append(Span(evidence.at_ms(before_us), evidence.at_ms(able_us)))
         before_us = life.ended_us
     if evidence.lives and evidence.lives[-1].ended_us < evidence.now_us:
-        holes.append(Span(venue_ms(before_us), FOREVER_MS))
+        holes.append(Span(evidence.at_ms(before_us), FOREVER_MS))
     return holes
 
 
 def _until_heard(evidence: Evidence, span: Span) -> Span:
     """An outage ends for the daemon with the first answer after it; it must have tried by then."""
     heard = (
-        venue_ms(each.answered_us)
+        evidence.at_ms(each.answered_us)
         for each in evidence.requests
-        if each.status == 200 and each.answered_us is not None and venue_ms(each.answered_us) >= span.end_ms
+        if each.status == 200 and each.answered_us is not None and evidence.at_ms(each.answered_us) >= span.end_ms
     )
     return Span(span.start_ms, min(next(heard, FOREVER_MS), span.end_ms + TRY_AGAIN_MS))
 
@@ -143,7 +143,7 @@ def check_protection(evidence: Evidence) -> Iterator[str]:
     holes = _unable(evidence)
     for symbol in evidence.symbols:
         exits = [
-            venue_ms(each.sent_us)
+            evidence.at_ms(each.sent_us)
             for each in evidence.requests
             if each.is_create and letter_of(each.client_order_id) == "x" and each.params["symbol"] == symbol
         ]
@@ -177,15 +177,17 @@ def check_readings(evidence: Evidence) -> Iterator[str]:
             continue
         for path in dialect.streams:
             if not _stands(evidence, path, entry):
-                yield f"{entry.client_order_id} left at {venue_ms(entry.sent_us)} without a live {path} stream"
-        sent_ms = venue_ms(entry.sent_us)
+                yield f"{entry.client_order_id} left at {evidence.at_ms(entry.sent_us)} without a live {path} stream"
+        sent_ms = evidence.at_ms(entry.sent_us)
         last = max((row["time_ms"] for row in evidence.changes if row["time_ms"] <= sent_ms - 1_000), default=None)
         if last is None or any(span.start_ms <= last < span.end_ms for span in evidence.deaf):
             continue
         newer = [
             each
             for each in reads
-            if venue_ms(each.sent_us) >= last and each.answered_us is not None and each.answered_us <= entry.sent_us
+            if each.answered_us is not None
+            and evidence.at_ms(each.sent_us) >= last
+            and each.answered_us <= entry.sent_us
         ]
         if not any(_agrees(evidence, each, last) for each in newer):
             yield f"{entry.client_order_id} left at {sent_ms}; no reading since the fill of {last} agreed"

@@ -74,6 +74,9 @@ class VenueFaults:
 
     def _taken(self, entry: Exchanged, request: HttpRequest, fate: Fate, then: Callable[[Spoilt], None]) -> None:
         network = self._network
+        if network.is_down:
+            then(Spoilt(None, trouble="reset"))
+            return
         response = None
         if needs_venue(fate):
             end_order_ms = fate.delay_ms if fate.kind == "end_order" else None

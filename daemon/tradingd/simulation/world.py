@@ -1,15 +1,14 @@
-"""A world: one built-in venue, one network, one journal, and the daemons that live and die on them, in virtual time."""
+"""A world: built-in venues, one journal, and the daemons that live and die on them, in virtual time."""
 
-import asyncio
 import ctypes
 import gc
 import hashlib
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import msgspec
@@ -20,16 +19,18 @@ from tradingd.config import Settings, load_settings
 from tradingd.config.credentials import SIM_CREDENTIALS
 from tradingd.domain.ids import VenueId, make_epoch
 from tradingd.domain.records import BootRecord
-from tradingd.emulator.venues import LEDGER_FILE, VENUES, VenueOptions, open_model
+from tradingd.emulator.venues import VENUES, VenueOptions
 from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.journal.opening import open_inline
 from tradingd.journal.spool import Spool
-from tradingd.simulation.clock import START_MS, SimClock, SimRandom
-from tradingd.simulation.evidence import Span, venue_ms
+from tradingd.ports import Venue
+from tradingd.simulation.clock import SimRandom
 from tradingd.simulation.faults import FaultPlan, Scheduled
-from tradingd.simulation.loop import SECOND_US, SimLoop, Timeline
+from tradingd.simulation.generation import Crash, Generation
+from tradingd.simulation.loop import SECOND_US, Timeline
 from tradingd.simulation.network import Network
 from tradingd.simulation.session import SimSession
+from tradingd.simulation.site import Site
 from tradingd.simulation.store import SimStore
 from tradingd.simulation.timers import SimTimers
 from tradingd.strategy.loader import load_strategies
@@ -38,18 +39,19 @@ from tradingd.venues.ccxt_venue import CcxtVenue, ClientSettings
 
 PLUGINS = Path(__file__).with_name("plugins")
 CLOCK_PROBE_S = 30.0
-DEAF_MS = 65_000
-"""A fact that the stream swallowed is found by the reconcile timer, a minute later at most."""
-
-
-class Crash(SystemExit):
-    """The daemon was killed here. A SystemExit, which asyncio lets out of the loop at once."""
+BOTH = "both"
+ANOTHER_MARKET = 1_000
+"""Added to the seed: the second venue's market is not the first one's."""
 
 
 class WorldOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes one world. `strategies` is TOML: the strategies' sections of the config, `plugins` has their files."""
+    """What makes one world. `strategies` is TOML: the strategies' sections of the config, `plugins` has their files.
+
+    `venue` may be `both`; `offsets_ms`: how far each venue's clock is ahead of the world's, in the order of VENUES.
+    """
 
     venue: str = "binance"
+    offsets_ms: tuple[int, ...] = ()
     seed: int = 1
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")
     strategies: str = ""
@@ -59,55 +61,22 @@ class WorldOptions(msgspec.Struct, frozen=True, kw_only=True):
     remembers_ids: bool = False
     lag_factor: float = 1.0
 
-
-class Generation:
-    """One run of the daemon: its loop, its core, its store. Once dead it is kept, and never run again."""
-
-    def __init__(self, world: "World", number: int, skew_ms: int) -> None:
-        self.number = number
-        self.loop = SimLoop(world.timeline)
-        self.loop.set_exception_handler(self._on_loop_exception)
-        self.clock = SimClock(world.timeline, skew_ms)
-        self.is_dead = False
-        self.boot: asyncio.Task[None] | None = None
-        self.core: Core | None = None
-        self.store: SimStore | None = None
-        self.venues: list[CcxtVenue] = []
-        self.faults: list[str] = []
-        self.started_us = world.timeline.now_us
-        self.ended_us: int | None = None
-
-    def fence(self) -> None:
-        """Nothing of a dead daemon reaches store or wire."""
-        if self.is_dead:
-            raise Crash("a dead daemon acted")
-
-    def lay_to_rest(self) -> None:
-        """ccxt's object complains of its session when the process ends; the dead have none."""
-        for venue in self.venues:
-            if venue._exchange is not None:
-                venue._exchange.session = None
-
-    def _on_loop_exception(self, _loop: Any, context: dict[str, Any]) -> None:
-        if not self.is_dead:
-            self.faults.append(f"{context.get('message')}: {context.get('exception')!r}")
+    @property
+    def venues(self) -> tuple[str, ...]:
+        """The venues of the world."""
+        return VENUES if self.venue == BOTH else (self.venue,)
 
 
 class World:
-    """Make one, `start`, `run_for`, `crash`, `start` again; `close` at the end. Not for two worlds at a time."""
+    """Make one, `start`, `run_for`, `crash`, `start` again; `close` at the end. A world within another ends first."""
 
-    def __init__(self, directory: Path, options: WorldOptions, plan: FaultPlan | None = None) -> None:
+    def __init__(self, directory: Path, options: WorldOptions, *plans: FaultPlan | None) -> None:
+        """`plans` has the faults of each venue, in the order of `options.venues`; the host's stand in the first."""
         self.directory = directory
         self.options = options
         self.seed = str(options.seed)
-        self.venue_id = VenueId(options.venue)
         self.timeline = Timeline()
-        self.plan = plan or FaultPlan(self.seed)
-        self.ledger_path = directory / "venue" / LEDGER_FILE
-        self.venue = self._open_venue()
-        self.network = Network(self.timeline, self.venue, self.plan, self.seed)
-        self.network.boundary = self._on_boundary
-        self.network.check_journal = self._is_journalled
+        self.sites = self._make_sites(plans)
         self.settings = self._load_settings()
         self.strategies = load_strategies(self.settings)
         self.daemon: Generation | None = None
@@ -116,35 +85,62 @@ class World:
         self.names: list[str] = []
         self.crash_at: int | None = None
         self.counts: Callable[[str], bool] = lambda name: True
-        self.unable: list[Span] = []
-        self.deaf: list[Span] = []
-        self._draw = Random(f"{self.seed}/world")
         self._reader: sqlite3.Connection | None = None
         self._logging = structlog.get_config() if structlog.is_configured() else None
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         gc.disable()
 
-    def _open_venue(self) -> Any:
+    def _make_sites(self, plans: Sequence[FaultPlan | None]) -> dict[VenueId, Site]:
         options = self.options
-        venue: Any = open_model(
-            VenueOptions(
-                venue=options.venue,
-                symbols=options.symbols,
-                state_dir=self.directory / "venue",
-                seed=options.seed,
-                history=200,
-                leftover_on_close=options.leftover_on_close,
-                remembers_ids=options.remembers_ids,
-            ),
-            START_MS,
-        )
-        lags: Any = venue._desk.lags
-        if options.lag_factor != 1.0:
-            drawn = lags._draw
-            lags._draw = lambda least, mean, most: drawn(
-                least * options.lag_factor, mean * options.lag_factor, most * options.lag_factor
+        sites: dict[VenueId, Site] = {}
+        apart = zip_longest(options.venues, plans[: len(options.venues)], options.offsets_ms[: len(options.venues)])
+        for number, (name, plan, offset_ms) in enumerate(apart):
+            seed = f"{self.seed}/{name}" if number else self.seed
+            site = Site(
+                self.timeline,
+                VenueOptions(
+                    venue=name,
+                    symbols=options.symbols,
+                    state_dir=self.directory / name,
+                    seed=options.seed + number * ANOTHER_MARKET,
+                    history=200,
+                    leftover_on_close=options.leftover_on_close,
+                    remembers_ids=options.remembers_ids,
+                ),
+                plan or FaultPlan(seed),
+                seed,
+                lag_factor=options.lag_factor,
+                offset_ms=offset_ms or 0,
             )
-        return venue
+            site.network.boundary = self._on_boundary
+            site.network.check_journal = self._is_journalled
+            sites[site.id] = site
+        return sites
+
+    @property
+    def site(self) -> Site:
+        """The first venue, or the only one."""
+        return next(iter(self.sites.values()))
+
+    @property
+    def venue_id(self) -> VenueId:
+        """Of the first venue."""
+        return self.site.id
+
+    @property
+    def venue(self) -> Any:
+        """The first venue's model."""
+        return self.site.venue
+
+    @property
+    def network(self) -> Network:
+        """The network to the first venue."""
+        return self.site.network
+
+    @property
+    def plan(self) -> FaultPlan:
+        """The faults of the first venue and of the host."""
+        return self.site.plan
 
     def _load_settings(self) -> Settings:
         path = self.directory / "config.toml"
@@ -162,8 +158,8 @@ speed = 1
         return load_settings(path, {})
 
     def _venues(self) -> str:
-        """The one venue of this world, and no other."""
-        return "\n".join(f"[venues.{name}]\nenabled = {str(name == self.venue_id).lower()}" for name in VENUES)
+        """The venues of this world, and no other."""
+        return "\n".join(f"[venues.{name}]\nenabled = {str(name in self.sites).lower()}" for name in VENUES)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -176,7 +172,7 @@ speed = 1
         """Start a daemon on the journal, as a new process would; it runs from the next `run_for` on."""
         if self.daemon is not None:
             raise RuntimeError("a daemon is alive already")
-        generation = Generation(self, len(self.generations) + 1, skew_ms)
+        generation = Generation(self.timeline, len(self.generations) + 1, skew_ms)
         self.generations.append(generation)
         self.daemon = generation
         generation.boot = generation.loop.create_task(self._boot(generation), name="boot")
@@ -184,7 +180,7 @@ speed = 1
 
     async def _boot(self, generation: Generation) -> None:
         clock, random = generation.clock, SimRandom(f"{self.seed}/daemon/{generation.number}")
-        pins = {f"endpoint.{self.venue_id}": "built-in"}
+        pins = {f"endpoint.{name}": "built-in" for name in self.sites}
         inner = open_inline(self.settings.journal_path, mode="sim", now_ms=clock.wall_ms(), pins=pins)
         store = SimStore(inner, self._on_boundary, self._is_disk_full, generation.fence)
         generation.store = store
@@ -193,28 +189,13 @@ speed = 1
         recovered = await store.recover(clock.now_ms())
         epoch = make_epoch(clock.wall_ms(), random.token(3))
         limiter = RateLimiter(clock)
-        session = SimSession(
-            self.network, generation.number, self._on_boundary, generation.fence, lambda: generation.is_dead
-        )
-        venue = CcxtVenue(
-            self.venue_id,
-            SIM_CREDENTIALS,
-            clock,
-            random,
-            limiter,
-            endpoint="http://venue.invalid:80",
-            settings=ClientSettings(
-                receive_window_ms=self.settings.venues[self.venue_id].receive_window_ms,
-                ping_interval_ms=round(self.settings.execution.stale_after_s * 1000 / 3),
-            ),
-            open_session=lambda **_options: session,  # type: ignore[arg-type]
-        )
-        generation.venues.append(venue)
-        limiter.add_venue(self.venue_id, venue.quirks.rate_plan())
+        venues: dict[VenueId, Venue] = {
+            site.id: self._connect(generation, site, limiter, random) for site in self.sites.values()
+        }
         core = Core(
             self.settings,
             self.strategies,
-            {self.venue_id: venue},
+            venues,
             limiter,
             store,
             recovered,
@@ -230,6 +211,30 @@ speed = 1
         core.start(BootRecord(epoch, clock.wall_ms(), "sim", "simulation", 1, "0" * 64))
         await core.wait_up()
         core.start_jobs(CLOCK_PROBE_S)
+
+    def _connect(
+        self, generation: Generation, site: Site, limiter: RateLimiter, random: SimRandom
+    ) -> CcxtVenue:
+        """The venue as this daemon sees it, unmodified ccxt on the network of the site."""
+        session = SimSession(
+            site.network, generation.number, self._on_boundary, generation.fence, lambda: generation.is_dead
+        )
+        venue = CcxtVenue(
+            site.id,
+            SIM_CREDENTIALS,
+            generation.clock.at(site.id),
+            random,
+            limiter,
+            endpoint="http://venue.invalid:80",
+            settings=ClientSettings(
+                receive_window_ms=self.settings.venues[site.id].receive_window_ms,
+                ping_interval_ms=round(self.settings.execution.stale_after_s * 1000 / 3),
+            ),
+            open_session=lambda **_options: session,  # type: ignore[arg-type]
+        )
+        generation.venues.append(venue)
+        limiter.add_venue(site.id, venue.quirks.rate_plan())
+        return venue
 
     def run_for(self, seconds: float) -> bool:
         """Let the world run; False when the daemon was killed on the way (at `crash_at`)."""
@@ -264,7 +269,8 @@ speed = 1
         if generation.store is not None:
             generation.store.inner.close_now()
         self.daemon = None
-        self.network.cut_off()
+        for site in self.sites.values():
+            site.network.cut_off()
 
     def stop(self) -> None:
         """The orderly stop."""
@@ -276,15 +282,17 @@ speed = 1
 
     @property
     def is_ready(self) -> bool:
-        """Whether the daemon says that its venue is READY."""
+        """Whether the daemon says that all its venues are READY."""
         core = self.daemon.core if self.daemon else None
-        return core is not None and core.execution.router.is_ready(self.venue_id)
+        return core is not None and all(core.execution.router.is_ready(venue) for venue in self.sites)
 
     @property
     def trouble(self) -> str:
-        """Why it is not."""
+        """Why they are not."""
         core = self.daemon.core if self.daemon else None
-        return "no daemon" if core is None else core.execution.router.reason(self.venue_id)
+        if core is None:
+            return "no daemon"
+        return "; ".join(filter(None, (core.execution.router.reason(venue) for venue in self.sites)))
 
     # --- faults ---------------------------------------------------------------------------------------------------
 
@@ -314,32 +322,17 @@ speed = 1
         return spool.exists() and client_order_id in spool.read_text()
 
     def apply(self, fault: Scheduled) -> None:
-        """Let one fault of the plan's schedule happen now."""
-        until_us = self.now_us + fault.for_us
-        span = Span(venue_ms(self.now_us), venue_ms(until_us))
-        kind, _, stream = fault.kind.partition("_")
-        if fault.kind in ("outage", "ban"):
-            self.unable.append(span)
-        if fault.kind == "outage":
-            self.plan.outage_until_us = until_us
-            for account in (True, False):
-                self.network.drop(account=account)
-        elif fault.kind == "disk_full":
-            self.plan.disk_full_until_us = until_us
-        elif fault.kind == "ban":
-            self.plan.ban_until_us = until_us
-        elif kind == "drop":
-            self.network.drop(account=stream == "account")
-        elif kind == "mute":
-            if stream == "account":
-                self.deaf.append(Span(span.start_ms, span.end_ms + DEAF_MS))
-            self.network.mute(account=stream == "account", for_us=fault.for_us, half_open=self._draw.random() < 0.3)
+        """Let one fault of the first venue or of the host happen now."""
+        if fault.kind == "disk_full":
+            self.plan.disk_full_until_us = self.now_us + fault.for_us
+        else:
+            self.site.apply(fault)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
     def digest(self) -> str:
         """One number for all bytes on the wire and all rows of the journal."""
-        total = hashlib.sha256(self.network.log.hexdigest().encode())
+        total = hashlib.sha256("".join(site.network.log.hexdigest() for site in self.sites.values()).encode())
         with sqlite3.connect(f"file:{self.settings.journal_path}?mode=ro", uri=True) as db:
             tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
             for table in tables:
@@ -350,11 +343,11 @@ speed = 1
     def close(self) -> None:
         """End the world, and give back what it took from the process."""
         self.crash()
-        self.venue.save()
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        self.venue.close()
+        for site in self.sites.values():
+            site.close()
         for generation in self.generations:
             generation.lay_to_rest()
             _GRAVES.append(generation)

@@ -141,10 +141,13 @@ class StrategyHost:
 
     def start(self, strategy: StrategyId, history: Mapping[InstrumentId, Iterable[Candle]]) -> None:
         """Give the warm-up history and call `on_start`; events that came before are handled now, in order."""
-        runner = self._runners[strategy]
+        self.add_history(strategy, history)
+        self._start(self._runners[strategy])
+
+    def add_history(self, strategy: StrategyId, history: Mapping[InstrumentId, Iterable[Candle]]) -> None:
+        """Give the warm-up history of instruments whose venue came after the strategy's start."""
         for instrument, candles in history.items():
-            runner.ctx.history(instrument).replace(candles)
-        self._start(runner)
+            self._runners[strategy].ctx.history(instrument).replace(candles)
 
     def _start(self, runner: _Runner) -> None:
         if runner.quarantine is None:

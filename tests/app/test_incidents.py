@@ -10,8 +10,10 @@ from tests.execution.virtual_time import in_virtual_time
 from tradingd.app.incidents import SAME_WITHIN_MS, Incidents
 from tradingd.domain.errors import Severity, TradingdError
 from tradingd.domain.events import IncidentRaised
-from tradingd.domain.ids import Epoch
+from tradingd.domain.ids import Epoch, VenueId
 from tradingd.journal.opening import open_inline
+from tradingd.simulation.clock import SimHostClock
+from tradingd.simulation.loop import Timeline
 
 STALE = IncidentRaised("stop_not_placed", Severity.CRITICAL, "try 1", BINANCE, BTC)
 
@@ -86,3 +88,14 @@ async def test_acknowledging_what_is_not_open_is_refused_with_what_is(journal, i
     incidents.acknowledge("e1-1")
     with pytest.raises(TradingdError, match="open: e1-2"):
         incidents.acknowledge(incident_id)
+
+
+@in_virtual_time
+async def test_what_one_venue_raises_is_dated_by_its_own_clock(journal):
+    clock = SimHostClock(Timeline())
+    clock.at(BINANCE).synchronise(START_MS, clock.monotonic())
+    clock.at(VenueId("bybit")).synchronise(START_MS - 86_400_000, clock.monotonic())
+    incidents = Incidents(journal, clock, Epoch("e1"), ())
+    incidents.on_incident(msgspec.structs.replace(STALE, venue=VenueId("bybit"), instrument=None))
+    incidents.on_incident(msgspec.structs.replace(STALE, venue=None, instrument=None))
+    assert [each.raised_ms for each in incidents.open] == [START_MS, START_MS - 86_400_000]

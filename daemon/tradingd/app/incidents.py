@@ -39,6 +39,7 @@ class Incidents:
         known = self._same(event, now_ms)
         if known is None:
             self._number += 1
+            clock = self._clock if event.venue is None else self._clock.at(event.venue)
             record = IncidentRecord(
                 f"{self._epoch}-{self._number}",
                 event.kind,
@@ -47,7 +48,7 @@ class Incidents:
                 event.venue,
                 event.instrument,
                 event.strategy,
-                self._clock.now_ms(),
+                clock.now_ms(),
             )
             self._counts[record.incident_id] = (1, now_ms)
         else:

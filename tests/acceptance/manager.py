@@ -14,6 +14,7 @@ class Manager:
         self.told: list[tuple[float, str]] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         path = directory / "notify"
+        path.unlink(missing_ok=True)  # of an earlier start here
         self._socket.bind(str(path))
         self.environment = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": str(int(watchdog_s * 1_000_000))}
         threading.Thread(target=self._read, daemon=True).start()

@@ -31,6 +31,7 @@ mode = "sim"
 speed = 60
 strategies_dir = "."
 [venues.binance]
+{binance}
 [venues.bybit]
 enabled = true
 {bybit}
@@ -50,9 +51,9 @@ hold_candles = 0
 class Daemon:
     """One `tradingd run` in a directory, what it tells its service manager, and its journal."""
 
-    def __init__(self, directory: Path, bybit: str = "") -> None:
+    def __init__(self, directory: Path, bybit: str = "", binance: str = "") -> None:
         (directory / "in_and_out.py").write_text(PLUGIN)
-        (directory / "config.toml").write_text(CONFIG.format(bybit=bybit))
+        (directory / "config.toml").write_text(CONFIG.format(bybit=bybit, binance=binance))
         self.directory = directory
         self.manager = Manager(directory, 30.0)
         self.process = subprocess.Popen(

@@ -33,7 +33,11 @@ def taken() -> Iterator[int]:
 
 
 def test_a_port_that_is_taken_names_the_key_to_set(tmp_path: Path, taken: int) -> None:
-    env = {"TRADINGD__DAEMON__STATE_DIR": str(tmp_path), "TRADINGD__VENUES__BINANCE__PORT": str(taken)}
+    env = {
+        "TRADINGD__DAEMON__STATE_DIR": str(tmp_path),
+        "TRADINGD__VENUES__BYBIT__ENABLED": "false",
+        "TRADINGD__VENUES__BINANCE__PORT": str(taken),
+    }
     done = tradingd("run", env=env)
     assert done.returncode == 78 and done.stderr == (
         f"tradingd: the built-in binance could not start: cannot listen on 127.0.0.1:{taken}: address already in use; "
@@ -68,7 +72,8 @@ def test_what_the_venue_refuses_at_the_start_is_told_once(tmp_path: Path, venue:
     done = tradingd("run", env=env)
     *lines, last = done.stderr.splitlines()
     assert done.returncode == 78 and last.startswith("tradingd: binance refuses: "), done.stderr
-    assert last.endswith("action. Check the key, its permissions and its IP rule at the venue.")
+    assert "Check the key, its permissions and its IP rule at the venue. The key is taken from " in last
+    assert last.endswith("venues.binance.credentials_file, or TRADINGD_BINANCE_API_KEY and _API_SECRET.")
     events = [json.loads(line) for line in lines]
     assert [event["event"] for event in events] == ["credentials_from_environment", "daemon_stopped"]
     assert events[-1]["reason"] == "refused" and events[-1]["open_positions"] == 0
@@ -95,7 +100,8 @@ def test_a_gap_in_a_candle_file_is_told_with_what_run_can_do_about_it(tmp_path: 
     rows = [f"{1_700_000_040_000 + 60_000 * minute},100,100,100,100,1" for minute in range(400) if minute != 7]
     file = tmp_path / "gap.csv"
     file.write_text("\n".join(["timestamp_ms,open,high,low,close,volume", *rows]) + "\n")
-    done = tradingd("run", "--candles", str(file), env={"TRADINGD__DAEMON__STATE_DIR": str(tmp_path)})
+    env = {"TRADINGD__DAEMON__STATE_DIR": str(tmp_path), "TRADINGD__VENUES__BYBIT__ENABLED": "false"}
+    done = tradingd("run", "--candles", str(file), env=env)
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 78 and f"{file}:9: 1 candles are missing" in last, done.stderr
     assert "--allow-gaps accepts them" not in last

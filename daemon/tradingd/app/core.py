@@ -21,7 +21,7 @@ from tradingd.app.warm_up import WarmUp
 from tradingd.bus import Bus
 from tradingd.config import Settings
 from tradingd.domain.candles import Candle
-from tradingd.domain.errors import JournalError, JournalRefused, Severity, VenueError
+from tradingd.domain.errors import JournalError, JournalRefused, Severity, VenueError, VenueUnreachable
 from tradingd.domain.events import Event, IncidentRaised, IntentDenied, JournalChanged
 from tradingd.domain.ids import Epoch, VenueId
 from tradingd.domain.instruments import InstrumentId
@@ -43,6 +43,7 @@ HEALTH_CHECK_S = 1.0
 BALANCE_S = 10.0
 """Also how soon it is seen what another hand did while the account stream was mute."""
 RULES_S = 86_400.0
+UNANSWERED_LIMIT = 2
 UP_LIMIT_S = 50.0
 """How long a venue that is up waits for the others before the daemon counts as started."""
 CLOSE_GRACE_MS = 2_000
@@ -218,11 +219,24 @@ class Core:
     def _every_ready(
         self, session: VenueSession, name: str, interval_s: float, job: Callable[[VenueSession], Awaitable[object]]
     ) -> None:
-        """One venue's job, which pauses while that venue is not READY: its recovery does the same and more."""
+        """One venue's job, which pauses while that venue is not READY: its recovery does the same and more.
+
+        A venue that left it without an answer twice in a row is READY no more, whatever its streams tell.
+        """
+        unanswered = 0
 
         async def run() -> None:
-            if self.execution.router.is_ready(session.id):
+            nonlocal unanswered
+            if not self.execution.router.is_ready(session.id):
+                return
+            try:
                 await job(session)
+            except VenueUnreachable as error:
+                unanswered += 1
+                if unanswered >= UNANSWERED_LIMIT:
+                    session.ask_recovery(f"{name}: {error}")
+                raise
+            unanswered = 0
 
         self.jobs.every(f"{name} of {session.id}", interval_s, run)
 

@@ -232,6 +232,7 @@ async def _sim_venues(settings: Settings, clock: MachineClock) -> dict[VenueId, 
     if settings.mode != "sim":
         return {}
     sims: dict[VenueId, SimVenue] = {}
+    refused: dict[VenueId, SimVenueRefused] = {}
     for name, section in settings.enabled_venues.items():
         venue = VenueId(name)
         sim = sims[venue] = SimVenue(venue, section.endpoint or await sim_venue.living(settings, venue) or "", clock)
@@ -240,23 +241,39 @@ async def _sim_venues(settings: Settings, clock: MachineClock) -> dict[VenueId, 
         else:
             try:
                 await sim_venue.start(settings, sim, clock)
-            except SimVenueRefused:
-                await sim.close()
-                raise
-            log.info("built_in_venue_started", venue=venue, endpoint=sim.endpoint)
+            except SimVenueRefused as error:
+                refused[venue] = error
+                sim.endpoint = sim_venue.reserved_endpoint(settings, venue)
+            else:
+                log.info("built_in_venue_started", venue=venue, endpoint=sim.endpoint)
+    await _go_on_without(refused, sims)
     return sims
+
+
+async def _go_on_without(refused: Mapping[VenueId, SimVenueRefused], sims: Mapping[VenueId, SimVenue]) -> None:
+    """Where one venue at least is there, one that could not start is told of, and its keeper tries again."""
+    if refused and len(refused) == len(sims):
+        for sim in sims.values():
+            await sim.close()
+        raise SimVenueRefused(". ".join(str(each).rstrip(".") for each in refused.values()))
+    others = ", ".join(each for each in sims if each not in refused)
+    for venue, error in refused.items():
+        sims[venue].is_missing = True
+        log.error("built_in_venue_not_started", venue=venue, reason=f"{error}. It is tried again; {others} goes on")
 
 
 async def _first_readings(sims: Mapping[VenueId, SimVenue]) -> list[tuple[SimVenue, Reading | None]]:
     """Each venue's time; None where it does not answer while another does. Raises SimVenueRefused where none does."""
-    read = await asyncio.gather(*(_first_reading(sim) for sim in sims.values()), return_exceptions=True)
+    asked = [sim for sim in sims.values() if not sim.is_missing]
+    read = await asyncio.gather(*(_first_reading(sim) for sim in asked), return_exceptions=True)
     silent = [each for each in read if isinstance(each, SimVenueSilent)]
     for each in read:
         if isinstance(each, BaseException) and (len(silent) == len(read) or not isinstance(each, SimVenueSilent)):
             raise each
     for each in silent:
         log.error("built_in_venue_silent", venue=each.venue, reason=str(each))
-    return [(sim, each if isinstance(each, Reading) else None) for sim, each in zip(sims.values(), read, strict=True)]
+    found = {sim.id: each for sim, each in zip(asked, read, strict=True) if isinstance(each, Reading)}
+    return [(sim, found.get(sim.id)) for sim in sims.values()]
 
 
 async def _first_reading(sim: SimVenue) -> Reading:

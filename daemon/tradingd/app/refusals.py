@@ -4,12 +4,27 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 from tradingd.app.compose import Execution
-from tradingd.domain.errors import Severity, TradingdError
+from tradingd.domain.errors import Severity, TradingdError, VenueError
 from tradingd.domain.events import VenueState
 from tradingd.domain.ids import VenueId
 from tradingd.ports import Clock
 
 REFUSED_RETRY_S = 60.0
+KEY_HINT = ". Check the key, its permissions and its IP rule at the venue"
+
+
+def advised(venue: VenueId, error: TradingdError) -> str:
+    """What was said, and for a refusal what to do about it at the venue and which keys of the config name the key."""
+    said = str(error).rstrip(".")
+    if not isinstance(error, VenueError) or error.transient:
+        return said
+    if error.code is not None and error.code not in said:
+        said = f"{said.rstrip('.')} ({error.code})"
+    if not error.advice:
+        return f"{said}{KEY_HINT}"
+    place = f"venues.{venue}.credentials_file, or TRADINGD_{venue.upper()}_API_KEY and _API_SECRET"
+    key = "" if error.code is None else f". The key is taken from {place}"  # with a code of the venue it is about that
+    return f"{said}. {error.advice}{key}"
 
 
 class VenueRefused(TradingdError):

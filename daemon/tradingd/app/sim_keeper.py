@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 2.0
 FOLLOW_EVERY_S = 0.1
+START_AGAIN_S = 10.0
+"""A process that cannot start is not started every two seconds: each try costs the daemon its processor."""
 STOP_LIMIT_S = 0.75
 NO_ANSWER = (OSError, TimeoutError, aiohttp.ClientError, SimVenueRefused)
 
@@ -32,6 +34,7 @@ class SimKeeper:
         self._clock = clock
         self._is_ours = settings.venues[sim.id].endpoint is None
         self._told_gone = False
+        self._start_after_s = 0.0
         self._began = False
         self._sped = False
 
@@ -101,11 +104,14 @@ class SimKeeper:
     async def _gone(self, error: BaseException) -> None:
         """Only a venue that nobody listens for any more is dead: one that is slow would find its ledger locked."""
         dead = self._is_ours and isinstance(error, aiohttp.ClientConnectorError)
+        if dead and self._clock.monotonic() < self._start_after_s:
+            return
         advice = ""
         if dead:
             try:
                 await sim_venue.start(self._settings, self.sim, self._clock, self._speed)
             except SimVenueRefused as refused:
+                self._start_after_s = self._clock.monotonic() + START_AGAIN_S
                 advice = f"{refused}. End what stands in its way, or stop tradingd and start it again"
             else:
                 log.warning("built_in_venue_restarted", venue=self.sim.id, endpoint=self.sim.endpoint, reason="it died")

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -97,6 +98,7 @@ class SimVenue:
         self.id = venue
         self.endpoint = endpoint
         self.process: subprocess.Popen[bytes] | None = None
+        self.is_missing = False
         self._clock = clock
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STOP_TIMEOUT_S))
 
@@ -163,6 +165,15 @@ async def stop_living(settings: Settings, venue: VenueId) -> None:
             return
         await asyncio.sleep(0.05)
     raise SimVenueRefused(f"the built-in {venue} at {endpoint} does not stop; end its process first")
+
+
+def reserved_endpoint(settings: Settings, venue: VenueId) -> str:
+    """Where a venue that could not start will be once it can: clients are made before that, and keep their address."""
+    port = settings.venues[venue].port
+    if port == 0:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
 
 
 async def start(settings: Settings, sim: SimVenue, clock: Clock, speed: float = 1.0) -> None:

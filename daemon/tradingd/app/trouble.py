@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from tradingd.app.compose import Execution, halt
+from tradingd.app.compose import Execution
 from tradingd.app.venue_session import VenueSession
 from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.errors import Severity
@@ -14,6 +14,9 @@ RULES_AGAIN_S = 60.0
 """A venue that refuses order after order by its filters is not asked for its rules after each of them."""
 EXITS_ONLY_S = 600.0
 """Venue seconds without entries where the venue itself takes only exits; then one may try again."""
+
+KEY_AGAIN_S = 60.0
+"""How long no entry is sent to a venue that refused the key of one."""
 
 READ_ANEW = (RejectKind.NOT_SENT, RejectKind.CLOCK, RejectKind.AUTHENTICATION)
 
@@ -33,6 +36,7 @@ class Trouble:
         self._clock = clock
         self._want_rules = want_rules
         self._rules_wanted_at: dict[VenueId, float] = {}
+        self._key_refused_until: dict[VenueId, float] = {}
 
     def on_outcome(self, instrument: InstrumentId, outcome: SubmitOutcome) -> None:
         """An order, or a stop as a state, that the venue did not take, or of which nobody knows."""
@@ -54,10 +58,19 @@ class Trouble:
             self._read_rules(instrument.venue)
 
     def _stop_entries(self, instrument: InstrumentId, outcome: SubmitOutcome) -> None:
-        """The key or its permission is gone: what an operator must look at is not tried with every candle."""
-        why = f"{instrument.venue} refuses the key: {outcome.told()}; check it at the venue, then `tradingd resume`"
-        self._execution.recorder.incident("key_refused", Severity.CRITICAL, why, instrument.venue)
-        halt(self._execution, self._clock, why)
+        """The key or a right of it is gone: entries at this venue are tried again in a while, not with every candle.
+        Exits and protection go on being tried; the other venues have keys of their own."""
+        venue, now_s = instrument.venue, self._clock.monotonic()
+        if now_s < self._key_refused_until.get(venue, 0.0):
+            return
+        until_s = self._key_refused_until[venue] = now_s + KEY_AGAIN_S
+        why = f"{venue} refuses the key: {outcome.told()}"
+        for each in self._execution.state.instruments_of(venue):
+            self._execution.state.exits_only[each] = (until_s, why)
+        place = f"venues.{venue}.credentials_file, or TRADINGD_{venue.upper()}_API_KEY and _API_SECRET"
+        todo = f"Check the key, its permissions and its IP rule at the venue; it is taken from {place}"
+        after = f"entries on {venue} are tried again after {KEY_AGAIN_S:g} s, stops and exits all the time"
+        self._execution.recorder.incident("key_refused", Severity.CRITICAL, f"{why}. {todo}. {after}", venue)
 
     def _take_exits_only(self, instrument: InstrumentId, outcome: SubmitOutcome) -> None:
         why = f"{instrument} takes only exits for now: {outcome.told()}"

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from tradingd.app.compose import Execution
-from tradingd.app.refusals import REFUSED_RETRY_S, Refusals, VenueRefused
+from tradingd.app.refusals import REFUSED_RETRY_S, Refusals, VenueRefused, advised
 from tradingd.app.synced_clock import SyncedClock
 from tradingd.config import VenueSettings
 from tradingd.domain.errors import JournalError, Severity, VenueBanned, VenueError, VenueUnreachable
@@ -27,7 +27,6 @@ CLOCK_SAMPLES = 3
 TROUBLE_AFTER_S = 10.0
 POLL_S = 5.0
 CLOCK_LIMIT_S = 2.0
-KEY_HINT = ". Check the key, its permissions and its IP rule at the venue"
 
 
 class VenueSession:
@@ -67,6 +66,7 @@ class VenueSession:
         self._warm = False
         self._left_told = False
         self._failures = 0
+        self._streams_awaited = False
         self._trouble_since: float | None = None
         self._trouble_told = False
 
@@ -106,8 +106,7 @@ class VenueSession:
         """Open, then keep the venue READY; ends only by cancellation, or once every venue refuses.
 
         While it is not READY it is read over REST every few seconds, streams or no streams: fills are booked, stops
-        are placed and exits go on even if no websocket can be dialled for hours, as when
-        the venue refuses the account stream after a reconnect.
+        are placed and exits go on even if no websocket can be dialled for hours.
         """
         await self._open(sink)
         for step in (self._check_symbols, self._check_with_patience):
@@ -203,7 +202,7 @@ class VenueSession:
     def _refused_for_good(self, error: VenueError) -> None:
         """What a new try cannot mend ends the daemon."""
         if not error.transient:
-            raise VenueRefused(f"{self.id} refuses: {str(error).rstrip('.')}{KEY_HINT}.") from error
+            raise VenueRefused(f"{self.id} refuses: {advised(self.id, error)}.") from error
 
     async def _try_recover(self) -> None:
         """One recovery; after a failure the pause before the next."""
@@ -219,7 +218,7 @@ class VenueSession:
             state = VenueState.DOWN if isinstance(error, VenueUnreachable) else VenueState.DEGRADED
             # a refusal (a revoked key) is not hammered: the venue would answer with a ban
             refused = isinstance(error, VenueError) and not error.transient
-            told = f"{str(error).rstrip('.')}{KEY_HINT if refused else ''}"
+            told = advised(self.id, error)
             self._execution.router.mark(self.id, state, f"recovering: {told}")
             log.warning("venue_recovery_failed", venue=self.id, attempt=self._failures, reason=told)
             pause_s = REFUSED_RETRY_S if refused else self._execution.retry.delay_s(self._failures)
@@ -248,7 +247,7 @@ class VenueSession:
             # the account was read, so the venue is not DOWN
             raise VenueError(f"the clock could not be set: {clock_error}", transient=True) from clock_error
         if self.supervisor is None or not self.supervisor.is_whole:
-            self._execution.router.mark(self.id, VenueState.DEGRADED, "read over REST; the streams are not subscribed")
+            self._without_streams()
             return
         if not self._warm:
             await self._first_recovered(self)
@@ -263,6 +262,12 @@ class VenueSession:
                 feed.resync()
         self.ready.set()
         self._is_up()
+
+    def _without_streams(self) -> None:
+        """At a start the streams come a moment after the account: until the next reading that is no trouble."""
+        state, self._streams_awaited = self._execution.router.state(self.id), not self._streams_awaited
+        if state is not VenueState.STARTING or not self._streams_awaited:
+            self._execution.router.mark(self.id, VenueState.DEGRADED, "read over REST; the streams are not subscribed")
 
     def _is_up(self) -> None:
         self.up.set()

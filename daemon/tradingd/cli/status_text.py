@@ -145,7 +145,13 @@ def _entries(result: Mapping[str, Any], paint: Paint) -> str:
     if result.get("halted") is not None:
         reasons.append(f"halted ({safe(result['halted'])})")
     if result.get("entries_allowed") and not reasons:
-        return f"{'entries':<16}{paint.good('allowed')}"
+        rows = result.get("venues")
+        states = {safe(row.get("venue")): safe(row.get("state")) for row in (rows if isinstance(rows, list) else [])}
+        closed = ", ".join(f"{venue} ({state})" for venue, state in states.items() if state != "ready")
+        if not closed:
+            return f"{'entries':<16}{paint.good('allowed')}"
+        ready = ", ".join(venue for venue, state in states.items() if state == "ready")
+        return f"{'entries':<16}{paint.good('allowed')} on {ready}; {paint.bad('denied')} on {closed}"
     return f"{'entries':<16}{paint.bad('denied')}: {'; '.join(reasons) or 'no venue is ready'}"
 
 

@@ -25,12 +25,16 @@ class IllegalTransition(TradingdError):
 
 
 class VenueError(TradingdError):
-    """A venue call failed; `code` is the venue's raw code or None, `transient` says whether a new try may help."""
+    """A venue call failed; `code` is the venue's raw code or None, `transient` says whether a new try may help.
 
-    def __init__(self, message: str, *, code: str | None = None, transient: bool = False) -> None:
+    `advice` is what the user can do about this very code at the venue, a sentence without its full stop.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None, transient: bool = False, advice: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.transient = transient
+        self.advice = advice
 
 
 class VenueUnreachable(VenueError):

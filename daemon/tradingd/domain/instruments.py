@@ -11,6 +11,9 @@ from tradingd.domain.numbers import ZERO, round_down, round_nearest, round_up
 
 _FORM = re.compile(r"([A-Z0-9]{1,20})/([A-Z0-9]{1,10}):([A-Z0-9]{1,10})@([a-z]{2,12})")
 
+_NEAR = re.compile(r"([A-Za-z0-9]{1,20}?)[/_-]?(?:USDT|usdt)@([a-z]{2,12})")
+"""A spot form, or a venue's own name of a perpetual: what was meant can be told."""
+
 
 class InstrumentId(msgspec.Struct, frozen=True, order=True):
     """One perpetual on one venue, written `BTC/USDT:USDT@binance`."""
@@ -26,8 +29,10 @@ class InstrumentId(msgspec.Struct, frozen=True, order=True):
         """The id in `text`; raises BadInstrument saying which form is allowed."""
         match = _FORM.fullmatch(text)
         if match is None:
+            near = _NEAR.fullmatch(text)
+            meant = f"; {near[1].upper()}/USDT:USDT@{near[2]} is meant?" if near else ""
             raise BadInstrument(
-                f"instrument {text!r} is not in the form BASE/QUOTE:SETTLE@venue, e.g. BTC/USDT:USDT@binance"
+                f"instrument {text!r} is not in the form BASE/QUOTE:SETTLE@venue, e.g. BTC/USDT:USDT@binance{meant}"
             )
         if match[2] != match[3]:
             raise BadInstrument(

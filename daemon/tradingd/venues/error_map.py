@@ -36,7 +36,7 @@ class ErrorTable(msgspec.Struct, frozen=True):
     those after which nothing may be sent for a while, `ban_codes` likewise; `long_ban`: a text, and for how many ms of
     real time it means that, as those codes do. `too_many`: one more than the endpoint takes, and nothing was done.
     `blocked`: the text of a gate that shuts out whole countries. `by_text`: what a refusal by a code for whatever is
-    wrong with a request says beside it, and what that asks of us.
+    wrong with a request says beside it, and what that asks of us. `advice`: what the user can do about a refused key.
     """
 
     submit: dict[str, Meaning]
@@ -55,6 +55,7 @@ class ErrorTable(msgspec.Struct, frozen=True):
     too_many: frozenset[str] = frozenset()
     blocked: re.Pattern[str] | None = None
     by_text: tuple[tuple[re.Pattern[str], RejectKind], ...] = ()
+    advice: dict[str, str] = {}
 
 
 def classify_submit(table: ErrorTable, reply: Reply, order: VenueOrder | None) -> SubmitOutcome:
@@ -67,7 +68,7 @@ def classify_submit(table: ErrorTable, reply: Reply, order: VenueOrder | None) -
         return SubmitOutcome(SubmitVerdict.ACCEPTED if told else SubmitVerdict.SUBMITTED, order=order)
     kind = _refusal(table, reply)
     verdict = SubmitVerdict.AMBIGUOUS if kind is None else SubmitVerdict.NOT_EXECUTED
-    message = reply.message or "the answer is empty"
+    message = _message(reply) or "the answer is empty"
     return SubmitOutcome(verdict, kind=kind or RejectKind.OTHER, code=reply.code, message=message)
 
 
@@ -81,6 +82,12 @@ def _refusal(table: ErrorTable, reply: Reply) -> RejectKind | None:
     if reply.status is not None and reply.status >= 500 and _text(reply) in table.refused_texts:
         return RejectKind.THROTTLED
     return None
+
+
+def _message(reply: Reply) -> str:
+    """What a reply says; a bare status says nothing of a body that never came."""
+    empty = reply.status is not None and reply.code is None and not reply.body.strip()
+    return f"{reply.message}, an empty answer" if empty and reply.message else reply.message
 
 
 def _text(reply: Reply) -> str:
@@ -104,7 +111,7 @@ def classify_cancel(table: ErrorTable, reply: Reply, *, cancelled: bool) -> Canc
 
 def read_error(table: ErrorTable, reply: Reply, what: str, now_ms: int) -> VenueError:
     """The error of a read that did not succeed."""
-    text = f"{what}: {reply.message}".rstrip(": ")
+    text = f"{what}: {_message(reply)}".rstrip(": ")
     if reply.status in table.refused_statuses:
         until_ms = ban_until_ms(table, reply.status, reply.headers, reply.body, now_ms) or now_ms
         return VenueBanned(text, until_ms=until_ms, code=reply.code)
@@ -112,7 +119,7 @@ def read_error(table: ErrorTable, reply: Reply, what: str, now_ms: int) -> Venue
         return VenueUnreachable(text)
     if reply.code in table.transient or reply.status >= 500:
         return VenueUnreachable(text, code=reply.code)
-    return VenueError(text, code=reply.code, transient=False)
+    return VenueError(text, code=reply.code, transient=False, advice=table.advice.get(reply.code, ""))
 
 
 def bans_orders_only(table: ErrorTable, status: int, body: str) -> bool:

@@ -123,7 +123,18 @@ def number(values: Values, name: str) -> Decimal:
     return number
 
 
+def _hedge_mode(desk: Desk, values: Values) -> str:
+    """As if the user had set it in the app: `on` is true or false."""
+    wanted = values.get("on")
+    if not isinstance(wanted, bool):
+        raise ValueError("on must be true or false")
+    desk.exchange.account.is_hedged = wanted
+    desk.ledger.set_meta("is_hedged", str(wanted).lower())
+    return f"set the account to {'hedge' if wanted else 'one-way'} mode"
+
+
 ACTS: Mapping[str, Callable[[Desk, Values], str]] = {
+    "hedge_mode": _hedge_mode,
     "set_filters": _set_filters,
     "move_price": _move_price,
     "transfer": _transfer,

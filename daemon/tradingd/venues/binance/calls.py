@@ -30,6 +30,10 @@ from tradingd.venues.reply import Reply, readable
 from tradingd.venues.translate import Book, Push, number, text_or_none
 
 _TYPES = {kind: kind.name for kind in OrderKind}
+HEDGE_MODE = (
+    "the account is in hedge mode: with nothing held and no order open, set Preferences > Position Mode to One-way "
+    "Mode on Binance Futures (dualSidePosition = false)"
+)
 _MARGIN_TYPES = {"cross": "CROSSED", "isolated": "ISOLATED"}
 
 
@@ -136,11 +140,11 @@ class BinanceDialect:
         with readable("account configuration"):
             hedge, can_trade = bool(config["dualSidePosition"]), bool(config["canTrade"])
             if hedge:
-                problems.append("the account is in hedge mode: set position mode to one-way on Binance Futures")
+                problems.append(HEDGE_MODE)
             if config.get("multiAssetsMargin"):
                 problems.append("the account is in multi-assets mode: set it to single-asset mode")
             if not can_trade:
-                problems.append("the API key may not trade: enable futures for it")
+                problems.append("the API key may not trade: tick Enable Futures in API Management on Binance")
             aliases = [text_or_none(row, "accountAlias") for row in listed(balances)]
         account_id = next((alias for alias in aliases if alias), self._key_digest)
         return AccountMode(self._venue, account_id, hedge, can_trade, tuple(problems))

@@ -42,6 +42,15 @@ SUBMIT: dict[str, Meaning] = {
 KEY_GONE = "-1125"
 """The listen key does not exist any more."""
 
+ADVICE = {
+    "-2014": "The API key is not written as Binance writes them: copy it anew",
+    "-1022": "The API secret does not belong to the key: copy it anew",
+    "-2015": "Binance tells these apart by no code: the key is wrong or deleted, API Management does not tick Enable "
+    "Futures for it, or its IP access restrictions leave this address out. Check the key, its permissions and its IP "
+    "rule at the venue",
+}
+"""What a user can do about a refused key."""
+
 ERRORS = ErrorTable(
     submit=SUBMIT,
     unknown_order=frozenset({"-2013"}),
@@ -54,4 +63,5 @@ ERRORS = ErrorTable(
     short_window=re.compile(r"(?:10|TEN)[ _]?S", re.IGNORECASE),
     refused_statuses={418: Kind.BANNED, 429: Kind.THROTTLED},
     ban_statuses=frozenset({418, 429, 403}),
+    advice=ADVICE,
 )

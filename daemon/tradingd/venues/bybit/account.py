@@ -29,6 +29,16 @@ _WINDOW_MS = 7 * 86_400_000
 _BOOKINGS_RETENTION_MS = 729 * 86_400_000
 """Seven days at a time, two years at most: Bybit V5, Get Transaction Log."""
 
+_ONE_WAY = (
+    "With nothing held and no order open, set Position Mode to One-Way Mode for USDT perpetuals in the trading "
+    "preferences of Bybit (switch-mode, mode = 0)"
+)
+
+
+def _may_not_trade(is_read_only: bool) -> str:
+    todo = "is read-only: set it to Read-Write" if is_read_only else "may not trade: tick Contract's Orders, Positions"
+    return f"the API key {todo} in API Management on Bybit"
+
 
 async def read_wallet(caller: Caller) -> Any:
     """The unified account's row of wallet-balance."""
@@ -80,9 +90,9 @@ async def preflight(caller: Caller, venue: VenueId, probe: str | None, digest: s
         if int(info["unifiedMarginStatus"]) not in _UNIFIED:
             problems.append("the account is not a unified trading account: upgrade it on Bybit")
         if hedge:
-            problems.append("the account is in hedge mode: set position mode to one-way for USDT perpetuals on Bybit")
+            problems.append(f"the account is in hedge mode. {_ONE_WAY}")
         if not can_trade:
-            problems.append("the API key may not trade: give it read-write access and contract orders and positions")
+            problems.append(_may_not_trade(bool(int(key.get("readOnly") or 0))))
         if "Withdraw" in (granted.get("Wallet") or ()):
             problems.append("the API key may withdraw: whoever stole it could empty the account; take that right away")
         account_id = text_or_none(key, "userID") or digest
@@ -97,7 +107,7 @@ async def prepare(caller: Caller, rules: Instrument, leverage: int, margin_mode:
         for row in rows:
             one_way(row)
     except ValueError:
-        raise VenueError(f"{rules.id} is in hedge mode: set its position mode to one-way on Bybit") from None
+        raise VenueError(f"{rules.id} is in hedge mode", advice=_ONE_WAY) from None
     info = result(await caller.read("privateGetV5AccountInfo", {}), "margin mode")
     wanted = _MARGIN_MODES[margin_mode]
     if info.get("marginMode") != wanted:

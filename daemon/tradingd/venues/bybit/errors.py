@@ -45,6 +45,16 @@ UNCHANGED = frozenset({"110025", "110026", "110027", "110043", "34040"})
 
 TOO_FREQUENT_BAN_MS = 10 * 60_000
 
+ADVICE = {
+    "10003": "Bybit does not know the API key: it is wrong or deleted, or belongs to the testnet",
+    "10004": "The API secret does not belong to the key: copy it anew",
+    "33004": "The API key has expired: make a new one in API Management on Bybit",
+    "10005": "The API key is good and lacks a right: in API Management on Bybit set it to Read-Write, and tick Orders "
+    "and Positions of Contract",
+    "10010": "The API key is bound to other IP addresses: add this one in API Management on Bybit",
+}
+"""What a user can do about a refused key."""
+
 ERRORS = ErrorTable(
     submit=SUBMIT,
     unknown_order=frozenset({"110001"}),
@@ -59,6 +69,7 @@ ERRORS = ErrorTable(
     ban_statuses=frozenset({403}),
     long_ban=(re.compile("access too frequent"), TOO_FREQUENT_BAN_MS),
     ban_codes=frozenset({"10018"}),
+    advice=ADVICE,
     too_many=frozenset({"10006"}),
     blocked=re.compile("country|CloudFront", re.IGNORECASE),
     by_text=BY_TEXT,

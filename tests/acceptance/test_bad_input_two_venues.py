@@ -1,7 +1,6 @@
 """What one venue cannot take, seen from the terminal, while the other trades on: real processes over loopback."""
 
 import json
-import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,19 +78,6 @@ def test_a_refused_key_is_told_with_what_to_do_and_the_other_venue_trades(
     said = refusal(daemon, bad)
     assert all(each in said for each in told) and f"{good} goes on" in said, said
     assert daemon.fills(bad) == 0
-    assert daemon.stop() == 0
-
-
-def test_a_venue_whose_process_cannot_start_is_told_of_and_comes_once_its_port_is_free(
-    tmp_path: Path, running: list[Daemon]
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        daemon = begin(running, tmp_path, bybit=f"port = {port}")
-        assert daemon.trades_on("binance")
-        (line,) = daemon.events("built_in_venue_not_started", "bybit")
-        assert "set venues.bybit.port to another" in str(line["reason"]) and "binance goes on" in str(line["reason"])
-    assert daemon.trades_on("bybit", limit_s=60)
     assert daemon.stop() == 0
 
 

@@ -31,13 +31,13 @@ _BOOKINGS_RETENTION_MS = 729 * 86_400_000
 
 _ONE_WAY = (
     "With nothing held and no order open, set Position Mode to One-Way Mode for USDT perpetuals in the trading "
-    "preferences of Bybit (switch-mode, mode = 0)"
+    "preferences of Bybit (one-way is mode = 0 of switch-mode)"
 )
 
 
 def _may_not_trade(is_read_only: bool) -> str:
-    todo = "is read-only: set it to Read-Write" if is_read_only else "may not trade: tick Contract's Orders, Positions"
-    return f"the API key {todo} in API Management on Bybit"
+    todo = "it is read-only: set it to Read-Write" if is_read_only else "tick Orders and Positions of Contract"
+    return f"the API key may not trade: {todo} in API Management on Bybit"
 
 
 async def read_wallet(caller: Caller) -> Any:

@@ -8,7 +8,7 @@ import msgspec
 from tradingd.emulator.faults.spoil import Spoilt
 from tradingd.emulator.wire import Close, Frame, HttpRequest, HttpResponse, Refusal, VenueModel
 from tradingd.simulation.clock import START_MS
-from tradingd.simulation.faults import FaultPlan
+from tradingd.simulation.faults import Fate, FaultPlan
 from tradingd.simulation.loop import Timeline
 from tradingd.simulation.venue_faults import VenueFaults
 from tradingd.simulation.wire import Exchanged, SocketLife, WireLog
@@ -138,10 +138,13 @@ class Network:
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    def send(self, request: HttpRequest, incarnation: int, done: Callable[[Answer], None]) -> None:
+    def fate(self, request: HttpRequest) -> Fate:
+        """What becomes of a request that wants to leave now; one whose connection is refused has not left."""
+        return self.plan.fate(self.timeline.now_us, request.method, request.path)
+
+    def send(self, request: HttpRequest, fate: Fate, incarnation: int, done: Callable[[Answer], None]) -> None:
         """Put a request on its way; `done` is called when the answer, or the end of the connection, is felt."""
         now_us = self.timeline.now_us
-        fate = self.plan.fate(now_us, request.method, request.path)
         entry = Exchanged(
             len(self.log.requests),
             incarnation,

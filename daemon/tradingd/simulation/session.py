@@ -12,6 +12,7 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from tradingd.emulator.wire import HttpRequest, Refusal
 from tradingd.simulation.network import Answer, Network, Pipe
+from tradingd.venues.transport import departure
 
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 418: "I'm a teapot", 429: "Too Many Requests"}
 
@@ -59,10 +60,13 @@ class _Request:
 
     async def __aenter__(self) -> SimResponse:
         self._session.fence()
+        network, incarnation = self._session.network, self._session.incarnation
+        fate = network.fate(self._request)
+        if fate.kind != "refuse" and (depart := departure.get()) is not None:
+            await depart()
         self._session.boundary(f"sending {self._request.method} {self._request.path}")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        network, incarnation = self._session.network, self._session.incarnation
-        network.send(self._request, incarnation, lambda answer: self._resolve(future, answer))
+        network.send(self._request, fate, incarnation, lambda answer: self._resolve(future, answer))
         self._session.boundary(f"sent {self._request.method} {self._request.path}")
         async with asyncio.timeout(self._timeout_s):
             answer = await future

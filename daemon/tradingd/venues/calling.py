@@ -79,7 +79,7 @@ class Calls:
             return self._judged(latest[0], call, what)
 
         def is_out() -> bool:
-            return latest[0].wrote and not latest[0].began
+            return latest[0].tried and not latest[0].began
 
         return await self._retry.hedge(copy, attempts=READ_TRIES, after_s=self._hedge_s, is_out=is_out)
 

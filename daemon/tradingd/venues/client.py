@@ -8,6 +8,7 @@ import importlib
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
@@ -19,7 +20,7 @@ from tradingd.ports import Clock, Priority, Random, call_context
 from tradingd.venues.clock import CcxtClock
 from tradingd.venues.lean_ccxt import import_lean
 from tradingd.venues.reply import current_reply
-from tradingd.venues.transport import never_connected, replace_endpoint
+from tradingd.venues.transport import departure, replace_endpoint
 
 if TYPE_CHECKING:
     _CcxtClient = Any
@@ -138,29 +139,30 @@ class _WireRecord(_Override):
     """What left and what came back over REST, apart from ccxt's exceptions."""
 
     async def fetch(self, url: Any, method: Any = "GET", headers: Any = None, body: Any = None) -> Any:
-        """Note that the request may reach the wire, unless no connection came about."""
-        context = call_context.get()
+        """Send, once a connection stands and nothing keeps the request back any more."""
+        reply = current_reply.get()
+        if reply is not None:
+            reply.tried = True
+        token = departure.set(partial(self._depart, method))
+        try:
+            async with asyncio.timeout(None if reply is None else reply.limit_s):
+                return await super().fetch(url, method, headers, body)
+        finally:
+            departure.reset(token)
+
+    async def _depart(self, method: str) -> None:
+        """Called by the transport right before the first byte, with everything built: a commit that is on its way to
+        the disk is waited for here. Notes that the request may reach the wire."""
+        context, reply = call_context.get(), current_reply.get()
         if context is not None and context.clear is not None:
             clear, context.clear = context.clear, None
             await clear()
             self._seams.hooks.refuse_banned(sent_to.get())  # the ban may have come while the commit was on its way
         sent_ms.set(self._seams.clock.now_ms())
-        reply = current_reply.get()
-        noted = context is not None and not context.posted and method == "POST"
         if reply is not None:
             reply.wrote = True
-        if context is not None and noted:
+        if context is not None and method == "POST":
             context.posted = True
-        try:
-            async with asyncio.timeout(None if reply is None else reply.limit_s):
-                return await super().fetch(url, method, headers, body)
-        except Exception as error:
-            if never_connected(error.__cause__):
-                if reply is not None:
-                    reply.wrote = False
-                if context is not None and noted:
-                    context.posted = False
-            raise
 
     def on_rest_response(
         self, code: Any, reason: Any, url: Any, method: Any, response_headers: Any, response_body: Any, *rest: Any

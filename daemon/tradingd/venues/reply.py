@@ -30,7 +30,8 @@ _WORDS = {
 
 
 class Reply(msgspec.Struct):
-    """One request and its answer. `wrote`: the request may have reached the wire. `failure`: why no value was read.
+    """One request and its answer. `tried`: it has its budget, and a connection is being made or stands. `wrote`: it
+    may have reached the wire. `failure`: why no value was read.
 
     `began`: the answer's head has come, and only its body is waited for.
     `limit_s`: given up when the venue has not answered so long after it left; None: when the client gives up.
@@ -38,6 +39,7 @@ class Reply(msgspec.Struct):
     """
 
     limit_s: float | None = None
+    tried: bool = False
     wrote: bool = False
     began: bool = False
     status: int | None = None

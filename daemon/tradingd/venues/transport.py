@@ -1,6 +1,8 @@
 """The HTTP session under ccxt: ours to build and to close, never resending, and where the endpoint is replaced."""
 
 import ssl
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,10 +24,28 @@ def open_session(*, secure: bool, keepalive_s: float) -> aiohttp.ClientSession:
         limit=CONNECTIONS, keepalive_timeout=keepalive_s, ssl=_ssl_context() if secure else False
     )
     session = aiohttp.ClientSession(
-        connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), response_class=_Response
+        connector=connector,
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        request_class=_Request,
+        response_class=_Response,
     )
     session._retry_connection = False
     return session
+
+
+departure: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("departure", default=None)
+"""What a request of this task awaits when its connection stands and its first byte would be next; raises to keep it."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """Asks before it leaves. Before this nothing is on the wire, whatever failed; from here on anything may be."""
+
+    async def send(self, connection: Any) -> aiohttp.ClientResponse:
+        """Once `departure` lets it."""
+        if (depart := departure.get()) is not None:
+            await depart()
+        return await super().send(connection)
 
 
 class _Response(aiohttp.ClientResponse):
@@ -46,11 +66,6 @@ def _ssl_context() -> ssl.SSLContext:
     import certifi  # comes with ccxt, which trusts the same list
 
     return ssl.create_default_context(cafile=certifi.where())
-
-
-def never_connected(error: BaseException | None) -> bool:
-    """Whether a request failed before it had a connection, so that no byte of it can have left."""
-    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 
 def replace_endpoint(urls: Any, endpoint: str) -> Any:

@@ -3,12 +3,10 @@
 import argparse
 import json
 import signal
-import tempfile
 import threading
 import time
 import urllib.request
 from collections import Counter
-from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
@@ -17,7 +15,7 @@ from benchmarks.by_hand import without_hands
 from benchmarks.compare import Question
 from benchmarks.evidence import read_candles, read_journal, read_venue
 from benchmarks.replay_candles import STOP_LIMIT_S, add_run_arguments, make_world, time_limit_s
-from benchmarks.world import HISTORY_CANDLES, BenchmarkFailed, World, percentile
+from benchmarks.world import HISTORY_CANDLES, BenchmarkFailed, Workplace, World, percentile
 
 SETTINGS = ["strategies.trend.stop=0.004", "strategies.trend.take_profit=0.006"]
 """Nearer stops than the shipped ones, so that within the run many are hit."""
@@ -136,8 +134,8 @@ class Killer:
 def run(args: argparse.Namespace) -> int:
     """Measure and print; 1 when anything was doubled, lost or forgotten."""
     args.settings = [*SETTINGS, *([f"venues.{args.venue}.faults={args.faults}"] if args.faults else []), *args.settings]
-    with tempfile.TemporaryDirectory(prefix="tradingd-kill-") as temporary:
-        world, candles, what = make_world(args, args.keep or Path(temporary))
+    with Workplace("tradingd-kill-", args.keep) as place:
+        world, candles, what = make_world(args, place.path)
         print(f"kill: {args.kills} x SIGKILL over {what}, speed {args.speed}, seed {args.seed}, "
               + ", ".join(args.settings), flush=True)
         try:
@@ -173,9 +171,9 @@ def run(args: argparse.Namespace) -> int:
                             HISTORY_CANDLES, "td", 3, args.speed)
         findings = without_hands(question, [*(check(question) for check in compare.CHECKS),
                                             compare.incidents(question, EXPLAINED if args.faults else frozenset())])
-        clean = compare.report(findings) and daemon.process.returncode == 0
-        print("  nothing doubled, lost or forgotten" if clean else "  DIFFERENT")
-        return 0 if clean else 1
+        place.is_clean = compare.report(findings) and daemon.process.returncode == 0
+        print("  nothing doubled, lost or forgotten" if place.is_clean else "  DIFFERENT")
+        return 0 if place.is_clean else 1
 
 
 def _heal(world: World) -> str:

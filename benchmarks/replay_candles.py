@@ -2,12 +2,11 @@
 
 import argparse
 import signal
-import tempfile
 import time
 from pathlib import Path
 
 from benchmarks import candle_files, compare
-from benchmarks.world import Usage, World, usage
+from benchmarks.world import Usage, Workplace, World, usage
 
 VENUES = ("binance", "bybit")
 STOP_LIMIT_S = 10.0
@@ -65,8 +64,8 @@ def time_limit_s(args: argparse.Namespace) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print; 1 when the comparison finds a difference."""
-    with tempfile.TemporaryDirectory(prefix="tradingd-replay-") as temporary:
-        world, candles, what = make_world(args, args.keep or Path(temporary))
+    with Workplace("tradingd-replay-", args.keep) as place:
+        world, candles, what = make_world(args, place.path)
         print(f"replay_candles: {what}, speed {args.speed}, seed {args.seed}, n = 1 run"
               + "".join(f", {text}" for text in args.settings), flush=True)
         try:
@@ -84,9 +83,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"  start to READY {daemon.ready_after_s or 0:.2f} s, Ctrl-C to end {stop_s:.2f} s, exit status "
               f"{daemon.process.returncode}")
         findings = compare.compare(world.ledger, world.journal, candles, speed=args.speed)
-        clean = compare.report(findings) and daemon.process.returncode == 0
-        print("  no difference" if clean else "  DIFFERENT")
-        return 0 if clean else 1
+        place.is_clean = compare.report(findings) and daemon.process.returncode == 0
+        print("  no difference" if place.is_clean else "  DIFFERENT")
+        return 0 if place.is_clean else 1
 
 
 def print_usage(took_s: float, daemon: Usage, venue: Usage) -> None:

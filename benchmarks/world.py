@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -24,6 +26,25 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 class BenchmarkFailed(Exception):
     """The run itself did not come to its end; the text says where to look."""
+
+
+class Workplace:
+    """The directory of one run: `wanted`, or a new one, which is removed once the run `is_clean` and is left, with its
+    logs and journals, when it is not."""
+
+    def __init__(self, prefix: str, wanted: Path | None) -> None:
+        self.path = wanted or Path(tempfile.mkdtemp(prefix=prefix))
+        self.is_clean = False
+        self._is_wanted = wanted is not None
+
+    def __enter__(self) -> "Workplace":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self.is_clean and not self._is_wanted:
+            shutil.rmtree(self.path)
+        else:
+            print(f"  everything is left in {self.path}")
 
 
 class Usage(NamedTuple):

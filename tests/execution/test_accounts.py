@@ -86,7 +86,7 @@ async def test_a_transfer_goes_to_the_ledger_and_is_no_loss(make_world):
     await world.execution.reconciler.reconcile(BINANCE)
     assert world.rows("SELECT amount, currency FROM ledger WHERE kind = 'unexplained'") == [(-4000.0, "USDT")]
     assert "balance_unexplained" in world.incidents()
-    assert world.execution.risk.losses.check_day(BINANCE, world.clock.now_ms()) is None
+    assert world.execution.risk.losses.check_day(BINANCE) is None
     await world.close_position()
     assert await world.outcome_of(world.enter()) == ("ordered", "")
 
@@ -110,17 +110,17 @@ async def test_a_daily_loss_stops_entries_until_midnight_across_a_restart_and_ne
     await world.restart()
     assert await world.outcome_of(world.enter()) == ("denied", "daily_loss")
     world.clock.step_ms += DAY_MS
-    await world.execution.reconciler.read(BINANCE, 0)
+    # a new day: before the first reading of it too
     assert await world.outcome_of(world.enter()) == ("ordered", "")
 
 
 # --- the formula --------------------------------------------------------------------------------------------
 
 
-def loss_guard(**bases: tuple[str, str, str]) -> RiskGuard:
-    """A guard over venues with (equity at 00:00, transfers since, equity now)."""
+def loss_guard(now_ms=lambda venue: START_MS + 1, **bases: tuple[str, str, str]) -> RiskGuard:
+    """A guard over venues with (equity at 00:00, transfers since, equity now), at `now_ms` of each venue's clock."""
     state = TradingState()
-    guard = RiskGuard(state, Limits(max_daily_loss_fraction=Decimal("0.05")))
+    guard = RiskGuard(state, Limits(max_daily_loss_fraction=Decimal("0.05")), now_ms)
     for venue, (base, transfers, now) in bases.items():
         balance = VenueBalance(VenueId(venue), "USDT", Decimal(now), Decimal(now), Decimal(now))
         state.accounts[VenueId(venue)] = AccountSnapshot(VenueId(venue), balance, (), START_MS, START_MS)
@@ -147,7 +147,7 @@ def loss_guard(**bases: tuple[str, str, str]) -> RiskGuard:
     ],
 )
 def test_the_daily_loss_is_a_share_of_the_equity_at_midnight_per_venue_and_in_total_without_transfers(bases, denied):
-    denial = loss_guard(**bases).losses.check_day(BINANCE, START_MS + 1)
+    denial = loss_guard(**bases).losses.check_day(BINANCE)
     assert (denial is not None) == denied
     if denial is not None:
         assert denial.reason is DenyReason.DAILY_LOSS
@@ -155,7 +155,8 @@ def test_the_daily_loss_is_a_share_of_the_equity_at_midnight_per_venue_and_in_to
 
 
 def test_yesterdays_base_says_nothing_of_today():
-    assert loss_guard(binance=("1000", "0", "1")).losses.check_day(BINANCE, START_MS + DAY_MS) is None
+    guard = loss_guard(lambda venue: START_MS + DAY_MS, binance=("1000", "0", "1"))
+    assert guard.losses.check_day(BINANCE) is None
 
 
 # --- margin -------------------------------------------------------------------------------------------------
@@ -263,7 +264,7 @@ async def test_an_entry_that_breaks_a_rule_is_denied_with_the_rule_and_nothing_l
 
 def test_a_take_profit_on_the_wrong_side_is_denied_without_a_stop_too():
     state = TradingState()
-    guard = RiskGuard(state, Limits(require_stop=False))
+    guard = RiskGuard(state, Limits(require_stop=False), lambda venue: START_MS)
     intent = CheckedEnter(
         BTC, Side.BUY, Decimal("0.01"), None, None, None, TimeInForce.GTC, False, 1, None, Decimal(40_000), ""
     )

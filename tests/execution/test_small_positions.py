@@ -72,6 +72,7 @@ class Trader:
         self.guard = RiskGuard(
             TradingState(),
             Limits(max_position_notional_usdt=Decimal("1e9"), max_leverage=125, price_band_fraction=Decimal(1)),
+            lambda venue: self.caller.now_ms,
         )
         self.number = 0
 

@@ -142,7 +142,7 @@ def build_execution(
         idempotency=idempotency,
         sender=Sender(state, idempotency, limiter, router, limits),
         orders=OrderRouter(),
-        risk=_risk_guard(state, limits, recovered),
+        risk=_risk_guard(state, limits, clock, recovered),
     )
     sweeper, protection = _build_protection(
         settings, desk, store, tools, epoch, recovered, emergency_exit, lambda each: reconciler.book_missing(each)
@@ -221,8 +221,8 @@ def _build_protection(
     return sweeper, protection
 
 
-def _risk_guard(state: TradingState, limits: Limits, recovered: Recovered) -> RiskGuard:
-    risk = RiskGuard(state, limits)
+def _risk_guard(state: TradingState, limits: Limits, clock: Clock, recovered: Recovered) -> RiskGuard:
+    risk = RiskGuard(state, limits, lambda venue: clock.at(venue).now_ms())
     risk.losses.load(recovered.day_equities, recovered.flags)
     return risk
 

@@ -1,6 +1,8 @@
 """How much may be lost: in one day, and from the highest equity. What was once beyond stays so across restarts.
 
 Transfers are neither loss nor gain. Funding, fees and unrealised profit and loss are part of the equity, and count.
+A day is that of the venue's own clock. The clocks of two venues pass midnight apart, so the total adds what each lost
+in its own day, and each is denied by it until its own midnight.
 """
 
 from collections.abc import Callable
@@ -19,18 +21,32 @@ from tradingd.execution.state import TradingState
 
 PEAK_FLAG = "peak_equity:"
 DAY_FLAG = "daily_loss:"
-TOTAL = "total"
+TOTAL = "total:"
 DRAWDOWN = "drawdown of "
 """Begins the reason of a halt that `resume` lifts by counting from the equity then."""
 DAY_MS = 86_400_000
 
 
+class _Share(msgspec.Struct, frozen=True):
+    """A venue's part in the losses of its day: the base, the same with transfers since, and equity now."""
+
+    base: Decimal
+    started: Decimal
+    equity: Decimal
+
+    @property
+    def lost(self) -> Decimal:
+        return self.started - self.equity
+
+
 class LossLimits:
     """Keeps equity at 00:00 UTC and at its peak by venue, and says when too much of it is gone."""
 
-    def __init__(self, state: TradingState, limits: Limits) -> None:
+    def __init__(self, state: TradingState, limits: Limits, now_ms: Callable[[VenueId], int]) -> None:
+        """`now_ms` tells the time of a venue."""
         self._state = state
         self._limits = limits
+        self._now_ms = now_ms
         self.day_equities: dict[tuple[VenueId, str], DayEquityRecord] = {}
         self.peaks: dict[VenueId, Decimal] = {}
         self._beyond: dict[str, tuple[str, str]] = {}
@@ -87,14 +103,31 @@ class LossLimits:
         elif venue not in self._told:
             self._told.add(venue)
             self.on_reached(venue, drawdown.reason, drawdown.detail)
-        day = utc_day(now_ms)
-        for name, denial in self._day_losses(venue, day):
-            if self._beyond.get(name, ("",))[0] != day:
-                self._beyond[name] = (day, denial.detail)
-                self.on_reached(venue, denial.reason, denial.detail)
-                most = plain_text(self._limits.max_daily_loss_fraction)
-                records.append(FlagRecord(f"{DAY_FLAG}{name}", f"{day} {most}", denial.detail, now_ms))
+        return records + self._mark_day(venue)
+
+    def _mark_day(self, venue: VenueId) -> list[Record]:
+        """What is beyond a day's limit is told once, and stays beyond it until midnight; in total, for every venue."""
+        records: list[Record] = []
+        shares = self._shares()
+        own = self._own_loss(venue, shares)
+        if own is not None and not self._is_marked(venue, venue):
+            self.on_reached(venue, own.reason, own.detail)
+            records.append(self._mark(venue, venue, own.detail))
+        total = self._total_loss(shares)
+        if total is not None and self._is_news(shares):
+            self.on_reached(venue, total.reason, total.detail)
+            # one that was not read yet is denied as well
+            everywhere = {*self._state.accounts, *(instrument.venue for instrument in self._state.owners)}
+            records += [self._mark(f"{TOTAL}{each}", each, total.detail) for each in sorted(everywhere)]
         return records
+
+    def _is_marked(self, name: str, venue: VenueId) -> bool:
+        return self._beyond.get(name, ("",))[0] == self._today(venue)
+
+    def _mark(self, name: str, venue: VenueId, why: str) -> FlagRecord:
+        day, most = self._today(venue), plain_text(self._limits.max_daily_loss_fraction)
+        self._beyond[name] = (day, why)
+        return FlagRecord(f"{DAY_FLAG}{name}", f"{day} {most}", why, self._now_ms(venue))
 
     def _peak(self, venue: VenueId, equity: Decimal, now_ms: int) -> FlagRecord:
         self.peaks[venue] = equity
@@ -124,34 +157,54 @@ class LossLimits:
             "it and counts from the equity then",
         )
 
-    def check_day(self, venue: VenueId, now_ms: int) -> Denial | None:
+    def check_day(self, venue: VenueId) -> Denial | None:
         """(equity at 00:00 UTC − equity now) ÷ equity at 00:00, transfers left out, per venue and in total; once it
         was beyond the limit, until midnight."""
-        day = utc_day(now_ms)
-        for name in (venue, TOTAL):
-            since, why = self._beyond.get(name, ("", ""))
-            if since == day:
-                return Denial(DenyReason.DAILY_LOSS, why)
-        return next((denial for _, denial in self._day_losses(venue, day)), None)
+        for name in (venue, f"{TOTAL}{venue}"):
+            if self._is_marked(name, venue):
+                return Denial(DenyReason.DAILY_LOSS, self._beyond[name][1])
+        shares = self._shares()
+        return self._own_loss(venue, shares) or self._total_loss(shares)
 
-    def _day_losses(self, venue: VenueId, day: str) -> list[tuple[str, Denial]]:
-        most = self._limits.max_daily_loss_fraction
-        found: list[tuple[str, Denial]] = []
-        base_total = started_total = equity_total = ZERO
-        for each, account in self._state.accounts.items():
-            base = self.day_equities.get((each, day))
-            equity = account.balance.equity
-            if base is None or equity is None or base.equity <= 0:
-                continue
-            started = base.equity + base.transfers
-            base_total += base.equity
-            started_total += started
-            equity_total += equity
-            if each == venue and (started - equity) / base.equity > most:
-                found.append((each, self._loss(f"on {venue}", started, equity)))
-        if base_total > 0 and (started_total - equity_total) / base_total > most:
-            found.append((TOTAL, self._loss("in total", started_total, equity_total)))
-        return found
+    def _today(self, venue: VenueId) -> str:
+        return utc_day(self._now_ms(venue))
+
+    def _shares(self) -> dict[VenueId, _Share]:
+        """Every venue's own day, where it was read in that day."""
+        shares: dict[VenueId, _Share] = {}
+        for venue, account in self._state.accounts.items():
+            base, equity = self.day_equities.get((venue, self._today(venue))), account.balance.equity
+            if base is not None and equity is not None and base.equity > 0:
+                shares[venue] = _Share(base.equity, base.equity + base.transfers, equity)
+        return shares
+
+    def _own_loss(self, venue: VenueId, shares: dict[VenueId, _Share]) -> Denial | None:
+        share = shares.get(venue)
+        if share is None or not self._is_beyond(share.lost, share.base):
+            return None
+        return self._loss(f"on {venue}", share.started, share.equity)
+
+    def _total_loss(self, shares: dict[VenueId, _Share]) -> Denial | None:
+        started = sum((share.started for share in shares.values()), ZERO)
+        equity = sum((share.equity for share in shares.values()), ZERO)
+        if not self._is_beyond(started - equity, sum((share.base for share in shares.values()), ZERO)):
+            return None
+        return self._loss("in total", started, equity)
+
+    def _is_news(self, shares: dict[VenueId, _Share]) -> bool:
+        """Whether the total is beyond the limit by what was lost in days that bear no mark of it. What one venue lost
+        in a day that does stands until its midnight, and must not cost another venue the whole of its next day."""
+        lost = sum(
+            (
+                min(share.lost, ZERO) if self._is_marked(f"{TOTAL}{venue}", venue) else share.lost
+                for venue, share in shares.items()
+            ),
+            ZERO,
+        )
+        return self._is_beyond(lost, sum((share.base for share in shares.values()), ZERO))
+
+    def _is_beyond(self, lost: Decimal, base: Decimal) -> bool:
+        return base > 0 and lost / base > self._limits.max_daily_loss_fraction
 
     def _loss(self, where: str, started: Decimal, equity: Decimal) -> Denial:
         return Denial(

@@ -1,10 +1,12 @@
 """Deterministic checks that mirror the venue's rules and the user's limits, before anything leaves (P6)."""
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
 
 from tradingd.domain.account import AccountSnapshot
+from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import Instrument
 from tradingd.domain.intents import Denial, DenyReason, Side
 from tradingd.domain.numbers import ZERO, is_multiple
@@ -34,10 +36,11 @@ class EntryView(msgspec.Struct, frozen=True):
 class RiskGuard:
     """Lets an order pass as `Approved`, or denies it with the rule and the numbers. `losses` outlive a run."""
 
-    def __init__(self, state: TradingState, limits: Limits) -> None:
+    def __init__(self, state: TradingState, limits: Limits, now_ms: Callable[[VenueId], int]) -> None:
+        """`now_ms` tells the time of a venue."""
         self._state = state
         self._limits = limits
-        self.losses = LossLimits(state, limits)
+        self.losses = LossLimits(state, limits, now_ms)
 
     # --- every order ----------------------------------------------------------------------------------------------
 
@@ -82,7 +85,7 @@ class RiskGuard:
             ("open_positions", self._check_open_positions(draft)),
             ("conditional_orders", self._check_conditional_orders(draft, view)),
             ("leverage", self._check_leverage(view)),
-            ("daily_loss", self.losses.check_day(draft.request.instrument.venue, view.account.received_ms)),
+            ("daily_loss", self.losses.check_day(draft.request.instrument.venue)),
             ("drawdown", self.losses.check_drawdown(draft.request.instrument.venue)),
             ("margin", self._check_margin(draft, view)),
         )

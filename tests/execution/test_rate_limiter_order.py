@@ -289,6 +289,7 @@ def restored(*bans: BanRecord, uptime_s: float = 500.0, wall_step_ms: int = 0) -
     clock.step_ms = wall_step_ms
     shift = clock.monotonic() - uptime_s
     clock.monotonic = lambda: asyncio.get_running_loop().time() - shift  # type: ignore[method-assign]
+    clock._began = uptime_s
     made = RateLimiter(clock, lambda ban: None)
     made.add_venue(BINANCE, PLAN)
     for ban in bans:
@@ -338,6 +339,24 @@ async def test_after_a_boot_of_the_host_a_ban_ends_rather_late_than_early(uptime
 async def test_a_ban_from_days_ago_is_not_waited_out_after_each_boot_of_the_host():
     made = restored(ban_of_two_minutes(None), wall_step_ms=25 * HOUR_MS)
     assert not is_closed(made, "GET light")
+
+
+@pytest.mark.parametrize("ahead_ms", [3 * 24 * HOUR_MS, -3 * 24 * HOUR_MS])
+@pytest.mark.parametrize(("later_s", "uptime_s", "closed"), [(60, 560.0, True), (60, 5.0, True), (90_000, 5.0, False)])
+@in_virtual_time
+async def test_a_ban_by_a_venue_whose_clock_is_days_off_the_hosts_lasts_as_long(ahead_ms, later_s, uptime_s, closed):
+    saved: list[BanRecord] = []
+    clock = VirtualClock()
+    clock.wall_ms = lambda: clock.now_ms() + ahead_ms  # type: ignore[method-assign]
+    shift = clock.monotonic() - 500
+    clock.monotonic = lambda: asyncio.get_running_loop().time() - shift  # type: ignore[method-assign]
+    clock._began = 500
+    made = RateLimiter(clock, saved.append)
+    made.add_venue(BINANCE, PLAN)
+    made.ban(BINANCE, clock.now_ms() + 2 * MINUTE, "HTTP 418")
+    await asyncio.sleep(later_s)
+    after = restored(*saved, uptime_s=uptime_s, wall_step_ms=later_s * 1000 + ahead_ms)
+    assert is_closed(after, "GET light") == closed
 
 
 @in_virtual_time

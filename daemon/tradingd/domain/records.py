@@ -229,6 +229,7 @@ class BanRecord(msgspec.Struct, frozen=True):
 
     `until_ms` and `recorded_ms` are venue time, which a later run does not know before its first answer; `uptime_ms` is
     the host's monotonic clock when the ban was recorded, which counts on over restarts and is never set; None: unknown.
+    `wall_ms` is the host's wall clock then, which may be days off the venue's; None: taken for the venue's.
     """
 
     venue: VenueId
@@ -237,6 +238,7 @@ class BanRecord(msgspec.Struct, frozen=True):
     recorded_ms: int
     scope: BanScope = BanScope.ALL
     uptime_ms: int | None = None
+    wall_ms: int | None = None
 
 
 class JobRecord(msgspec.Struct, frozen=True):

@@ -50,11 +50,13 @@ class RateLimiter:
         surely passed since is what the host's monotonic clock shows: after a boot of the host, only its uptime.
         """
         budget, now = self._venues.get(ban.venue), self._clock.monotonic()
-        if budget is None or self._clock.wall_ms() > ban.until_ms + HOST_CLOCK_OFF_MS:
+        lasts_ms = (ban.until_ms - ban.recorded_ms) / self._clock.at(ban.venue).speed
+        began_ms = ban.recorded_ms if ban.wall_ms is None else ban.wall_ms
+        if budget is None or self._clock.wall_ms() > began_ms + lasts_ms + HOST_CLOCK_OFF_MS:
             return
         before = None if ban.uptime_ms is None else ban.uptime_ms / 1000
         passed_s = 0.0 if before is None else now - before if now >= before else now
-        ends_at = now + (ban.until_ms - ban.recorded_ms) / 1000 / self._clock.at(ban.venue).speed - passed_s
+        ends_at = now + lasts_ms / 1000 - passed_s
         if ends_at > budget.closures[ban.scope].ends_at:
             budget.closures[ban.scope] = Closure(ban.until_ms, ends_at, ban.reason)
 
@@ -189,7 +191,7 @@ class RateLimiter:
             return False
         budget.closures[scope] = Closure(until_ms, max(before.ends_at, now + lasts_s), reason)
         budget.send_home(venue, now)
-        self.save_ban(BanRecord(venue, until_ms, reason, now_ms, scope, round(now * 1000)))
+        self.save_ban(BanRecord(venue, until_ms, reason, now_ms, scope, round(now * 1000), self._clock.wall_ms()))
         return True
 
     def banned_until_ms(self, venue: VenueId) -> int | None:

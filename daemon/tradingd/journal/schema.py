@@ -363,6 +363,7 @@ bans = table(
     moment("recorded_ms"),
     text("scope", key=True),
     whole("uptime_ms", optional=True),
+    whole("wall_ms", optional=True),
     sa.CheckConstraint("scope IN ('all', 'orders')"),
 )
 jobs = table(

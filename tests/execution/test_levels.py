@@ -675,3 +675,13 @@ async def test_a_protect_whose_position_was_stopped_out_during_a_crash_fails(mak
     await world.boot()
     assert (await world.outcome_of(moved))[0] in ("failed", "denied")
     await world.until_flat()
+
+
+@in_virtual_time
+async def test_a_level_that_fires_behind_an_exit_in_doubt_is_no_fill_of_that_exit(make_levels):
+    world = await held(make_levels)
+    world.venue.answers[Purpose.EXIT].append(Lose())
+    world.exit()
+    await world.until(lambda: world.sent(Purpose.EXIT) and world.last(Purpose.EXIT).status is OrderStatus.IN_DOUBT)
+    world.levels.fire(BTC)
+    assert await world.until(lambda: world.last(Purpose.EXIT).status is OrderStatus.REJECTED, 30) < 15

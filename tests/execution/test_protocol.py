@@ -12,6 +12,7 @@ from tests.execution.world import both_acks
 from tradingd.domain.account import RejectKind
 from tradingd.domain.events import OrderChanged
 from tradingd.domain.ids import Purpose
+from tradingd.domain.intents import Side
 from tradingd.domain.orders import Order, OrderEvent, OrderStatus
 
 pytestmark = both_acks
@@ -359,3 +360,15 @@ async def test_a_fill_whose_order_is_not_named_yet_leaves_the_leg_in_doubt_until
     world.venue.hidden.clear()
     world.venue.mute = world.venue.owners_stale = False
     await world.until(lambda: world.is_covered() and world.rows("SELECT count(*) FROM fills") == [(1,)])
+
+
+@in_virtual_time
+async def test_another_hands_fill_that_names_nobody_keeps_a_leg_in_doubt_for_a_minute_and_not_for_good(make_world):
+    world = await make_world().boot()
+    world.venue.always[Purpose.ENTRY] = Silence()
+    world.enter()
+    await world.until(lambda: world.sent(Purpose.ENTRY) and world.last(Purpose.ENTRY).status is OrderStatus.IN_DOUBT)
+    world.venue.execute(BTC, Side.BUY, Decimal("0.1"))
+    await asyncio.sleep(40)
+    assert world.last(Purpose.ENTRY).status is OrderStatus.IN_DOUBT
+    await world.until(lambda: world.last(Purpose.ENTRY).status.is_final, 60)

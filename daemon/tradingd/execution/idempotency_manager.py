@@ -21,6 +21,8 @@ COMMIT_WAIT_S = 0.3
 """What closes or protects waits no longer for the journal than this (real time), then goes out by the spool (P5)."""
 UNSEEN_AGAIN_MS = 10_000
 """An accepted order is taken for ended when two looks this far apart find it nowhere; venue time at speed 1."""
+UNNAMED_MS = 60_000
+"""So long after a fill the venue's list of orders may still not show whose it is; venue time at speed 1."""
 
 
 class IdempotencyManager:
@@ -183,11 +185,14 @@ class IdempotencyManager:
 
     def _may_be_of(self, fill: Fill, order: Order) -> bool:
         """Whether a fill that nobody's order explains yet may be the order's: a venue's trades may name no client order
-        id, and its list of orders lag behind them."""
-        if fill.client_order_id is not None or fill.side is not order.request.side:
+        id, and its list of orders lag behind them. For a while: what is not named then is another hand's, or the
+        instrument would stay shut for good. What the position's own levels filled is no order's."""
+        if fill.client_order_id is not None or fill.is_of_position or fill.side is not order.request.side:
             return False
-        owner = self._state.order_by_any_id(fill.instrument, None, fill.venue_order_id)
-        return owner is None and fill.time_ms >= order.signed_ms
+        clock = self._clock.at(order.instrument.venue)
+        if fill.time_ms < order.signed_ms or clock.now_ms() - fill.time_ms > UNNAMED_MS * clock.speed:
+            return False
+        return self._state.order_by_any_id(fill.instrument, None, fill.venue_order_id) is None
 
     async def refresh(self, order: Order, venue: Venue) -> None:
         """Bring an order that the venue accepted up to date; raises VenueError.

@@ -7,7 +7,8 @@ import pytest
 
 from tests.execution.fakes import BINANCE, BTC, Accept, Lose, Reject, Silence
 from tests.execution.virtual_time import in_virtual_time
-from tradingd.domain.account import POSITION_BOOK, RejectKind, VenueOrder
+from tradingd.domain.account import POSITION_BOOK, PositionProtection, RejectKind, VenueOrder
+from tradingd.domain.errors import VenueUnreachable
 from tradingd.domain.events import Filled, ForeignOrderSeen, ProtectionChanged, VenueState
 from tradingd.domain.ids import Purpose, VenueOrderId
 from tradingd.domain.intents import Side
@@ -685,3 +686,52 @@ async def test_a_level_that_fires_behind_an_exit_in_doubt_is_no_fill_of_that_exi
     await world.until(lambda: world.sent(Purpose.EXIT) and world.last(Purpose.EXIT).status is OrderStatus.IN_DOUBT)
     world.levels.fire(BTC)
     assert await world.until(lambda: world.last(Purpose.EXIT).status is OrderStatus.REJECTED, 30) < 15
+
+
+@pytest.mark.parametrize("trouble", ["fails", "shows nothing held"])
+@in_virtual_time
+async def test_a_take_profit_that_a_human_set_survives_a_start_whose_first_readings_tell_nothing(make_levels, trouble):
+    world = await held(make_levels)
+    await world.crash()
+    world.levels.by_hand(BTC, None, TARGET)
+    await asyncio.sleep(30)
+    read, troubles = world.levels.read, 6 if trouble == "fails" else 1
+
+    async def first(instrument, priority):
+        nonlocal troubles
+        troubles -= 1
+        if troubles < 0:
+            return await read(instrument, priority)
+        if trouble == "fails":
+            raise VenueUnreachable("nothing was answered")
+        return PositionProtection(instrument, Decimal(0), None, None, world.clock.now_ms())
+
+    world.levels.read = first
+    await world.boot()
+    await world.until(world.is_covered, 5)
+    assert carried(world) == (OLD, TARGET)
+    await asyncio.sleep(30)
+    assert carried(world) == (OLD, TARGET) and len(world.levels.sets) == 2
+
+
+@pytest.mark.parametrize(
+    "first", [Lose(taken=True), Lose(), Accept(silent=True), Reject(RejectKind.THROTTLED, "10006")], ids=repr
+)
+@in_virtual_time
+async def test_a_newer_protect_that_fails_puts_back_what_stood_before_the_one_that_it_replaced(make_levels, first):
+    world = await held(make_levels, take_profit=TARGET)
+    seen = watch(world)
+    world.venue.unreachable = {"read_levels"}  # so that the first is still under way
+    world.levels.answers.append(first)
+    replaced = world.protect(stop_loss=NEW, take_profit=FURTHER)
+    await world.until(lambda: len(world.levels.sets) == 2)
+    world.levels.answers.extend([Reject(RejectKind.OTHER, "110061")] * 2)
+    failed = world.protect(stop_loss=Decimal(49_600))
+    assert await world.outcome_of(failed) == ("failed", "other")
+    assert world.outcome(replaced) == ("cancelled", "superseded")
+    world.venue.unreachable = set()
+    await world.until(lambda: carried(world) == (OLD, TARGET), 10)
+    await asyncio.sleep(10)
+    assert carried(world) == (OLD, TARGET) and world.is_covered() and seen == []
+    assert world.rows("SELECT stop_loss, take_profit, state FROM protection") == [(49_000.0, 52_000.0, "covered")]
+    assert world.sent(Purpose.EXIT) == [] and "protection_changed" not in world.incidents()

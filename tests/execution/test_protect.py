@@ -420,6 +420,36 @@ async def test_a_second_protect_while_one_is_under_way_replaces_its_levels(make_
 
 
 @in_virtual_time
+async def test_a_second_protect_that_fails_leaves_what_stood_before_the_first(make_world):
+    world, seen = await held(make_world, take_profit=Decimal(52_000))
+    stood = conditional(world)
+    refused = [Reject(RejectKind.THROTTLED, "-1008"), Reject(RejectKind.OTHER, "-4045")]
+    world.venue.answers[Purpose.BRIDGE].extend(refused)
+    first = world.protect(stop_loss=NEW, take_profit=Decimal(53_000))
+    await world.until(lambda: world.sent(Purpose.BRIDGE))
+    second = world.protect(stop_loss=Decimal(49_700))
+    assert await world.outcome_of(second) == ("failed", "other")
+    assert world.outcome(first) == ("cancelled", "superseded")
+    await asyncio.sleep(30)
+    assert seen == [] and conditional(world) == stood
+    wanted = world.rows("SELECT stop_loss, take_profit, state FROM protection")
+    assert wanted == [(float(OLD), 52_000.0, "covered")]
+
+
+@in_virtual_time
+async def test_a_second_protect_that_is_refused_behind_the_bridge_of_the_first_goes_on_under_it(make_world):
+    world, seen = await held(make_world)
+    world.venue.answers[Purpose.STOP].extend([Reject(RejectKind.OTHER, "-4045")] * 3)
+    world.venue.answers[Purpose.BRIDGE].append(Accept(delay_s=0.5))
+    world.protect(stop_loss=NEW)
+    await world.until(lambda: world.sent(Purpose.BRIDGE))
+    second = world.protect(stop_loss=Decimal(49_700))
+    assert await world.outcome_of(second) == ("failed", "other")
+    await world.until(lambda: conditional(world) == only_stop(Decimal(49_700)))
+    assert seen == []
+
+
+@in_virtual_time
 async def test_a_second_protect_back_to_what_stands_takes_the_bridge_away(make_world):
     world, seen = await held(make_world)
     world.venue.answers[Purpose.BRIDGE].append(Accept(delay_s=0.5))

@@ -54,6 +54,7 @@ class Cover(msgspec.Struct):
     no answer since; `era` counts the times that it was flat, `sets` the settings; `set_ms`: when the last one ended
     (venue time); `look_at`: when it is read next (monotonic); `why`: what calls for the next setting. `told_gone`: when
     the stream told of the end of the stop that was set last (monotonic, and venue time), until it is known to stand.
+    `unread`: an earlier run wanted it, and no reading of this run has told yet what its position carries.
     """
 
     instrument: InstrumentId
@@ -82,6 +83,7 @@ class Cover(msgspec.Struct):
     look_at: float = 0.0
     why: str = ""
     told_gone: tuple[float, int] | None = None
+    unread: bool = False
 
     def record(self, state: str, now_ms: int) -> ProtectionRecord:
         """The journal's row."""

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from tradingd.domain.account import PositionProtection, SubmitOutcome, SubmitVerdict, VenueOrder
+from tradingd.domain.account import PositionProtection, RejectKind, SubmitOutcome, SubmitVerdict, VenueOrder
 from tradingd.domain.errors import JournalError, Severity, VenueError, VenueUnreachable
 from tradingd.domain.events import incident
 from tradingd.domain.ids import Purpose
@@ -63,11 +63,17 @@ class Levels:
         adapter, wanted = self._adapter(instrument), self._covers.wanted(cover)
         if adapter is None:
             raise ValueError(f"{instrument.venue} keeps no protection with the position")
+        if cover.unread:
+            await self._read_first(cover)
+            if self._covers.get(instrument) is not cover or not self._is_watched(cover):
+                return SubmitOutcome(SubmitVerdict.NOT_EXECUTED, kind=RejectKind.NOT_SENT, message="nothing is held")
+            wanted = self._covers.wanted(cover)
         take_profit = wanted.take_profit if target else None
         written = self._record(cover, wanted.stop, take_profit)
         await self._write_ahead(cover, written)
+        # a refusal changes nothing: neither what stands, nor what an earlier setting without an answer left in doubt
+        sure, era = cover.sure, cover.era
         cover.sure = False
-        era = cover.era
         try:
             outcome = await within(timeout_s, adapter.set(instrument, wanted.stop, take_profit, Priority.PROTECT))
         except VenueUnreachable as error:
@@ -75,9 +81,24 @@ class Levels:
         self._note(cover, written, outcome)
         if cover.era == era and outcome.verdict is SubmitVerdict.ACCEPTED:
             cover.carries, cover.sure, cover.told_gone = Carried(wanted.stop, take_profit), True, None
+            cover.unread = False
+            if cover.told_covered and self._covers.get(instrument) is cover:
+                self._recorder.commit((cover.record("covered", cover.set_ms),))
         elif cover.era == era and outcome.verdict is SubmitVerdict.NOT_EXECUTED:
-            cover.sure = cover.carries is not None
+            cover.sure = sure
         return outcome
+
+    async def _read_first(self, cover: Cover) -> None:
+        """What a position of an earlier run carries may be another hand's in part, and a setting would clear that. Not
+        for long: a stop that is missing goes out all the same (P5)."""
+        for pause_s in (0.0, AGAIN_S):
+            await self._clock.sleep(pause_s)
+            try:
+                await within(AGAIN_S, self.look(cover.instrument, Priority.PROTECT))
+            except VenueError:
+                continue
+            if not cover.unread:
+                return
 
     def _record(self, cover: Cover, stop: Decimal | None, take_profit: Decimal | None) -> ProtectionSetRecord:
         why, cover.why = cover.why or "wanted", ""
@@ -192,7 +213,7 @@ class Levels:
             return
         if cover.sure and cover.carries is not None and cover.carries.serves(wanted) and not now.serves(wanted):
             self._tell_changed(cover, now, wanted)
-        cover.carries, cover.sure = now, True
+        cover.carries, cover.sure, cover.unread = now, True, False
         cover.told_gone = None if stands else gone
         self.on_look(cover.instrument)
 

@@ -55,7 +55,7 @@ class Protection:
         """Take over what the journal knows. A stop that turns out to be gone has been gone since before this start."""
         self.covers.load(records)
         for cover in self.covers.values():
-            cover.loaded_at = self._clock.monotonic()
+            cover.loaded_at, cover.unread = self._clock.monotonic(), True
 
     def want(self, entry: Order, stop_loss: Decimal | None, take_profit: Decimal | None) -> ProtectionRecord:
         """What an entry will need, to be committed with its leg."""
@@ -102,7 +102,7 @@ class Protection:
         loaded_at, cover.loaded_at = cover.loaded_at, None
         if not exposed:
             cover.unprotected_since = None
-            cover.told_covered = cover.closing = False
+            cover.told_covered = cover.closing = cover.unread = False
             cover.carries, cover.sure, cover.era, cover.told_gone = None, False, cover.era + 1, None
             self.on_end(cover, "the position was closed meanwhile")
             return False

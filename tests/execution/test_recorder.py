@@ -400,3 +400,59 @@ def test_the_journal_ends_as_memory_whenever_it_fails_and_mends(empty_journal, f
         path = Path(directory) / "journal.db"
         shutil.copy(empty_journal, path)
         run(path)
+
+
+def sell(bench: Bench, purpose: Purpose, quantity: Decimal | None) -> ClientOrderId:
+    """An accepted order that closes."""
+    key = ClientOrderId("td-lmnopqrsabc-2x")
+    kind = OrderKind.STOP_MARKET if quantity is None else OrderKind.MARKET
+    whole = {"close_position": True, "trigger_price": Decimal(49_000)} if quantity is None else {"reduce_only": True}
+    request = OrderRequest(key, BTC, purpose, Side.SELL, kind, quantity, **whole)
+    bench.state.put_order(Order(request, StrategyId("trend"), None, status=S.ACCEPTED, signed_ms=START_MS))
+    return key
+
+
+def sold(bench: Bench, key: ClientOrderId, number: int, quantity: str) -> None:
+    price, fee = Decimal(49_000), Decimal("0.1")
+    bench.recorder.apply_fill(
+        Fill(BTC, TradeId(f"s{number}"), VenueOrderId("v2"), key, Side.SELL, price, Decimal(quantity), fee, "USDT",
+             Decimal(0), False, START_MS + number), "stream")  # fmt: skip
+
+
+@in_virtual_time
+async def test_a_stop_for_the_whole_position_that_sells_more_than_was_booked_is_no_late_fill():
+    bench = Bench()
+    bench.show(S.FILLED, WHOLE)
+    bench.fill(0)
+    stop = sell(bench, Purpose.STOP, None)
+    sold(bench, stop, 1, "0.02")
+    sold(bench, stop, 2, "0.08")
+    bench.fill(1)
+    bench.fill(2)
+    await asyncio.sleep(0.01)
+    assert (bench.state.position(BTC).quantity, bench.state.orders[stop].status) == (0, S.FILLED)
+    assert bench.incidents() == []
+
+
+@in_virtual_time
+async def test_an_exit_whose_fill_is_booked_before_those_of_its_entry_has_turned_nothing():
+    bench = Bench()
+    bench.show(S.FILLED, WHOLE)
+    bench.fill(0)
+    sold(bench, sell(bench, Purpose.EXIT, WHOLE), 1, "0.1")
+    assert bench.state.position(BTC).quantity == Decimal("-0.08")
+    bench.fill(1)
+    bench.fill(2)
+    await asyncio.sleep(0.01)
+    assert bench.state.position(BTC).quantity == 0
+    assert bench.incidents() == []
+
+
+@in_virtual_time
+async def test_an_order_of_ours_that_turned_the_position_is_an_incident():
+    bench = Bench()
+    for number in range(3):
+        bench.fill(number)
+    sold(bench, sell(bench, Purpose.EXIT, Decimal("0.15")), 1, "0.15")
+    await asyncio.sleep(0.01)
+    assert bench.incidents() == ["position_flipped"]

@@ -274,8 +274,9 @@ class Recorder:
         events.append(PositionChanged(change.position, change.realized_pnl, change.closed, fill.trade_id))
         records += self.on_fill(fill)
         self.commit(records, events)
-        if change.flipped and order is not None:
-            self._bus.publish(turned(fill, change, order))
+        expected = self._state.expected_quantity(fill.instrument)
+        if change.flipped and order is not None and expected * change.position.quantity > 0:
+            self._bus.publish(turned(fill, change, order))  # else fills of an entry come behind those of its exit
         self._on_fact(fill.instrument)
         return True
 
@@ -348,7 +349,9 @@ class Recorder:
         wanted = order.request.quantity
         whole = booked >= wanted if wanted is not None else position.is_flat
         event = OrderEvent.FILL_ALL if whole else OrderEvent.FILL_PART
-        if (order.status.is_final and booked > order.filled_quantity) or (wanted is not None and booked > wanted):
+        # an order for the whole position was called filled when the position that we knew was flat
+        ended = order.status.is_final and not (wanted is None and order.status is OrderStatus.FILLED)
+        if (ended and booked > order.filled_quantity) or (wanted is not None and booked > wanted):
             self.incident(
                 "late_fill", Severity.CRITICAL, f"fill {fill.trade_id} of {fill.quantity} after {order.status}", order
             )

@@ -132,9 +132,10 @@ async def test_the_death_of_the_waker_is_told_and_leaves_nobody_waiting():
     await made.acquire(BINANCE, "GET light", Priority.PROTECT)
 
 
-def test_a_plan_with_a_request_that_fits_no_empty_window_is_refused():
+@in_virtual_time
+async def test_a_plan_with_a_request_that_fits_no_empty_window_is_refused():
     with pytest.raises(ValueError, match="GET heavy"):
-        RateLimiter(None, lambda ban: None).add_venue(  # type: ignore[arg-type]
+        RateLimiter(VirtualClock(), lambda ban: None).add_venue(
             BINANCE, RatePlan((("weight", MINUTE, 12, "", False),), {"GET heavy": 10}, frozenset())
         )
 

@@ -187,6 +187,32 @@ async def test_a_ban_of_the_address_outlives_a_restart():
     await after.acquire(VENUE, STOP, Priority.PROTECT)
 
 
+@in_virtual_time
+async def test_a_run_that_is_killed_while_it_reads_all_it_may_and_the_next_one_together_exceed_no_window():
+    bench = Bench()
+
+    async def read_all() -> list["asyncio.Task[None]"]:
+        """Candles as fast as the limiter lets them, for 1.5 s; those that wait are never sent."""
+        asked = [asyncio.create_task(bench.send("GET /v5/market/kline", Priority.DATA)) for _ in range(700)]
+        await asyncio.sleep(1.5)
+        return asked
+
+    await asyncio.sleep(6)
+    for _ in range(2):
+        killed = await read_all()
+        for task in killed:
+            task.cancel()
+        await asyncio.gather(*killed, return_exceptions=True)
+        await bench.limiter.close()
+        before, bench.limiter = len(bench.out), RateLimiter(bench.clock, bench.saved.append)
+        bench.limiter.add_venue(VENUE, PLAN)
+    assert bench.refusals == 0 and before > 500
+    began = bench.clock.monotonic()
+    await asyncio.gather(*(bench.send(CREATE, Priority.EXIT) for _ in range(10)))
+    assert bench.clock.monotonic() - began < 0.1, "a second is over before a process has started"
+    await bench.limiter.close()
+
+
 STEP = st.tuples(
     st.sampled_from(["POST a", "POST a", "POST b", "GET c"]),
     st.sampled_from(list(Priority)),

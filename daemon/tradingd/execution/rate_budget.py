@@ -117,10 +117,11 @@ class Waiter(msgspec.Struct, frozen=True):
 
 
 class VenueBudget:
-    def __init__(self, plan: RatePlan) -> None:
+    def __init__(self, plan: RatePlan, began: float = -inf) -> None:
+        """`began`: when this run did, monotonic."""
         self.plan = plan
         self.windows = [Window(*window) for window in plan.windows]
-        self.rolling = [RollingWindow(limit, TRAVEL_MS / 1000) for limit in plan.rolling]
+        self.rolling = [RollingWindow(limit, TRAVEL_MS / 1000, began) for limit in plan.rolling]
         self.waiting: list[Waiter] = []
         self.leaving = 0  # let out, and not gone yet
         self.closures = dict.fromkeys(BanScope, Closure())

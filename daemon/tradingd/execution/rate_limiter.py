@@ -33,7 +33,7 @@ class RateLimiter:
 
     def add_venue(self, venue: VenueId, plan: RatePlan) -> None:
         """Take over a venue's limits; raises ValueError where a request could never be let out."""
-        budget = VenueBudget(plan)
+        budget = VenueBudget(plan, self._clock.monotonic())
         budget.check()
         self._venues[venue] = budget
 

@@ -10,6 +10,12 @@ MARGIN_S = 0.005
 """Two clocks that count milliseconds round apart."""
 
 
+START_S = 1.0
+"""A process takes longer than this to start: what an earlier run spent of a window no longer has ended by then."""
+AFTER_START_SHARE = 0.5
+"""What may be spent of a longer window until it has passed once: nobody has written down what an earlier run spent."""
+
+
 class RollingLimit(msgspec.Struct, frozen=True):
     """`limit` requests in any `length_s` real seconds to `endpoints` together; to all of them where none is named."""
 
@@ -44,11 +50,13 @@ class RollingWindow:
     here until its answer and a length more, and without an answer as long as if it had travelled `travel_s`.
     """
 
-    def __init__(self, plan: RollingLimit, travel_s: float) -> None:
+    def __init__(self, plan: RollingLimit, travel_s: float, began: float = -inf) -> None:
+        """`began`: when this run did, monotonic."""
         self.plan = plan
         self.limit = plan.limit
         self.closed_until = -inf
         self._travel_s = travel_s
+        self._whole_at = began + plan.length_s if plan.length_s > START_S else -inf
         self._ends: list[float] = []  # ascending: when each request counts no more; those just ended are among them
         self._unanswered: deque[float] = deque()  # ascending: the same, of those whose answer has not come
 
@@ -62,7 +70,8 @@ class RollingWindow:
 
     def lacks(self, cost: int, aside: float, share: float, now: float) -> bool:
         """Whether `cost` does not fit in that share beside what is set aside; a limit of one lets one out."""
-        return self.closed_until > now or self.used(now) + aside + cost > max(1.0, self.limit * share)
+        most = self.limit * share * (AFTER_START_SHARE if now < self._whole_at else 1.0)
+        return self.closed_until > now or self.used(now) + aside + cost > max(1.0, most)
 
     def spend(self, now: float) -> None:
         """Count one that is let out now."""
@@ -98,8 +107,9 @@ class RollingWindow:
                 insort(self._ends, now + length_s)
 
     def changes_at(self, now: float) -> float:
-        """When the next request counts no more, or the endpoint is open again; infinity for never."""
+        """When the next request counts no more, or more may be spent again; infinity for never."""
         if self.closed_until > now:
             return self.closed_until
         index = bisect_right(self._ends, now)
-        return self._ends[index] if index < len(self._ends) else inf
+        ends_at = self._ends[index] if index < len(self._ends) else inf
+        return min(ends_at, self._whole_at) if now < self._whole_at else ends_at

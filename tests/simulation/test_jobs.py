@@ -3,11 +3,14 @@
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.simulation.worlds import scripted
 from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.errors import VenueUnreachable
-from tradingd.domain.events import IncidentRaised
+from tradingd.domain.events import IncidentRaised, VenueState, VenueStateChanged
 from tradingd.domain.ids import ClientOrderId, Purpose, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Side
@@ -82,3 +85,31 @@ def test_the_peak_that_a_drawdown_counts_from_is_known_within_seconds_of_a_start
     world.stop()
     with sqlite3.connect(world.settings.journal_path) as db:
         assert db.execute("SELECT count(*) FROM flags WHERE name = 'peak_equity:binance'").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(("unanswered", "recoveries"), [((1,), 0), ((1, 3), 0), ((1, 2), 1)])
+def test_a_venue_is_ready_no_more_once_it_left_a_job_twice_in_a_row_without_an_answer(
+    tmp_path: Path, unanswered: tuple[int, ...], recoveries: int
+):
+    world = scripted(tmp_path, "", config="[execution]\nreconcile_interval_s = 3600")
+    world.start()
+    world.run_for(30)
+    assert world.daemon is not None and world.daemon.core is not None
+    core = world.daemon.core
+    states: list[VenueStateChanged] = []
+    core.bus.subscribe(VenueStateChanged, states.append)
+    read, runs = core.execution.reconciler.read, 0
+
+    async def mute(*given: Any, **more: Any) -> Any:
+        nonlocal runs
+        runs += 1
+        if runs in unanswered:
+            raise VenueUnreachable("reset")
+        return await read(*given, **more)
+
+    core.execution.reconciler.read = mute  # type: ignore[method-assign]
+    world.run_for(90)
+    assert runs >= 4
+    lost = [each.reason for each in states if each.state is VenueState.DEGRADED]
+    assert lost[:1] == ["balance: reset"] * recoveries
+    assert core.execution.router.is_ready(BINANCE)

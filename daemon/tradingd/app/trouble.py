@@ -64,7 +64,7 @@ class Trouble:
         if now_s < self._key_refused_until.get(venue, 0.0):
             return
         until_s = self._key_refused_until[venue] = now_s + KEY_AGAIN_S
-        why = f"{venue} refuses the key: {outcome.told()}"
+        why = f"{venue} refuses the key: {outcome.told().rstrip('.')}"
         for each in self._execution.state.instruments_of(venue):
             self._execution.state.exits_only[each] = (until_s, why)
         place = f"venues.{venue}.credentials_file, or TRADINGD_{venue.upper()}_API_KEY and _API_SECRET"

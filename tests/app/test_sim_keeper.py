@@ -1,10 +1,15 @@
 """The daemon's clock beside a built-in venue that runs already, over loopback."""
 
 import asyncio
+import socket
+from pathlib import Path
 
+import pytest
+
+from tradingd.app import sim_venue
 from tradingd.app.machine import MachineClock
 from tradingd.app.sim_keeper import SimKeeper
-from tradingd.app.sim_venue import SimVenue
+from tradingd.app.sim_venue import SimVenue, SimVenueRefused
 from tradingd.config import load_settings
 from tradingd.domain.ids import VenueId
 from tradingd.emulator.server import VenueServer
@@ -29,3 +34,23 @@ async def test_a_start_takes_over_the_pace_of_a_venue_that_runs_already() -> Non
     finally:
         await sim.close()
         await server.stop()
+
+
+async def test_a_built_in_venue_whose_port_was_taken_is_started_once_the_port_is_free(tmp_path: Path) -> None:
+    venue = VenueId("bybit")
+    (tmp_path / "c.toml").write_text(f'[daemon]\nstate_dir = "{tmp_path}"\n[venues.bybit]\nenabled = true\n')
+    settings = load_settings(tmp_path / "c.toml", {})
+    clock = MachineClock().at(venue)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        sim = SimVenue(venue, f"http://127.0.0.1:{taken.getsockname()[1]}", clock)
+        with pytest.raises(SimVenueRefused, match=r"set venues\.bybit\.port to another"):
+            await sim_venue.start(settings, sim, clock)
+    keeper = SimKeeper(settings, sim, 1.0, clock)
+    watching = asyncio.create_task(keeper.watch(lambda: None))
+    try:
+        async with asyncio.timeout(30):
+            while await sim_venue.living(settings, venue) is None:
+                await clock.sleep(0.1)
+    finally:
+        watching.cancel()
+        await keeper.stop()

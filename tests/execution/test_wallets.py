@@ -10,7 +10,10 @@ from tests.execution.fakes import BINANCE, BTC
 from tests.execution.virtual_time import in_virtual_time
 from tests.execution.world import World
 from tradingd.domain.account import AccountSnapshot
+from tradingd.domain.ids import Purpose
+from tradingd.domain.orders import OrderStatus
 from tradingd.execution.loss_limits import DRAWDOWN
+from tradingd.execution.wallets import BALANCE_LAG_S
 
 DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 
@@ -219,3 +222,41 @@ async def test_a_position_of_today_began_at_nothing_and_one_of_yesterday_at_its_
         start = morning - (fee if opened_before_midnight else 0)
         assert base(world) == (start, Decimal(0))
         await world.crash()
+
+
+# --- fills that come late ---
+
+
+@in_virtual_time
+async def test_money_of_a_filled_order_whose_fills_are_not_told_yet_is_no_riddle(make_world):
+    """As a kill behind a fill showed it at Bybit: the wallet is there first, then position and order, then the fill."""
+    world = await make_world().boot()
+    await later(world)
+    world.venue.mute = True
+    world.enter()
+    await world.until(lambda: world.sent(Purpose.ENTRY))
+    await world.crash()
+    killed_at = world.clock.monotonic()
+    find_order, fills = world.venue.find_order, world.venue.fills
+
+    def is_old(until_s):
+        return world.clock.monotonic() - killed_at < until_s
+
+    async def found(order, priority):
+        shown = await find_order(order, priority)
+        if shown is None or not is_old(BALANCE_LAG_S - 0.5):
+            return shown
+        return msgspec.structs.replace(shown, status=OrderStatus.ACCEPTED, filled_quantity=Decimal(0))
+
+    async def told(instrument, since_ms, priority):
+        return [] if is_old(BALANCE_LAG_S + 3) else await fills(instrument, since_ms, priority)
+
+    world.venue.find_order, world.venue.fills = found, told
+    world.venue.shown_account = lambda shown: (
+        msgspec.structs.replace(shown, positions=()) if is_old(BALANCE_LAG_S - 0.5) else shown
+    )
+    await world.boot()
+    await world.until(lambda: world.held() != 0)
+    await later(world)
+    assert "balance_unexplained" not in world.incidents()
+    assert world.rows("SELECT count(*) FROM ledger WHERE kind = 'unexplained'") == [(0,)]

@@ -189,8 +189,9 @@ class BalanceReconciler:
 
     async def _settle_if_shown(self, snapshot: AccountSnapshot, asked_at: float) -> None:
         """Positions agree. While fills are awaited, a wallet that does not is left to `converge` up to its deadline;
-        else it is read anew until it has differed for longer than readings lag."""
-        venue = snapshot.venue
+        else it is read anew until it has differed for longer than readings lag, orders and fills looked at again then
+        included: the wallet may show a fill first."""
+        venue, began, is_learned = snapshot.venue, self._clock.monotonic(), False
         expected = self._wallets.of(venue)
         while True:
             if expected.settled and not self._wallets.agrees(snapshot, asked_at):
@@ -201,10 +202,17 @@ class BalanceReconciler:
                 if agrees or overdue:
                     self._wallets.settle(snapshot)
                 return
-            if agrees or self._wallets.persists(snapshot, asked_at):
+            persists = self._wallets.persists(snapshot, asked_at)
+            lacking = [each for each in self._state.instruments_of(venue) if self._state.lacks_fills(each)]
+            overdue = asked_at - began > self._limits.converge_timeout_s
+            if agrees or (persists and (overdue or (is_learned and not lacking))):
                 self._wallets.settle(snapshot)
                 return
             await self._clock.sleep(ODD_AGAIN_S)
+            if persists:
+                for instrument in lacking if is_learned else self._state.instruments_of(venue):
+                    await self._learn(instrument, await self._open_orders(venue, instrument))
+                is_learned = True
             asked_at = self._clock.monotonic()
             snapshot = await self._retry.run(lambda: self.read(venue, Priority.RECONCILE), attempts=READ_TRIES)
 

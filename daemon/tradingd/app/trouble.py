@@ -69,7 +69,7 @@ class Trouble:
             self._execution.state.exits_only[each] = (until_s, why)
         place = f"venues.{venue}.credentials_file, or TRADINGD_{venue.upper()}_API_KEY and _API_SECRET"
         todo = f"Check the key, its permissions and its IP rule at the venue; it is taken from {place}"
-        after = f"entries on {venue} are tried again after {KEY_AGAIN_S:g} s, stops and exits all the time"
+        after = f"entries on {venue} are tried again after {KEY_AGAIN_S:g} s, stops and exits once it takes the key"
         self._execution.recorder.incident("key_refused", Severity.CRITICAL, f"{why}. {todo}. {after}", venue)
 
     def _take_exits_only(self, instrument: InstrumentId, outcome: SubmitOutcome) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import aiohttp
 
-from tradingd.domain.errors import TradingdError, VenueUnreachable, plain_failure
+from tradingd.domain.account import RejectKind
+from tradingd.domain.errors import TradingdError, VenueError, VenueUnreachable, plain_failure
 from tradingd.domain.ids import VenueId
 from tradingd.execution.retry_policy import RetryPolicy
 from tradingd.ports import Clock, Priority, call_context
@@ -17,6 +18,8 @@ from tradingd.venues.reply import Reply, current_reply, redact
 
 READ_TRIES = 3
 """Copies of one read at most: one fault is common, two in a row are rare, and each costs the venue's weight."""
+KEY_PAUSE_S = 60.0
+"""So long a reading that was refused for its key is not tried again (real time)."""
 
 
 class Calls:
@@ -32,6 +35,7 @@ class Calls:
         retry: RetryPolicy,
     ) -> None:
         self.client: Any = None
+        self._refused: dict[str, tuple[float, VenueError]] = {}
         self._venue = venue
         self._hedge_s = quirks.read_hedge_s.value
         self._limit_s = quirks.read_limit_s.value
@@ -62,7 +66,22 @@ class Calls:
         answer has begun to arrive, gets no company. Market data stands between no position and its stop: its callers
         have all the time they want.
         """
-        return await self._asked(partial(getattr(self.open_client(), endpoint), params), endpoint, self._limit_s)
+        refused = self._refused.get(endpoint)
+        if refused is not None and self._clock.monotonic() < refused[0]:
+            raise refused[1]
+        reply = await self._asked(partial(getattr(self.open_client(), endpoint), params), endpoint, self._limit_s)
+        self._note_refused(endpoint, reply)
+        return reply
+
+    def _note_refused(self, endpoint: str, reply: Reply) -> None:
+        """A key that was refused is not tried on the same reading for a while, whoever asks: a venue bans who does. Of
+        one reading only, since a key may lack the right to that one; orders are never kept back here."""
+        meaning = None if reply.code is None else self._errors.submit.get(reply.code)
+        if meaning is None or meaning.kind is not RejectKind.AUTHENTICATION:
+            self._refused.pop(endpoint, None)
+            return
+        error = read_error(self._errors, reply, f"{self._venue} {endpoint}", self.now_ms())
+        self._refused[endpoint] = (self._clock.monotonic() + KEY_PAUSE_S, error)
 
     async def ask_long(self, call: Callable[[], Awaitable[Any]], what: str) -> Reply:
         """As `ask`, for a call of ccxt's whose answer is long: on a slow line it may take as long as any request."""

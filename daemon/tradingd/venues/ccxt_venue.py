@@ -44,14 +44,11 @@ from tradingd.venues.calling import Calls
 from tradingd.venues.client import ClientSetup, build_client
 from tradingd.venues.clock import ccxt_clock
 from tradingd.venues.error_map import (
-    ban_reason,
-    ban_until_ms,
-    bans_orders_only,
     classify_cancel,
     classify_submit,
-    is_one_too_many,
     read_error,
 )
+from tradingd.venues.hooks import ClientHooks
 from tradingd.venues.known import DIALECTS
 from tradingd.venues.quirks import Quirks
 from tradingd.venues.reply import lists_something
@@ -159,7 +156,7 @@ class CcxtVenue:
             options=quirks.options.value,
         )
         real = ccxt_clock(self._clock)
-        hooks = _Hooks(self, self._streams)
+        hooks = ClientHooks(self.id, self._dialect.errors, self._budget, self._clock, self._streams)
         self._exchange = build_client(
             setup, self._session, hooks, self._clock, real, self._random, self._dialect.variant
         )
@@ -346,27 +343,6 @@ class CcxtVenue:
         """All bookings on the wallet since `since_ms`, ascending."""
         return await self._at(priority, self._dialect.bookings(self._calls, since_ms))
 
-    # what the client's hooks call
-
-    def answered(self, status: int, headers: dict[str, str], body: str, sent_ms: int, endpoint: str) -> None:
-        """Tell the budget what an answer says of our use, and of a ban."""
-        errors = self._dialect.errors
-        self._budget.observe(self.id, status, headers, sent_ms, endpoint, is_refusal=is_one_too_many(errors, body))
-        until_ms = ban_until_ms(errors, status, headers, body, self._clock.now_ms(), self._clock.speed)
-        if until_ms is None:
-            return
-        orders_only = bans_orders_only(errors, status, body)
-        close = self._budget.close_orders if orders_only else self._budget.ban
-        close(self.id, until_ms, ban_reason(errors, status, body))
-
-    async def acquire(self, endpoint: str, priority: Priority) -> None:
-        """Wait for the budget of one request."""
-        await self._budget.acquire(self.id, endpoint, priority)
-
-    def refuse_banned(self, endpoint: str) -> None:
-        """Raise VenueBanned while no request to `endpoint` may leave."""
-        self._budget.refuse_banned(self.id, endpoint)
-
     async def _at(self, priority: Priority, work: Coroutine[Any, Any, T]) -> T:
         return await self._within(CallContext(priority), work)
 
@@ -385,17 +361,3 @@ class CcxtVenue:
         if self._streams is None:
             raise VenueUnreachable(f"{self.id} is not open")
         return self._streams
-
-
-class _Hooks:
-    """The client's hooks: budget to the venue, websockets to the streams."""
-
-    def __init__(self, venue: CcxtVenue, streams: Streams) -> None:
-        self.acquire = venue.acquire
-        self.refuse_banned = venue.refuse_banned
-        self.answered = venue.answered
-        self.connected = streams.connected
-        self.ended = streams.ended
-        self.received = streams.received
-        self.frame = streams.frame
-        self.bad_frame = streams.bad_frame

@@ -214,3 +214,40 @@ def record_since(world) -> list[int]:
 
     world.venue.fills = fills
     return asked
+
+
+# --- a venue's clock that was ahead for a while ---------------------------------------------------------------------
+
+
+async def held_an_hour_ahead(make_world, levels=False):
+    """A position that was opened while the venue's clock was an hour ahead; it is right again."""
+    world = make_world()
+    if levels:
+        world.levels = world.venue.keep_levels()
+    await world.boot()
+    world.clock.step_ms = 3_600_000
+    await world.open_position()
+    await world.reconcile()
+    world.clock.step_ms = 0
+    return world
+
+
+@in_virtual_time
+async def test_a_clock_that_was_an_hour_ahead_hides_no_later_fill(make_world):
+    world = await held_an_hour_ahead(make_world)
+    world.venue.mute = True
+    world.venue.execute(BTC, Side.SELL, Decimal("0.1"))
+    assert await world.execution.reconciler.book_missing(BTC) == 1 and world.held() == 0
+
+
+@in_virtual_time
+async def test_a_clock_that_was_an_hour_ahead_leaves_no_position_without_its_level(make_world):
+    world = await held_an_hour_ahead(make_world, levels=True)
+    world.levels.by_hand(BTC, None)
+    assert await world.until(lambda: world.levels.carried[BTC][0] is not None, 30) < 15
+
+
+@in_virtual_time
+async def test_a_clock_that_was_an_hour_ahead_keeps_no_account_from_converging(make_world):
+    world = await held_an_hour_ahead(make_world)
+    await world.close_position()

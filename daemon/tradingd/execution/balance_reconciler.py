@@ -152,6 +152,8 @@ class BalanceReconciler:
         while not expected.settled or self._recorder.unowned.keys(venue):
             attempt += 1
             fills_before, asked_at = expected.fills, self._clock.monotonic()
+            # a fill of later than now is of a clock that was ahead: no reading would ever be newer
+            expected.last_fill_ms = min(expected.last_fill_ms, self._clock.at(venue).now_ms())
             try:
                 await self._sweeper.look_up_owners(venue)
                 snapshot = await self.read(venue, Priority.RECONCILE)
@@ -264,7 +266,8 @@ class BalanceReconciler:
 
     async def book_missing(self, instrument: InstrumentId) -> int:
         """Read the venue's executions since shortly before the last one read so, and book those that are new."""
-        since_ms, asked_ms = self._marks.since_ms(instrument), self._clock.at(instrument.venue).now_ms()
+        asked_ms = self._clock.at(instrument.venue).now_ms()
+        since_ms = self._marks.since_ms(instrument, asked_ms)
         await self._recorder.recall_trades(instrument, since_ms)
         fills = await self._router.venue(instrument).fills(instrument, since_ms, Priority.RECONCILE)
         booked = sum(self._recorder.apply_fill(fill, "lookup") for fill in fills)

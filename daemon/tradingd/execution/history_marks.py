@@ -40,10 +40,11 @@ class HistoryMarks:
                 if instrument.venue == venue:
                     self._until_ms[instrument] = self._kept_ms[instrument] = int(flag.value)
 
-    def since_ms(self, instrument: InstrumentId) -> int:
-        """From when on the next reading asks."""
+    def since_ms(self, instrument: InstrumentId, now_ms: int) -> int:
+        """From when on the next reading asks; `now_ms`: the venue's time, which may have been ahead for a while and be
+        right again. A mark of that while would hide what is filled until then."""
         start_ms = self._start_ms[instrument.venue]
-        return max(start_ms, self._until_ms.get(instrument, start_ms) - FILL_OVERLAP_MS)
+        return max(start_ms, min(now_ms, self._until_ms.get(instrument, start_ms)) - FILL_OVERLAP_MS)
 
     def note(self, instrument: InstrumentId, asked_ms: int, fills: Iterable[Fill]) -> None:
         """A reading from `since_ms` on, asked for at `asked_ms`, gave `fills`, which are booked by now."""

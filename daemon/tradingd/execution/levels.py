@@ -187,6 +187,10 @@ class Levels:
         if cover is None or adapter is None or not self._is_watched(cover):
             return
         sets, era, asked_ms = cover.sets, cover.era, self._clock.at(instrument.venue).now_ms()
+        # asked behind the setting, so a setting of later than now is of a clock that was ahead: the margin begins anew
+        cover.set_ms = min(cover.set_ms, asked_ms)
+        if cover.told_gone is not None:
+            cover.told_gone = cover.told_gone[0], min(cover.told_gone[1], asked_ms)
         shown = await adapter.read(instrument, priority)
         held = self._state.expected_quantity(instrument)
         if self._covers.get(instrument) is not cover or (cover.sets, cover.era) != (sets, era) or held == 0:

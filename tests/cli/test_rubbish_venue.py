@@ -60,7 +60,8 @@ def test_a_note_whose_port_belongs_to_another_program_now_is_not_believed(tmp_pa
         note = {"venue": "binance", "port": 1, "pid": 1, "endpoint": endpoint}
         (tmp_path / "venues" / "binance" / "venue.json").write_text(json.dumps(note))
         port = endpoint.rpartition(":")[2]
-        done = tradingd("run", env=at(tmp_path, TRADINGD__VENUES__BINANCE__PORT=port))
+        alone = at(tmp_path, TRADINGD__VENUES__BINANCE__PORT=port, TRADINGD__VENUES__BYBIT__ENABLED="false")
+        done = tradingd("run", env=alone)
     assert done.returncode == 78 and "Traceback" not in done.stderr, done.stderr
     assert f"cannot listen on 127.0.0.1:{port}: address already in use" in done.stderr.splitlines()[-1]
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.worlds import scripted
 from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
-from tradingd.domain.errors import VenueUnreachable
+from tradingd.domain.errors import VenueError, VenueUnreachable
 from tradingd.domain.events import IncidentRaised, VenueState, VenueStateChanged
 from tradingd.domain.ids import ClientOrderId, Purpose, VenueId
 from tradingd.domain.instruments import InstrumentId
@@ -69,7 +69,7 @@ def test_a_job_that_fails_three_times_in_a_row_is_an_incident(tmp_path: Path):
     core.bus.subscribe(IncidentRaised, told.append)
 
     async def fails(*_given: object) -> None:
-        raise VenueUnreachable("reset")
+        raise VenueError("reset")  # an answer: silence would end READY
 
     core.execution.reconciler.read = fails  # type: ignore[method-assign, assignment]
     world.run_for(70)

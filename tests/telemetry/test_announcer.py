@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.telemetry.conftest import StillClock
 from tests.telemetry.test_narrator import BINANCE, BTC, TREND, changed, fill, order
@@ -135,6 +136,11 @@ async def test_a_secret_leaves_in_no_payload_and_the_payload_stays_json(world: W
 
 async def test_a_fault_in_the_telling_is_told_and_ends_nothing(world: World, capsys: pytest.CaptureFixture[str]):
     world.status = dict
-    await world.announcer.flush()
+    before = structlog.get_config()
+    structlog.reset_defaults()  # a daemon that ran in this process may have left its own
+    try:
+        await world.announcer.flush()
+    finally:
+        structlog.configure(**before)
     assert world.told() == {}
     assert "state_not_published" in capsys.readouterr().out

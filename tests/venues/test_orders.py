@@ -254,10 +254,11 @@ async def test_while_the_budget_is_closed_nothing_leaves(bench: Bench) -> None:
 
 
 async def test_an_order_whose_budget_was_taken_before_the_ban_does_not_leave_during_it(bench: Bench) -> None:
-    venue = await bench.open()
-    limiter = RateLimiter(bench.clock, lambda ban: None)
+    await bench.open()
+    venue, limiter = bench.build(), RateLimiter(bench.clock, lambda ban: None)
     limiter.add_venue(venue.id, venue.quirks.rate_plan())
     venue._budget = limiter
+    await venue.open(bench.sink)
     await limiter.acquire(venue.id, venue.submit_endpoint(request()), Priority.ENTRY)
     bench.proxy.faults["GET /fapi/v1/openAlgoOrders"] = answer(418, "{}", headers={"Retry-After": "120"})
     with pytest.raises(VenueBanned):  # while the leg is committed, another request hears of the ban

@@ -19,7 +19,7 @@ class Act(StrEnum):
     NOTHING = "the intent fails, with the venue's words"
     LOOK_UP = "look it up, by the fence"
     RESIGN = "set the clock, sign anew, once"
-    HALT = "stop: no entry until an operator has looked"
+    REST = "stop: no entry at that venue for a minute, and the operator is told"
     BAN = "nothing leaves until the time is over"
     ORDERS_OVER = "no order leaves until the time is over; everything else does"
     THROTTLED = "nothing was done; exits and stops go on"
@@ -60,8 +60,8 @@ NO, UNKNOWN = Says.NO, Says.UNKNOWN
 
 ROWS: list[Row] = [
     *_rows(NO, Act.RESIGN, -1021, -5028),
-    *_rows(NO, Act.HALT, -1022, status=400),
-    *_rows(NO, Act.HALT, -2014, -2015, status=401),
+    *_rows(NO, Act.REST, -1022, status=400),
+    *_rows(NO, Act.REST, -2014, -2015, status=401),
     Row(-1003, 429, NO, Act.BAN, "Too many requests; current limit is 2400 requests per minute."),
     Row(-1003, 418, NO, Act.BAN, "Way too many requests; IP(127.0.0.1) banned until {until_ms}."),
     Row(-1015, 429, NO, Act.ORDERS_OVER, "Too many new orders; current limit is 300 orders per TEN_SECONDS."),
@@ -89,5 +89,5 @@ ROWS: list[Row] = [
 
 ON_CANCEL, ON_LOOK_UP = -2011, -2013
 NOTHING_TO_CHANGE = (-4046, -4059, -5027)
-LASTING = {Act.HALT, Act.BAN, Act.ORDERS_OVER, Act.ALARM, Act.BLOCK, Act.EXITS_ONLY}
+LASTING = {Act.REST, Act.BAN, Act.ORDERS_OVER, Act.ALARM, Act.BLOCK, Act.EXITS_ONLY}
 """What lasts beyond the order that was refused: each needs a run of the daemon of its own."""

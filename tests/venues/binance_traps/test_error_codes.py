@@ -171,13 +171,18 @@ def test_a_signature_out_of_time_has_the_clock_set_and_is_signed_anew_once(row: 
 
 
 @pytest.mark.fault(71)
-@of_act(Act.HALT)
-def test_a_refused_key_stops_all_entries_until_an_operator_has_looked(row: Row) -> None:
-    told = once(f"halt {row.name}", lambda: play(f"1 {ENTER}; 3 {ENTER}", [answering(row, "create", 1)], 3.5))
+@of_act(Act.REST)
+def test_a_refused_key_stops_entries_for_a_minute_and_the_operator_is_told(row: Row) -> None:
+    intents = f"1 {ENTER}; 2 {ENTER}; 3 {ENTER}"
+    told = once(f"rest {row.name}", lambda: play(intents, [answering(row, "create", 1)], 3.5))
     raw(told.events, row, "entry")
-    assert [(i["outcome"], i["reason"]) for i in told.intents] == [("failed", "authentication"), ("denied", "halted")]
-    assert any(i["severity"] == "critical" and str(row.code) in i["detail"] for i in told.incidents)
-    assert not told.fills
+    assert [(i["outcome"], i["reason"]) for i in told.intents] == [
+        ("failed", "authentication"),
+        ("denied", "instrument_blocked"),
+        ("ordered", ""),
+    ]
+    (refused,) = [i for i in told.incidents if i["kind"] == "key_refused"]
+    assert refused["severity"] == "critical" and str(row.code) in refused["detail"]
 
 
 @pytest.mark.fault(54)

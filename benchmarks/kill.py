@@ -21,7 +21,8 @@ SETTINGS = ["strategies.trend.stop=0.004", "strategies.trend.take_profit=0.006"]
 """Nearer stops than the shipped ones, so that within the run many are hit."""
 
 EXPLAINED = frozenset({"stop_not_placed", "emergency_close", "exit_not_done", "venue_not_ready", "sweep_failed",
-                       "foreign_position", "position_flipped", "job_failing", "leftover_not_cancelled"})
+                       "foreign_position", "position_flipped", "job_failing", "leftover_not_cancelled",
+                       "protection_changed"})
 """What the daemon may say of itself while a fault script is played; without one it has nothing to say. A script that
 refuses stops, or lets them end while the price moves, asks for a close instead."""
 STARTING = "built_in_venue_attached"

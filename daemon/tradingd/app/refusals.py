@@ -10,7 +10,12 @@ from tradingd.domain.ids import VenueId
 from tradingd.ports import Clock
 
 REFUSED_RETRY_S = 60.0
-KEY_HINT = ". Check the key, its permissions and its IP rule at the venue"
+CHECK_KEY = "Check the key, its permissions and its IP rule at the venue"
+
+
+def key_place(venue: VenueId) -> str:
+    """Where the key of a venue is taken from, in the words of the config."""
+    return f"venues.{venue}.credentials_file, or TRADINGD_{venue.upper()}_API_KEY and _API_SECRET"
 
 
 def advised(venue: VenueId, error: TradingdError) -> str:
@@ -19,11 +24,11 @@ def advised(venue: VenueId, error: TradingdError) -> str:
     if not isinstance(error, VenueError) or error.transient:
         return said
     if error.code is not None and error.code not in said:
-        said = f"{said.rstrip('.')} ({error.code})"
+        said = f"{said} ({error.code})"
     if not error.advice:
-        return f"{said}{KEY_HINT}"
-    place = f"venues.{venue}.credentials_file, or TRADINGD_{venue.upper()}_API_KEY and _API_SECRET"
-    key = "" if error.code is None else f". The key is taken from {place}"  # with a code of the venue it is about that
+        return f"{said}. {CHECK_KEY}"
+    # What the venue gave a code for is about the key; without a code nothing was asked with it.
+    key = "" if error.code is None else f". The key is taken from {key_place(venue)}"
     return f"{said}. {error.advice}{key}"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from tradingd.app.compose import Execution
+from tradingd.app.refusals import CHECK_KEY, key_place
 from tradingd.app.venue_session import VenueSession
 from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.errors import Severity
@@ -67,8 +68,7 @@ class Trouble:
         why = f"{venue} refuses the key: {outcome.told().rstrip('.')}"
         for each in self._execution.state.instruments_of(venue):
             self._execution.state.exits_only[each] = (until_s, why)
-        place = f"venues.{venue}.credentials_file, or TRADINGD_{venue.upper()}_API_KEY and _API_SECRET"
-        todo = f"Check the key, its permissions and its IP rule at the venue; it is taken from {place}"
+        todo = f"{CHECK_KEY}; it is taken from {key_place(venue)}"
         after = f"entries on {venue} are tried again after {KEY_AGAIN_S:g} s, stops and exits once it takes the key"
         self._execution.recorder.incident("key_refused", Severity.CRITICAL, f"{why}. {todo}. {after}", venue)
 

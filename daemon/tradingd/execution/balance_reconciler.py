@@ -204,16 +204,19 @@ class BalanceReconciler:
                 if agrees or overdue:
                     self._wallets.settle(snapshot)
                 return
+            if agrees:
+                self._wallets.settle(snapshot)
+                return
             persists = self._wallets.persists(snapshot, asked_at)
-            lacking = [each for each in self._state.instruments_of(venue) if self._state.lacks_fills(each)]
+            instruments = list(self._state.instruments_of(venue))
+            lacking = [each for each in instruments if self._state.lacks_fills(each)]
             overdue = asked_at - began > self._limits.converge_timeout_s
-            if agrees or (persists and (overdue or (is_learned and not lacking))):
+            if persists and (overdue or (is_learned and not lacking)):
                 self._wallets.settle(snapshot)
                 return
             await self._clock.sleep(ODD_AGAIN_S)
             if persists:
-                for instrument in lacking if is_learned else self._state.instruments_of(venue):
-                    await self._learn(instrument, await self._open_orders(venue, instrument))
+                await self._learn_all(venue, lacking if is_learned else instruments)
                 is_learned = True
             asked_at = self._clock.monotonic()
             snapshot = await self._retry.run(lambda: self.read(venue, Priority.RECONCILE), attempts=READ_TRIES)
@@ -227,6 +230,18 @@ class BalanceReconciler:
         are read side by side; `on_known` is told of each as soon as its orders and fills are, whatever holds up others.
         """
         instruments = list(self._state.instruments_of(venue))
+        await self._learn_all(venue, instruments, on_known)
+        await self._agree(venue, instruments)
+        self.on_reconciled(venue)
+        await self._wallets.book_if_due(venue)
+
+    async def _learn_all(
+        self,
+        venue: VenueId,
+        instruments: list[InstrumentId],
+        on_known: Callable[[InstrumentId], None] = lambda each: None,
+    ) -> None:
+        """Orders and fills of instruments of one venue, side by side; raises the first failure once all have ended."""
         listed = await self._open_orders(venue, None) if len(instruments) > LISTED_APART else None
 
         async def learn(instrument: InstrumentId) -> None:
@@ -237,9 +252,6 @@ class BalanceReconciler:
         outcomes = await asyncio.gather(*map(learn, instruments), return_exceptions=True)
         for failure in (each for each in outcomes if each is not None):
             raise failure
-        await self._agree(venue, instruments)
-        self.on_reconciled(venue)
-        await self._wallets.book_if_due(venue)
 
     async def book_if_due(self, venue: VenueId) -> None:
         """Read the venue's funding and transfers when it is time: drawdown is judged by what they explain."""

@@ -274,9 +274,10 @@ class Recorder:
         events.append(PositionChanged(change.position, change.realized_pnl, change.closed, fill.trade_id))
         records += self.on_fill(fill)
         self.commit(records, events)
-        expected = self._state.expected_quantity(fill.instrument)
-        if change.flipped and order is not None and expected * change.position.quantity > 0:
-            self._bus.publish(turned(fill, change, order))  # else fills of an entry come behind those of its exit
+        if change.flipped and order is not None:
+            expected = self._state.expected_quantity(fill.instrument)
+            if expected * change.position.quantity > 0:  # else fills of an entry come behind those of its exit
+                self._bus.publish(turned(fill, change, order))
         self._on_fact(fill.instrument)
         return True
 

@@ -1,12 +1,15 @@
 """Candle files for the runs: cut from the user's file, or a seeded random walk of the same shape."""
 
 import csv
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 
 from benchmarks.world import HISTORY_CANDLES, BenchmarkFailed
 
 HEADER = ["timestamp_ms", "open", "high", "low", "close", "volume"]
+TICK = Decimal("0.1")
+"""Tick size of BTCUSDT on every built-in venue, in USDT: a file may hold prices between ticks, a market may not."""
 _START_MS = 1_700_000_040_000 // 60_000 * 60_000
 
 
@@ -21,8 +24,16 @@ def prepare(source: Path | None, count: int, seed: int, target: Path) -> str:
     if len(lines) < wanted:
         raise BenchmarkFailed(f"{source}: {len(lines)} candles; {count} to trade need {wanted}, for the first "
                               f"{HISTORY_CANDLES} are warm-up")
-    _write(target, lines)
-    return f"{count} candles of {source.name} after {HISTORY_CANDLES} of warm-up"
+    moved = [[line[0], *map(_on_tick, line[1:5]), *line[5:]] for line in lines]
+    _write(target, moved)
+    off = sum(before != after for before, after in zip(lines, moved, strict=True))
+    rounded = f" ({off} of them moved onto the tick)" if off else ""
+    return f"{count} candles of {source.name} after {HISTORY_CANDLES} of warm-up{rounded}"
+
+
+def _on_tick(price: str) -> str:
+    exact = Decimal(price)
+    return price if exact % TICK == 0 else str(round(exact / TICK) * TICK)
 
 
 def _write(target: Path, lines: list[list[str]]) -> None:

@@ -43,6 +43,8 @@ STATUS = {
     "FINISHED": {"FILLED"},
 }
 """The venue's words and the journal's for the same state of an order."""
+TOLD_AS = {"bybit": {"EXPIRED": {"CANCELED"}}}
+"""Where a venue's dialect has no word for a state: Bybit tells an order that it ends by itself as Cancelled."""
 
 
 class Question(NamedTuple):
@@ -152,13 +154,13 @@ def orders_both_ways(q: Question) -> Finding:
     for there in q.ours:
         here = journal.get(there.client_order_id)
         if here is not None:
-            wrong += [f"{there.client_order_id}: {text}" for text in _terms(there, here)]
+            wrong += [f"{there.client_order_id}: {text}" for text in _terms(there, here, q.venue.name)]
     states = Counter(order.status for order in q.journal.orders)
     return Finding("orders, both ways", len(q.ours), wrong, ", ".join(f"{n} {s}" for s, n in states.most_common()))
 
 
-def _terms(venue: VenueOrder, journal: JournalOrder) -> Iterable[str]:
-    if journal.status not in STATUS[venue.status]:
+def _terms(venue: VenueOrder, journal: JournalOrder, name: str) -> Iterable[str]:
+    if journal.status not in TOLD_AS.get(name, {}).get(venue.status, STATUS[venue.status]):
         yield f"{venue.status} on the venue, {journal.status} in the journal"
     if (venue.symbol, venue.side, venue.kind) != (journal.symbol, journal.side, journal.kind):
         yield f"{venue.symbol} {venue.side} {venue.kind} is {journal.symbol} {journal.side} {journal.kind} there"

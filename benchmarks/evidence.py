@@ -63,8 +63,9 @@ class Holding(NamedTuple):
 
 
 class VenueSide(NamedTuple):
-    """Everything the venue's ledger knows."""
+    """Everything the venue's ledger knows; `name` is the venue's."""
 
+    name: str
     orders: list[VenueOrder]
     levels: list[Level]
     fills: list[Fill]
@@ -209,6 +210,7 @@ def read_venue(path: Path) -> VenueSide:
     creates = db.execute("SELECT client_order_id, count(*) FROM requests WHERE method = 'POST' AND accepted = 1"
                          " AND path IN ('/fapi/v1/order', '/fapi/v1/algoOrder', '/v5/order/create') GROUP BY 1")
     side = VenueSide(
+        name=json.loads(meta["identity"]).get("venue", "binance"),
         orders=orders,
         levels=levels,
         fills=fills,

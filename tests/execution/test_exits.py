@@ -394,3 +394,16 @@ async def test_an_exit_that_asks_the_venue_in_vain_is_through_in_time_for_the_st
     world.venue.fill(world.sent(Purpose.ENTRY)[0].client_order_id, Decimal("0.04"))
     seconds = await world.until(lambda: world.sent(Purpose.STOP) or world.sent(Purpose.EXIT), limit_s=20)
     assert seconds <= 5.0
+
+
+@in_virtual_time
+async def test_a_naked_position_whose_requests_are_lost_one_after_the_other_is_safe_within_five_seconds(make_world):
+    world = await make_world().boot()
+    world.venue.answers[Purpose.STOP].extend([Silence(), Reject(RejectKind.THROTTLED, "-1008"), Silence()])
+    world.venue.answers[Purpose.EXIT].extend([Silence(), Silence()])
+    world.enter()
+    await world.until(lambda: world.venue.positions.get(BTC))
+    world.exit()
+    naked_s = await world.until(lambda: world.is_covered() or world.venue.positions[BTC] == 0, limit_s=20)
+    assert naked_s <= 5.0
+    await world.until_flat()

@@ -1,5 +1,6 @@
 """The comparison behind the figures: silent on a real run, red on each thing that may go wrong."""
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -259,6 +260,22 @@ def test_a_candle_that_the_venue_changed_turns_it_red(copy: Files) -> None:
     with doctor(copy.ledger) as db:
         db.execute("UPDATE candles SET close = '1' WHERE open_ms = (SELECT max(open_ms) FROM candles)")
     assert "candles offered by the venue" in wrong(copy)
+
+
+def test_an_order_that_ended_by_itself_is_expired_in_the_journal_or_canceled_where_the_venue_has_no_other_word(
+    copy: Files,
+) -> None:
+    with doctor(copy.ledger) as db:
+        names = "(SELECT client_order_id FROM orders WHERE parent_id = 0 AND status = 'FILLED' LIMIT 1)"
+        name = one(db, f"SELECT client_order_id FROM orders WHERE client_order_id = {names}")[0]
+        db.execute("UPDATE orders SET status = 'EXPIRED' WHERE client_order_id = ?", (name,))
+        venue = json.loads(one(db, "SELECT value FROM meta WHERE key = 'identity'")[0]).get("venue", "binance")
+    said = {"binance": "EXPIRED", "bybit": "CANCELED"}
+    for status in ("EXPIRED", "CANCELED"):
+        with doctor(copy.journal) as db:
+            db.execute("UPDATE orders SET status = ? WHERE client_order_id = ?", (status, name))
+        differs = f"{name}: EXPIRED on the venue, {status} in the journal"
+        assert (differs in wrong(copy).get("orders, both ways", [])) == (status != said[venue]), status
 
 
 def test_nothing_of_the_daemon_is_imported_by_the_comparison() -> None:

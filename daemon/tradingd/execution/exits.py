@@ -212,7 +212,10 @@ class Exits:
                 reference_price=self._state.last_price(instrument),
                 reason=goal.reason,
             )
-            sent = await self._sender.send(approved, leg, Priority.EXIT, lambda order: self._ordered(goal, order))
+            patience_s = self._patience_s(instrument)
+            sent = await self._sender.send(
+                approved, leg, Priority.EXIT, lambda order: self._ordered(goal, order), timeout_s=patience_s
+            )
             if isinstance(sent, Denial):
                 self._failed(goal, f"{sent.reason} {sent.detail}")
                 return

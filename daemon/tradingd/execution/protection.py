@@ -22,6 +22,9 @@ from tradingd.ports import Priority
 NOT_A_TRY = (RejectKind.BANNED, RejectKind.THROTTLED, RejectKind.NOT_SENT)
 MIN_PATIENCE_S = 0.2
 FIRST_PATIENCE_S = 1.0
+NAKED_ANSWERS = 5
+"""So often a naked position is seen to within its limit, though no answer ever comes: a lost request must not take the
+time of those that follow it. A second leg cannot add exposure."""
 
 
 class Protection:
@@ -303,11 +306,13 @@ class Protection:
     def patience_s(self, cover: Cover) -> float:
         """How long to wait for one answer: no longer than until the position must be closed instead. The first try
         after a slow start gets its chance all the same."""
-        left_s = self._limits.unprotected_limit_s - self.unprotected_s(cover.instrument)
-        if cover.closing or cover.unprotected_since is None:
+        if cover.unprotected_since is None:
             return self._limits.submit_timeout_s
-        least_s = MIN_PATIENCE_S if cover.tries else FIRST_PATIENCE_S
-        return min(self._limits.submit_timeout_s, max(least_s, left_s))
+        naked_s = min(self._limits.submit_timeout_s, self._limits.unprotected_limit_s / NAKED_ANSWERS)
+        if cover.closing:
+            return naked_s
+        left_s = self._limits.unprotected_limit_s - self.unprotected_s(cover.instrument)
+        return min(naked_s, max(MIN_PATIENCE_S if cover.tries else FIRST_PATIENCE_S, left_s))
 
     def patience_of_s(self, instrument: InstrumentId) -> float:
         """How long another step may hold the lane of an instrument for one thing; the stop waits behind it."""

@@ -31,3 +31,15 @@ def make_world(request, tmp_path, empty_journal):
     yield make
     for world in made:
         world.close_reader()
+
+
+@pytest.fixture
+def make_levels(make_world):
+    """A world whose venue keeps levels with the position; call it inside the loop."""
+
+    def make(**options):
+        world = make_world(**options)
+        world.levels = world.venue.keep_levels()
+        return world
+
+    return make

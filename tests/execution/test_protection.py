@@ -19,17 +19,11 @@ pytestmark = both_acks
 S = OrderStatus
 
 
-async def naked(world):
-    """Wait for a position; when it began to be so."""
-    await world.until(lambda: world.venue.positions.get(BTC))
-    return world.clock.monotonic()
-
-
 @in_virtual_time
 async def test_the_stop_is_placed_at_once_on_the_tick_close_position_and_reduce_only_by_that(make_world):
     world = await make_world().boot()
     world.enter(stop_loss=Decimal("49000.04"))
-    began = await naked(world)
+    began = await world.naked()
     await world.until(world.is_covered)
     assert world.clock.monotonic() - began < 0.2
     (stop,) = world.sent(Purpose.STOP)
@@ -58,7 +52,7 @@ async def test_a_stop_that_is_refused_for_more_than_five_seconds_closes_the_posi
     world = await make_world().boot()
     world.venue.always[Purpose.STOP] = Reject(RejectKind.OTHER, "-1000")
     world.enter()
-    began = await naked(world)
+    began = await world.naked()
     await world.until(lambda: world.sent(Purpose.EXIT), 10)
     assert 5.0 <= world.clock.monotonic() - began < 5.7
     await world.until_flat()
@@ -74,7 +68,7 @@ async def test_a_stop_that_is_never_answered_closes_the_position_within_six_seco
     world = await make_world().boot()
     world.venue.always[Purpose.STOP] = answer
     world.enter()
-    began = await naked(world)
+    began = await world.naked()
     await world.until(lambda: world.sent(Purpose.EXIT), 12)
     # the lane is serial: one try that began just before the limit may take submit_timeout_s longer
     assert 5.0 <= world.clock.monotonic() - began <= 7.1
@@ -87,7 +81,7 @@ async def test_a_look_up_that_hangs_holds_up_neither_the_stop_nor_the_emergency_
     world = await make_world().boot()
     world.venue.always[Purpose.STOP] = Lose()
     world.enter()
-    began = await naked(world)
+    began = await world.naked()
     world.venue.hanging = {hanging}
     await world.until(lambda: world.sent(Purpose.EXIT), 20)
     assert world.clock.monotonic() - began <= 7.1
@@ -102,7 +96,7 @@ async def test_an_entry_in_doubt_whose_look_up_hangs_does_not_hold_up_its_own_st
     world.venue.hanging = {"find_order", "server_time_ms", "fills"}
     await asyncio.sleep(2)
     world.venue.take(world.sent(Purpose.ENTRY)[0])
-    began = await naked(world)
+    began = await world.naked()
     await world.until(world.is_covered, 10)
     assert world.clock.monotonic() - began <= 5.0
 
@@ -116,7 +110,7 @@ async def test_a_timed_sweep_that_hangs_does_not_hold_up_a_stop(make_world):
     world.execution.pipeline.sweep_all(BINANCE)
     await asyncio.sleep(0.5)
     world.venue.fill(world.sent(Purpose.ENTRY)[0].client_order_id, Decimal("0.1"))
-    began = await naked(world)
+    began = await world.naked()
     await world.until(world.is_covered, 10)
     assert world.clock.monotonic() - began <= 5.0
 
@@ -168,7 +162,7 @@ async def test_a_stop_that_would_trigger_at_once_closes_at_market_at_once(make_w
     world = await make_world().boot()
     world.venue.always[Purpose.STOP] = Reject(RejectKind.WOULD_TRIGGER, "-2021")
     world.enter()
-    began = await naked(world)
+    began = await world.naked()
     await world.until(lambda: world.sent(Purpose.EXIT), 3)
     assert world.clock.monotonic() - began < 0.5
     await world.until_flat()
@@ -228,7 +222,7 @@ async def test_time_without_a_venue_is_not_time_without_a_stop(make_world, state
     world = await make_world().boot()
     world.venue.always[Purpose.STOP] = Silence()
     world.enter()
-    await naked(world)
+    await world.naked()
     world.execution.router.mark(BINANCE, state, "gone")
     await asyncio.sleep(30)
     assert world.sent(Purpose.EXIT) == []
@@ -244,7 +238,7 @@ async def test_a_position_that_comes_out_of_an_outage_gets_its_stop_and_is_not_c
     world = await make_world().boot()
     world.venue.always[Purpose.STOP] = Silence()
     world.enter()
-    await naked(world)
+    await world.naked()
     world.execution.router.mark(BINANCE, VenueState.DOWN, "gone")
     await asyncio.sleep(30)
     world.venue.always[Purpose.STOP] = Accept()

@@ -275,6 +275,11 @@ class World:
             await asyncio.sleep(0.005)
         return self.clock.monotonic() - began
 
+    async def naked(self) -> float:
+        """Wait for a position; when it began to be so."""
+        await self.until(lambda: self.venue.positions.get(BTC))
+        return self.clock.monotonic()
+
     # --- looking --------------------------------------------------------------------------------------------------
 
     def held(self, instrument: InstrumentId = BTC) -> Decimal:

@@ -1,10 +1,6 @@
-"""The seams: everything that reads a clock, randomness, the network or the disk stands behind one of these."""
+"""One venue in domain types, and who hears its pushes."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextvars import ContextVar
 from decimal import Decimal
-from enum import IntEnum
 from typing import Protocol
 
 import msgspec
@@ -20,135 +16,11 @@ from tradingd.domain.account import (
     VenuePosition,
 )
 from tradingd.domain.candles import Candle
-from tradingd.domain.ids import ClientOrderId, VenueId
+from tradingd.domain.ids import VenueId
 from tradingd.domain.instruments import Instrument, InstrumentId
 from tradingd.domain.orders import Fill, Order, OrderRequest
-from tradingd.domain.records import LedgerRecord, Record, Recovered
-
-
-class Clock(Protocol):
-    """Two times. Venue time may run faster than real time in simulation; monotonic time never does.
-
-    Each venue has a time of its own, `at` it; what belongs to no venue is dated by the first venue's.
-    """
-
-    def at(self, venue: VenueId) -> "Clock":
-        """The clock in the time of one venue: for everything that is compared with what that venue tells."""
-        ...
-
-    def now_ms(self) -> int:
-        """Venue time, ms UTC: candles, fills, hold period, day boundary, signing, fence."""
-        ...
-
-    def monotonic(self) -> float:
-        """Real seconds: timeouts, P5, staleness, backoff. On a host they count from its boot, whatever process asks."""
-        ...
-
-    def wall_ms(self) -> int:
-        """The host's wall clock, ms UTC: for what people read (logs, heartbeat), never for a decision."""
-        ...
-
-    @property
-    def speed(self) -> float:
-        """Venue seconds per real second; 1 except in simulation."""
-        ...
-
-    @property
-    def error_ms(self) -> int:
-        """How far `now_ms` may be off the venue's own clock, by the last reading."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait `seconds` of real time."""
-        ...
-
-
-class Random(Protocol):
-    """Randomness: jitter and the tails of ids."""
-
-    def uniform(self, low: float, high: float) -> float:
-        """A number between low and high."""
-        ...
-
-    def token(self, length: int) -> str:
-        """`length` characters of [0-9a-z]."""
-        ...
-
-
-class Priority(IntEnum):
-    """Who goes first, everywhere the same (P13)."""
-
-    PROTECT = 0
-    EXIT = 1
-    CANCEL = 2
-    RECONCILE = 3
-    ENTRY = 4
-    DATA = 5
-
-
-Clear = Callable[[], Awaitable[None]]
-"""Awaited right before a request leaves: returns once it may, raises Withheld when it must not."""
-
-
-async def at_once() -> None:
-    """Nothing keeps the request back."""
-
-
-class CallContext(msgspec.Struct):
-    """What the caller of a venue method wants, seen by the layers below ccxt through a ContextVar.
-
-    `prepaid`: the budget of the next request was taken already. `signed_ms`: the journalled time to sign with.
-    `clear` is awaited by the transport right before the first request leaves.
-    `posted` is set by the transport once a request of this call may have reached the wire.
-    """
-
-    priority: Priority = Priority.DATA
-    prepaid: bool = False
-    signed_ms: int | None = None
-    clear: Clear | None = None
-    posted: bool = False
-
-
-call_context: ContextVar[CallContext | None] = ContextVar("call_context", default=None)
-
-
-class RateBudget(Protocol):
-    """The request budget of the venues, owned by the RateLimiter."""
-
-    async def acquire(self, venue: VenueId, endpoint: str, priority: Priority) -> None:
-        """Wait for the budget of one request to `endpoint` ("POST fapi/v1/order"); raises VenueBanned."""
-        ...
-
-    def refuse_banned(self, venue: VenueId, endpoint: str) -> None:
-        """Raise VenueBanned while a request to `endpoint` may not leave, whatever was taken for it before."""
-        ...
-
-    def adopt(self, venue: VenueId, windows: tuple[tuple[str, int, int, str, bool], ...]) -> None:
-        """Take the windows that the venue publishes (see RatePlan) instead of those that we know of; raises
-        ValueError where one of our requests could never leave."""
-        ...
-
-    def observe(
-        self,
-        venue: VenueId,
-        status: int,
-        headers: dict[str, str],
-        sent_ms: int,
-        endpoint: str,
-        *,
-        is_refusal: bool = False,
-    ) -> None:
-        """Learn from the headers of the answer to a request that left at `sent_ms` (venue time): used weight, order
-        counts, other processes on the IP. `is_refusal`: nothing was done, it was one too many for its endpoint."""
-        ...
-
-    def ban(self, venue: VenueId, until_ms: int, reason: str) -> None:
-        """Let nothing out to `venue` before `until_ms` (venue time)."""
-        ...
-
-    def close_orders(self, venue: VenueId, until_ms: int, reason: str) -> None:
-        """Let no new order out to `venue` before `until_ms`; everything else goes on."""
-        ...
+from tradingd.domain.records import LedgerRecord
+from tradingd.ports.calls import Clear, Priority, at_once
 
 
 class Approved(msgspec.Struct, frozen=True):
@@ -337,78 +209,4 @@ class Venue(Protocol):
 
     def submit_endpoint(self, request: OrderRequest) -> str:
         """The endpoint name of the budget that a submit of `request` needs."""
-        ...
-
-
-class Timers(Protocol):
-    """Runs jobs each so many seconds of real time, first after that time. One job never runs twice at once, whatever
-    was missed meanwhile is made up by one run, and jobs do not wait for each other.
-
-    A run that raises ends its job; the error goes to `on_fault`, which whoever made the adapter gave it.
-    """
-
-    def every(self, name: str, seconds: float, run: Callable[[], Awaitable[None]]) -> None:
-        """Begin a job under a name of its own."""
-        ...
-
-    def soon(self, name: str) -> None:
-        """Let a job run at once instead of at its time; while it runs, once more after that."""
-        ...
-
-    async def stop(self) -> None:
-        """End all jobs; a run that is under way is cancelled and waited for."""
-        ...
-
-
-class Publisher(Protocol):
-    """Where the daemon tells machines what happens: neither method ever waits or raises (P15). Topics are relative."""
-
-    def retain(self, topic: str, payload: str) -> None:
-        """How something stands now; only the newest of a topic counts, and who comes later is given it too."""
-        ...
-
-    def publish(self, topic: str, payload: str) -> None:
-        """Something that happened."""
-        ...
-
-
-class Journal(Protocol):
-    """The journal as those see it who only add to it; execution's recorder is one, and holds what cannot commit."""
-
-    def submit(self, records: Sequence[Record], *, durable: bool = True) -> "asyncio.Future[None]":
-        """Queue one unit at once; the future ends after its COMMIT, or with JournalError. FULL sync when durable."""
-        ...
-
-
-class Store(Protocol):
-    """The journal. One writer, ordered; a unit commits whole or not at all; a cancelled caller's unit still commits."""
-
-    def submit(
-        self, records: Sequence[Record], *, durable: bool = True, applied: Callable[[], None] | None = None
-    ) -> "asyncio.Future[None]":
-        """Queue one unit at once; the future ends after its COMMIT, or with JournalError. FULL sync when durable."""
-        ...
-
-    async def recover(self, now_ms: int) -> Recovered:
-        """What a start needs."""
-        ...
-
-    async def seen_trades(self, instrument: InstrumentId, since_ms: int) -> frozenset[str]:
-        """Trade ids on the instrument since `since_ms`."""
-        ...
-
-    async def find_order(self, client_order_id: ClientOrderId) -> Order | None:
-        """An order by our id, final or not."""
-        ...
-
-    async def check_writable(self) -> None:
-        """Prove that a commit succeeds; raises JournalError."""
-        ...
-
-    def set_aside(self, records: Sequence[Record], reason: str) -> str:
-        """Keep a unit that was refused (JournalUnitRefused) in a file beside the journal; returns where. OSError."""
-        ...
-
-    async def close(self) -> None:
-        """Drain the queue, then close."""
         ...

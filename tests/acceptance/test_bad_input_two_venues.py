@@ -144,3 +144,16 @@ def test_hedge_mode_is_told_by_the_name_of_the_venues_own_setting(
     said = refusal(daemon, bad)
     assert "hedge mode" in said and "Position Mode" in said and "One-Way Mode".lower() in said.lower(), said
     assert daemon.stop() == 0
+
+
+def test_a_built_in_venue_that_cannot_start_is_told_and_joins_once_it_can(tmp_path: Path, running: list[Daemon]) -> None:
+    ledger = tmp_path / "var/venues/bybit/ledger.db"
+    ledger.parent.mkdir(parents=True)
+    ledger.write_text("no database")
+    daemon = begin(running, tmp_path)
+    assert daemon.trades_on("binance")
+    (told,) = daemon.events("built_in_venue_not_started", "bybit")
+    assert str(ledger.name) in str(told["reason"]) and "binance goes on" in str(told["reason"]), told
+    ledger.unlink()
+    assert daemon.trades_on("bybit", limit_s=60)
+    assert daemon.stop() == 0

@@ -18,6 +18,13 @@ do = "answer"
 reply = "bad_key"
 on = ["balance", "positions", "open_orders", "history", "create", "create_conditional", "cancel", "settings", "other"]
 '''
+ONLY_LOOKS = """
+[[rule]]
+do = "answer"
+reply = "bad_key"
+symbol = "BTCUSDT"
+on = ["settings", "create", "create_conditional", "cancel"]
+"""
 READ_ONLY = '[[rule]]\ndo = "answer"\nstatus = 200\ncode = 10005\ntext = "Permission denied"\non = "any"\n'
 CLOCK_OFF = '[[rule]]\ndo = "shift_clock"\noffset_ms = 12000\n'
 EMPTY_AT_START = '[[rule]]\ndo = "empty_body"\non = "any"\nbefore_s = 8\n'
@@ -66,9 +73,10 @@ def begin(running: list[Daemon], directory: Path, **config: str) -> Daemon:
     [
         ("binance", "bybit", KEY_REFUSED, ("-2015", "Enable Futures", "venues.binance.credentials_file")),
         ("bybit", "binance", KEY_REFUSED, ("10003", "does not know the API key", "venues.bybit.credentials_file")),
+        ("binance", "bybit", ONLY_LOOKS, ("-2015", "of BTC/USDT:USDT", "Enable Futures", "credentials_file")),
         ("bybit", "binance", READ_ONLY.replace('"any"', '"other"'), ("10005", "Read-Write", "API Management on Bybit")),
     ],
-    ids=["a wrong key on Binance", "a wrong key on Bybit", "a key that lacks a right on Bybit"],
+    ids=["a wrong key on Binance", "a wrong key on Bybit", "one that may only look on Binance", "on Bybit"],
 )
 def test_a_refused_key_is_told_with_what_to_do_and_the_other_venue_trades(
     tmp_path: Path, running: list[Daemon], bad: str, good: str, script: str, told: tuple[str, ...]

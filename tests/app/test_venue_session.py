@@ -246,7 +246,7 @@ async def test_a_key_that_is_refused_ends_the_start_with_what_to_check(begin):
     session = await begin()
 
     async def preflight() -> AccountMode:
-        raise VenueError("invalid key", code="-2015")
+        raise VenueError("invalid key", code="-2015", about_key=True)
 
     session.world.venue.preflight = preflight
     with pytest.raises(VenueRefused, match="Check the key"):
@@ -336,7 +336,7 @@ async def test_a_key_that_is_refused_while_a_position_is_open_is_asked_slowly_an
 
     async def refuses(*_args, **_named):
         asked.append(world.clock.monotonic())
-        raise VenueError("binance: -2015 Invalid API-key, IP, or permissions for action.", code="-2015")
+        raise VenueError("binance: -2015 Invalid API-key", code="-2015", about_key=True)
 
     world.venue.account = world.venue.open_orders = world.venue.fills = refuses
     session.session.ask_recovery("looked at anew")
@@ -348,6 +348,46 @@ async def test_a_key_that_is_refused_while_a_position_is_open_is_asked_slowly_an
     await asyncio.sleep(300)
     recoveries = {round(each / 5) for each in asked}
     assert len(recoveries) <= 8, "a key that is refused is not hammered"
+
+
+@pytest.mark.fault(69)
+@in_virtual_time
+async def test_a_key_that_may_only_look_at_what_is_held_rests_entries_until_it_may_trade(begin):
+    session = await begin()
+    await session.ready()
+    world = session.world
+    await world.outcome_of(world.enter())
+    await world.until(lambda: not world.execution.state.position(BTC).is_flat)
+    await world.crash()
+    await world.boot(ready=False)
+    allowed = world.venue.prepare
+
+    async def refuses(*_args):
+        raise VenueError("binance: -2015 Invalid API-key", code="-2015", about_key=True)
+
+    world.venue.prepare = refuses
+    again = Session(world)
+    await world.until(lambda: again.state is VenueState.DEGRADED, 5)
+    assert "Check the key" in world.execution.router.reason(BINANCE)
+    assert "venues.binance.credentials_file" in world.execution.router.reason(BINANCE)
+    assert (await world.outcome_of(world.enter(instrument=ETH)))[0] == "denied"
+    assert await world.outcome_of(world.exit()) == ("ordered", "test"), "an exit is tried all the same"
+    world.venue.prepare = allowed
+    assert await again.ready(90) > 30, "a key that is refused is not hammered"
+    assert world.execution.state.blocked == {}, "what the key could not do is no fault of the instrument"
+
+
+@in_virtual_time
+async def test_a_leverage_that_the_venue_refuses_names_its_setting_and_not_the_key(begin):
+    session = await begin()
+
+    async def refuses(*_args):
+        raise VenueError("leverage of BTC: Leverage 5 is not valid", code="-4028")
+
+    session.world.venue.prepare = refuses
+    with pytest.raises(VenueRefused, match=r"-4028.*venues\.binance\.leverage") as caught:
+        await session.task
+    assert "key" not in str(caught.value)
 
 
 @in_virtual_time

@@ -104,6 +104,22 @@ def test_status_of_a_venue_that_is_gone_says_so_in_four_words(daemon) -> None:
     assert "binance   down (127.0.0.1:18080 does not answer), equity" in told
 
 
+@pytest.mark.parametrize(
+    ("states", "line"),
+    [
+        (("ready", "ready"), "allowed"),
+        (("ready", "banned"), "allowed on binance; denied on bybit (banned)"),
+        (("degraded", "ready"), "allowed on bybit; denied on binance (degraded)"),
+        (("down", "degraded"), "denied: no venue is ready"),
+    ],
+)
+def test_status_says_on_which_venue_entries_are_allowed(daemon, states: tuple[str, str], line: str) -> None:
+    venues = [{"venue": venue, "state": state} for venue, state in zip(("binance", "bybit"), states, strict=True)]
+    daemon.answers["status"] = {"name": "tradingd", "entries_allowed": "ready" in states, "venues": venues}
+    told = tradingd("status", "--socket", str(daemon.path)).stdout.splitlines()
+    assert [row for row in told if row.startswith("entries ")] == [f"{'entries':<16}{line}"]
+
+
 def test_status_as_json_is_one_array_with_everything(daemon) -> None:
     daemon.answers["status"] = STATUS
     done = tradingd("status", "--json", "--socket", str(daemon.path))

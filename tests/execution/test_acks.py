@@ -11,7 +11,6 @@ from tradingd.domain.account import RejectKind, SubmitVerdict
 from tradingd.domain.ids import Purpose
 from tradingd.domain.intents import CancelOrders
 from tradingd.domain.orders import OrderStatus
-from tradingd.execution.exchange_router import ACK_EVIDENCE_S
 
 pytestmark = pytest.mark.parametrize("make_world", [True], ids=["acks-first"], indirect=True)
 S = OrderStatus
@@ -54,6 +53,8 @@ async def test_an_entry_that_was_only_acknowledged_closes_its_instrument(make_wo
     world.venue.engine_stands = True
     world.enter()
     await world.until(lambda: world.sent(Purpose.ENTRY) and world.last(Purpose.ENTRY).venue_order_id)
+    # a second without a word, though an answer would be waited for longer
+    assert 0.9 < await world.until(lambda: world.last(Purpose.ENTRY).status is S.IN_DOUBT, 5) < 1.2
     assert await world.outcome_of(world.enter()) == ("denied", "in_doubt")
     assert len(world.sent(Purpose.ENTRY)) == 1
 
@@ -64,7 +65,7 @@ async def test_what_no_stream_tells_of_is_looked_up_soon_and_the_position_has_it
     world.venue.mute = True
     world.enter()
     took_s = await world.until(world.is_covered, 5)
-    assert world.last(Purpose.ENTRY).status is S.FILLED and took_s < 2 * ACK_EVIDENCE_S + 1
+    assert world.last(Purpose.ENTRY).status is S.FILLED and took_s < 3
 
 
 @in_virtual_time
@@ -74,7 +75,7 @@ async def test_it_is_looked_up_again_and_again_and_not_found_counts_only_past_th
     world.enter()
     await world.until(lambda: world.sent(Purpose.ENTRY))
     fence_ms = world.last(Purpose.ENTRY).signed_ms + 3_000 + 2_000
-    await world.until(lambda: world.last(Purpose.ENTRY).status is S.IN_DOUBT, ACK_EVIDENCE_S + 0.2)
+    await world.until(lambda: world.last(Purpose.ENTRY).status is S.IN_DOUBT, 1.2)
     while world.clock.now_ms() <= fence_ms - 100:
         assert world.last(Purpose.ENTRY).status is S.IN_DOUBT
         await asyncio.sleep(0.1)

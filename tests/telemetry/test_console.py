@@ -9,8 +9,8 @@ import structlog
 from tests.telemetry.test_narrator import BTC, TREND, Source, bus, changed
 from tradingd.bus import Bus
 from tradingd.domain.candles import Candle
-from tradingd.domain.events import CandleClosed, IntentDenied, ProtectionChanged, VenueState
-from tradingd.domain.ids import ClientOrderId, IntentId, Purpose, VenueOrderId
+from tradingd.domain.events import CandleClosed, IntentDenied, ProtectionChanged, VenueState, VenueStateChanged
+from tradingd.domain.ids import ClientOrderId, IntentId, Purpose, VenueId, VenueOrderId
 from tradingd.domain.intents import Denial, DenyReason, Enter, Side
 from tradingd.domain.numbers import plain_text
 from tradingd.domain.orders import OrderEvent, OrderKind, OrderRequest, OrderStatus
@@ -45,6 +45,15 @@ def stop_order(event: OrderEvent, status: OrderStatus, **changes: Any) -> Any:
     )  # fmt: skip
     fixed = {"request": request, "intent_id": CAUSE, "venue_order_id": VenueOrderId("2148700000")}
     return changed(OrderStatus.SUBMITTED, event, status, **fixed, **changes)
+
+
+def test_what_is_about_no_instrument_names_its_venue_in_the_same_column(shown, bus) -> None:
+    for venue in (VenueId("binance"), VenueId("bybit")):
+        bus.publish(VenueStateChanged(venue, VenueState.STARTING, VenueState.READY, "reconciled"))
+    bus.publish(stop_order(OrderEvent.ACCEPT, OrderStatus.ACCEPTED))
+    lines = shown()
+    assert [line.split()[2] for line in lines] == ["binance", "bybit", "BTC/USDT:USDT@binance"]
+    assert {line.index(line.split()[2]) for line in lines} == {29}
 
 
 def test_an_order_is_told_in_words_with_its_id_at_the_end(shown, bus) -> None:

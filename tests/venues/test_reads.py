@@ -70,6 +70,8 @@ async def test_preflight_names_the_account_and_what_is_wrong_with_it(bench: Benc
     bench.proxy.faults["GET /fapi/v3/balance"] = answer(200, "[]")
     mode = await venue.preflight()
     assert mode.hedge_mode and not mode.can_trade and len(mode.problems) == 3
+    # the venue tells it of the account; what the key may do is learnt by the first setting, at the same start
+    assert any("account may not trade" in each and "Enable Futures" in each for each in mode.problems)
     assert len(mode.account_id) == 16 and CREDENTIALS.api_key.reveal() not in mode.account_id
 
 

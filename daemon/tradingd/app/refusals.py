@@ -18,18 +18,17 @@ def key_place(venue: VenueId) -> str:
     return f"venues.{venue}.credentials_file, or TRADINGD_{venue.upper()}_API_KEY and _API_SECRET"
 
 
-def advised(venue: VenueId, error: TradingdError) -> str:
-    """What was said, and for a refusal what to do about it at the venue and which keys of the config name the key."""
+def advised(venue: VenueId, error: TradingdError, otherwise: str = "") -> str:
+    """What was said, and for a refusal what to do about it: at the venue and with which keys of the config where it is
+    about the key, else `otherwise`, where the venue's dialect knows nothing better."""
     said = str(error).rstrip(".")
     if not isinstance(error, VenueError) or error.transient:
         return said
     if error.code is not None and error.code not in said:
         said = f"{said} ({error.code})"
-    if not error.advice:
-        return f"{said}. {CHECK_KEY}"
-    # What the venue gave a code for is about the key; without a code nothing was asked with it.
-    key = "" if error.code is None else f". The key is taken from {key_place(venue)}"
-    return f"{said}. {error.advice}{key}"
+    advice = error.advice or (CHECK_KEY if error.about_key else otherwise)
+    key = f"The key is taken from {key_place(venue)}" if error.about_key else ""
+    return ". ".join(each for each in (said, advice, key) if each)
 
 
 class VenueRefused(TradingdError):

@@ -199,10 +199,10 @@ class VenueSession:
                 self._tell_not_reached(attempt, error)
                 await self._clock.sleep(self._execution.retry.delay_s(attempt))
 
-    def _refused_for_good(self, error: VenueError) -> None:
+    def _refused_for_good(self, error: VenueError, advice: str = "") -> None:
         """What a new try cannot mend ends the daemon."""
         if not error.transient:
-            raise VenueRefused(f"{self.id} refuses: {advised(self.id, error)}.") from error
+            raise VenueRefused(f"{self.id} refuses: {advised(self.id, error, advice)}.") from error
 
     async def _try_recover(self) -> None:
         """One recovery; after a failure the pause before the next."""
@@ -323,15 +323,15 @@ class VenueSession:
 
     async def _prepare_instrument(self, instrument: InstrumentId) -> None:
         """Leverage and margin mode. The venue may refuse a change while something is held: entries are denied there,
-        but the position must be managed, so the daemon goes on."""
+        but the position must be managed, so the daemon goes on; a key that lacks the right is tried again."""
+        state, settings = self._execution.state, self.settings
         try:
-            await self.venue.prepare(instrument, self.settings.leverage, self.settings.margin_mode)
+            await self.venue.prepare(instrument, settings.leverage, settings.margin_mode)
         except VenueError as error:
-            state = self._execution.state
-            if error.transient:
-                raise
             if state.position(instrument).is_flat and not list(state.open_orders(instrument)):
-                self._refused_for_good(error)
+                self._refused_for_good(error, f"Correct venues.{self.id}.leverage or venues.{self.id}.margin_mode")
+            if error.transient or error.about_key:
+                raise
             self.block(instrument, f"leverage or margin mode cannot be set while something is held: {error}")
 
     def check_health(self) -> None:

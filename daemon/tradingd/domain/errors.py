@@ -27,14 +27,24 @@ class IllegalTransition(TradingdError):
 class VenueError(TradingdError):
     """A venue call failed; `code` is the venue's raw code or None, `transient` says whether a new try may help.
 
-    `advice` is what the user can do about this very code at the venue, a sentence without its full stop.
+    `advice` is what the user can do about this very code at the venue, a sentence without its full stop; `about_key`:
+    the code says that the key, its signature or one of its rights was refused.
     """
 
-    def __init__(self, message: str, *, code: str | None = None, transient: bool = False, advice: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        transient: bool = False,
+        advice: str = "",
+        about_key: bool = False,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.transient = transient
         self.advice = advice
+        self.about_key = about_key
 
 
 class VenueUnreachable(VenueError):

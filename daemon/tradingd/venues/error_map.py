@@ -119,7 +119,8 @@ def read_error(table: ErrorTable, reply: Reply, what: str, now_ms: int) -> Venue
         return VenueUnreachable(text)
     if reply.code in table.transient or reply.status >= 500:
         return VenueUnreachable(text, code=reply.code)
-    return VenueError(text, code=reply.code, transient=False, advice=table.advice.get(reply.code, ""))
+    about_key = _refusal(table, reply) is RejectKind.AUTHENTICATION
+    return VenueError(text, code=reply.code, advice=table.advice.get(reply.code, ""), about_key=about_key)
 
 
 def bans_orders_only(table: ErrorTable, status: int, body: str) -> bool:

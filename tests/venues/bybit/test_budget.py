@@ -19,6 +19,8 @@ from tradingd.domain.ids import VenueId
 from tradingd.domain.intents import Side, TimeInForce
 from tradingd.domain.orders import OrderKind, OrderRequest
 from tradingd.domain.records import BanRecord
+from tradingd.emulator.bybit.limits import CONNECTIONS, CONNECTIONS_WINDOW_MS, IP_REQUESTS, IP_WINDOW_MS
+from tradingd.emulator.bybit.routes import ROUTES
 from tradingd.execution.rate_limiter import RateLimiter
 from tradingd.ports import Approved, Priority, StreamKey
 from tradingd.venues.bybit import calls
@@ -60,6 +62,27 @@ async def limited(bench: BybitBench) -> AsyncIterator[Limited]:
     await made.open()
     yield made
     await made.limiter.close()
+
+
+NAMED = {
+    **dict.fromkeys(("order/create", "order/amend", "order/cancel", "order/cancel-all", "position/trading-stop"), 10),
+    **dict.fromkeys(("position/set-leverage", "position/switch-mode", "user/query-api"), 10),
+    **dict.fromkeys(("order/realtime", "order/history", "execution/list"), 50),
+    **dict.fromkeys(("position/list", "account/wallet-balance"), 50),
+}
+"""What the venue's page names, requests a second."""
+
+
+def test_our_limits_are_those_that_the_venue_names_and_never_above_what_the_built_in_venue_counts() -> None:
+    ours = {limit.name: limit for limit in BYBIT.rate_plan().rolling}
+    assert {name: ours[name].limit for name in NAMED} == NAMED
+    counted = {path.removeprefix("/v5/"): route.per_second for (_, path), route in ROUTES.items() if route.per_second}
+    for name, limit in ours.items():
+        if limit.length_s == 1.0:
+            assert limit.limit <= counted.get(name, limit.limit), name
+    address, dials = ours["address"], ours["dials"]
+    assert (address.limit, address.length_s * 1_000) == (IP_REQUESTS, IP_WINDOW_MS)
+    assert (dials.limit, dials.length_s * 1_000) == (CONNECTIONS, CONNECTIONS_WINDOW_MS)
 
 
 def resting(number: int, price: Decimal, venue: CcxtVenue) -> OrderRequest:

@@ -34,6 +34,10 @@ HEDGE_MODE = (
     "the account is in hedge mode: with nothing held and no order open, set Preferences > Position Mode to One-way "
     "Mode on Binance Futures (dualSidePosition = false)"
 )
+MAY_NOT_TRADE = (
+    "Binance says that this account may not trade futures (canTrade): see there whether it is opened and not "
+    "restricted, and whether API Management ticks Enable Futures for the key"
+)
 _MARGIN_TYPES = {"cross": "CROSSED", "isolated": "ISOLATED"}
 
 
@@ -144,7 +148,7 @@ class BinanceDialect:
             if config.get("multiAssetsMargin"):
                 problems.append("the account is in multi-assets mode: set it to single-asset mode")
             if not can_trade:
-                problems.append("the API key may not trade: tick Enable Futures in API Management on Binance")
+                problems.append(MAY_NOT_TRADE)
             aliases = [text_or_none(row, "accountAlias") for row in listed(balances)]
         account_id = next((alias for alias in aliases if alias), self._key_digest)
         return AccountMode(self._venue, account_id, hedge, can_trade, tuple(problems))

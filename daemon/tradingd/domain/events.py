@@ -38,13 +38,20 @@ class CandleForming(msgspec.Struct, frozen=True):
 
 
 class OrderChanged(msgspec.Struct, frozen=True):
-    """An order moved from `before` to its status by `event`; `source` is reply, stream, lookup or local."""
+    """An order moved from `before` to its status by `event`; `source` is reply, stream, lookup or local, `detail` what
+    it said."""
 
     order: Order
     before: OrderStatus
     event: OrderEvent
     source: str
     time_ms: int
+    detail: str = ""
+
+    @property
+    def why(self) -> str:
+        """What the step said, else what the order is there for or has ended by."""
+        return self.detail or self.order.reason
 
 
 class Filled(msgspec.Struct, frozen=True):

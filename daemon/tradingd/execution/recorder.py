@@ -160,13 +160,15 @@ class Recorder:
             return False
         if status is order.status and learned == order:
             return False  # told before: a part filled, seen again by a look-up or after the order's end
-        now = self._clock.at(order.instrument.venue).now_ms()
+        now, told = self._clock.at(order.instrument.venue).now_ms(), storable(detail)
+        # a lost answer ends nothing: what the order was sent for is still what its trade will say
+        ended_by = "" if event is OrderEvent.TIME_OUT else told
         changed = msgspec.structs.replace(
             learned,
             status=status,
             updated_ms=now,
             reject_code=code if shown or event in _VERDICTS else learned.reject_code,
-            reason=storable(detail) or learned.reason,
+            reason=ended_by or learned.reason,
         )
         self._state.put_order(changed)
         if (order.status, event) in LATE:
@@ -175,8 +177,8 @@ class Recorder:
             )
         if event is not OrderEvent.TIME_OUT and (waiting := self._evidence.get(client_order_id)) is not None:
             waiting.set()
-        step = OrderEventRecord(client_order_id, event, order.status, status, now, source, code, storable(detail))
-        self.commit((changed, step), (OrderChanged(changed, order.status, event, source, now),))
+        step = OrderEventRecord(client_order_id, event, order.status, status, now, source, code, told)
+        self.commit((changed, step), (OrderChanged(changed, order.status, event, source, now, told),))
         self._on_fact(order.instrument)
         return True
 

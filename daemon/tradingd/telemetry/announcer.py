@@ -139,7 +139,7 @@ class Announcer:
                 "filled_quantity": order.filled_quantity,
                 "average_price": order.average_price,
                 "code": order.reject_code,
-                "reason": order.reason,
+                "reason": event.why,
             },
         )
 

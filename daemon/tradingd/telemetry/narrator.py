@@ -138,7 +138,7 @@ class Narrator:
     def _order_changed(self, event: OrderChanged) -> None:
         order = event.order
         name = _ORDER_EVENTS[event.event]
-        fields = {**fields_of(order), "source": event.source, **said(reason=order.reason)}
+        fields = {**fields_of(order), "source": event.source, **said(reason=event.why)}
         if order.strategy is not None:
             self._strategies[order.instrument] = order.strategy
         if (event.before, event.event) in STALE or self._part_is_known(event):

@@ -3,10 +3,12 @@
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.venues.binance_traps.codes import LASTING, ROWS, Act, Row, Says
 from tests.venues.binance_traps.worlds import Told, answering, minute_ms, once, play
+from tradingd.emulator.faults.language import Rule
 from tradingd.simulation.clock import START_MS
 from tradingd.venues.binance.errors import SUBMIT
 
@@ -155,6 +157,36 @@ def test_a_stop_whose_level_is_passed_closes_the_position(row: Row) -> None:
     assert "emergency_close" in {i["kind"] for i in told.incidents}
 
 
+@pytest.mark.fault(42)
+@of_act(Act.REFETCH)
+def test_an_exit_of_what_is_gone_asks_what_is_held_and_is_done(row: Row) -> None:
+    """Another hand closed the position just before, and the stream tells nothing of it."""
+    from_ms = minute_ms(2) - 2_000
+    deaf = Rule(do="lose_push", push=("order", "fill", "account"), since_ms=from_ms, until_ms=from_ms + 20_000)
+    hand = Rule(do="human", since_ms=minute_ms(2) - 20, times=1, what=(("act", "close"), ("symbol", "BTCUSDT")))
+    deaf_and_closed = [deaf, hand, answering(row, "create", 2)]
+    told = once(f"gone {row.name}", lambda: play(f"1 {ENTER}; 2 {EXIT}", deaf_and_closed, 2.4))
+    assert "venue: human" in told.played
+    refused = raw(told.events, row, "exit")
+    assert told.sent("/fapi/v3/positionRisk", refused["time_ms"], refused["time_ms"] + 5_000)
+    assert len(told.sent("/fapi/v1/order", from_ms, 1 << 62, "POST")) == 1, "flat is success: none behind it"
+    assert is_flat(told) and not {i["kind"] for i in told.incidents} & {"exit_not_done", "position_corrected"}
+
+
+@of_act(Act.ADOPT)
+def test_a_stop_that_stands_already_is_found_and_adopted(row: Row) -> None:
+    """The venue took the first one, says of it what it would say of a second, and its stream tells nothing of it."""
+    rule = answering(row, "create_conditional", 1)
+    taken = msgspec.structs.replace(rule, what=tuple(sorted((*rule.what, ("executed", True)))))
+    deaf = Rule(do="lose_push", push=("order",), since_ms=minute_ms(1) - 2_000, until_ms=minute_ms(1) + 20_000)
+    told = once(f"adopt {row.name}", lambda: play(f"1 {ENTER}", [deaf, taken], 1.5))
+    refused = raw(told.events, row, "stop")
+    assert told.sent("/fapi/v1/openAlgoOrders", refused["time_ms"], refused["time_ms"] + 2_000)
+    assert len([e for e in told.events if e["purpose"] == "stop" and e["event"] == "submit"]) == 1, "and no second one"
+    assert [e["status"] for e in told.events if e["purpose"] == "stop"][-1] == "ACCEPTED"
+    assert not is_flat(told) and "emergency_close" not in {i["kind"] for i in told.incidents}
+
+
 @pytest.mark.fault(27)
 @of_act(Act.RESIGN)
 def test_a_signature_out_of_time_has_the_clock_set_and_is_signed_anew_once(row: Row) -> None:
@@ -254,7 +286,10 @@ def test_too_many_orders_hold_orders_back_and_nothing_else(row: Row) -> None:
     refused = raw(told.events, row, "entry")
     assert refused["event"] == "reject" and told.ready
     assert [i["outcome"] for i in told.intents] == ["failed", "ordered"] and told.fills
-    assert told.requests and not told.sent("/fapi/v1/order", refused["time_ms"], minute_ms(1) + 9_900, "POST")
+    window = refused["time_ms"] + 1, minute_ms(1) + 9_900
+    assert not told.sent("/fapi/v1/order", *window, "POST")
+    assert told.sent("/fapi/v3/account", *window), "what places no order goes on"
+    assert one(told.bans)["scope"] == "orders"
 
 
 # --- the table is whole ------------------------------------------------------------------------------------------

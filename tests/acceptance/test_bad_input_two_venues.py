@@ -154,7 +154,9 @@ def test_hedge_mode_is_told_by_the_name_of_the_venues_own_setting(
     assert daemon.stop() == 0
 
 
-def test_a_built_in_venue_that_cannot_start_is_told_and_joins_once_it_can(tmp_path: Path, running: list[Daemon]) -> None:
+def test_a_built_in_venue_that_cannot_start_is_told_and_joins_once_it_can(
+    tmp_path: Path, running: list[Daemon]
+) -> None:
     ledger = tmp_path / "var/venues/bybit/ledger.db"
     ledger.parent.mkdir(parents=True)
     ledger.write_text("no database")

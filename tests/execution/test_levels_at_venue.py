@@ -49,6 +49,40 @@ async def test_a_fired_level_tells_who_closed_and_is_its_strategys(make_levels, 
     assert "foreign_position" not in world.incidents()
 
 
+@pytest.mark.parametrize(("which", "left"), [("stop_loss", (OLD, None)), ("take_profit", (None, TARGET))])
+@in_virtual_time
+async def test_a_level_that_fires_takes_its_twin_away_and_that_is_nobodys_hand_and_no_missing_stop(
+    make_levels, which, left
+):
+    """The venue shows the position without the twin for a moment before the fill: no trader is to be woken by that."""
+    world = await held(make_levels, take_profit=TARGET)
+    await asyncio.sleep(3)
+
+    def fire():
+        if carried(world) == left:
+            world.levels._carry(BTC, (OLD, TARGET))
+            world.levels.fire(BTC, which)
+
+    world.levels.on_set = fire
+    world.levels.by_hand(BTC, *left)
+    await world.until_flat()
+    await asyncio.sleep(3)
+    assert {"protection_changed", "stop_not_placed", "emergency_close"}.isdisjoint(world.incidents())
+    assert world.rows("SELECT exit_by FROM v_trades") == [(which,)]
+
+
+@in_virtual_time
+async def test_a_stop_that_is_refused_twice_for_want_of_a_position_that_is_still_held_is_told(make_levels):
+    world = await held(make_levels)
+    await asyncio.sleep(3)
+    world.levels.always = Reject(RejectKind.REDUCE_ONLY, "10001")
+    world.levels.by_hand(BTC, None)
+    await world.until(lambda: "stop_not_placed" in world.incidents(), 5)
+    world.levels.always = None
+    await world.until(world.is_covered, 5)
+    assert world.incidents().count("protection_changed") == 1
+
+
 @in_virtual_time
 async def test_the_chain_of_an_entry_holds_its_settings_and_the_fill_that_one_of_them_made(make_levels):
     world = await held(make_levels)

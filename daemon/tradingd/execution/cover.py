@@ -52,8 +52,9 @@ class Cover(msgspec.Struct):
 
     Where levels are a state of the position: `carries` is what it was last known to carry, `sure` unless a set has had
     no answer since; `era` counts the times that it was flat, `sets` the settings; `set_ms`: when the last one ended
-    (venue time); `look_at`: when it is read next (monotonic); `why`: what calls for the next setting. `told_gone`: when
-    the stream told of the end of the stop that was set last (monotonic, and venue time), until it is known to stand.
+    (venue time); `look_at`: when it is read next (monotonic); `why`: what calls for the next setting; `changed`: what
+    another hand seems to have changed, told once the venue has set it again. `told_gone`: when the stream told of the
+    end of the stop that was set last (monotonic, and venue time), until it is known to stand.
     `unread`: an earlier run wanted it, and no reading of this run has told yet what its position carries.
     """
 
@@ -82,6 +83,7 @@ class Cover(msgspec.Struct):
     set_ms: int = 0
     look_at: float = 0.0
     why: str = ""
+    changed: str = ""
     told_gone: tuple[float, int] | None = None
     unread: bool = False
 

@@ -82,6 +82,7 @@ class Levels:
         if cover.era == era and outcome.verdict is SubmitVerdict.ACCEPTED:
             cover.carries, cover.sure, cover.told_gone = Carried(wanted.stop, take_profit), True, None
             cover.unread = False
+            self._tell_changed(cover)
             if cover.told_covered and self._covers.get(instrument) is cover:
                 self._recorder.commit((cover.record("covered", cover.set_ms),))
         elif cover.era == era and outcome.verdict is SubmitVerdict.NOT_EXECUTED:
@@ -216,16 +217,23 @@ class Levels:
                 self.on_look(cover.instrument)
             return
         if cover.sure and cover.carries is not None and cover.carries.serves(wanted) and not now.serves(wanted):
-            self._tell_changed(cover, now, wanted)
+            self._note_changed(cover, now, wanted)
+        cover.changed = "" if stands else cover.changed
         cover.carries, cover.sure, cover.unread = now, True, False
         cover.told_gone = None if stands else gone
         self.on_look(cover.instrument)
 
-    def _tell_changed(self, cover: Cover, now: Carried, wanted: Carried) -> None:
+    def _note_changed(self, cover: Cover, now: Carried, wanted: Carried) -> None:
+        """A level that fires takes the other one away a moment before its fill: that there was a hand is certain only
+        when the venue has set them again, for a position that it still has."""
         cover.why = f"the venue showed {now.told()}"
-        why = f"{cover.instrument}: the position carries {now.told()} where {wanted.told()} is wanted; "
-        why += "somebody else changed it, and it is set again"
-        self._bus.publish(incident("protection_changed", Severity.WARNING, why, cover.instrument, cover.strategy))
+        cover.changed = f"{cover.instrument}: the position carried {now.told()} where {wanted.told()} is wanted; "
+        cover.changed += "somebody else changed it, and it was set again"
+
+    def _tell_changed(self, cover: Cover) -> None:
+        why, cover.changed = cover.changed, ""
+        if why:
+            self._bus.publish(incident("protection_changed", Severity.WARNING, why, cover.instrument, cover.strategy))
 
     def _margin_ms(self, cover: Cover) -> int:
         limits = self._router.venue(cover.instrument).limits

@@ -107,6 +107,7 @@ class Protection:
             cover.unprotected_since = None
             cover.told_covered = cover.closing = cover.unread = False
             cover.carries, cover.sure, cover.era, cover.told_gone = None, False, cover.era + 1, None
+            cover.changed = ""
             self.on_end(cover, "the position was closed meanwhile")
             return False
         if covered:
@@ -223,7 +224,7 @@ class Protection:
         elif kind is RejectKind.DUPLICATE_PROTECTION:
             await self.adopt_existing(cover, Purpose.STOP, why)
         else:
-            self._failed(cover, why)
+            self._failed(cover, why, kind)
 
     async def _place_take_profit(self, cover: Cover, quantity: Decimal) -> None:
         if cover.take_profit is None:
@@ -290,7 +291,7 @@ class Protection:
         elif self.is_covered(cover.instrument):
             cover.take_profit_retry_at = self._clock.monotonic() + self._retry.delay_s(1)
         else:
-            self._failed(cover, f"the stop does not stand: {outcome.told()}")
+            self._failed(cover, f"the stop does not stand: {outcome.told()}", outcome.kind)
 
     async def _read_back(self, cover: Cover, outcome: SubmitOutcome) -> None:
         why = f"the stop may not stand: {outcome.told()}"
@@ -350,9 +351,13 @@ class Protection:
 
     # --- telling --------------------------------------------------------------------------------------------------
 
-    def _failed(self, cover: Cover, why: str) -> None:
+    def _failed(self, cover: Cover, why: str, kind: RejectKind = RejectKind.OTHER) -> None:
+        """Try again soon. The first time that the venue knows of no position it has most likely just been closed, and
+        its fill is on the way: nobody is woken for that."""
         cover.tries += 1
         cover.retry_at = self._clock.monotonic() + min(1.0, self._retry.delay_s(cover.tries))
+        if kind is RejectKind.REDUCE_ONLY and cover.tries == 1:
+            return
         self._raise(cover, "stop_not_placed", Severity.CRITICAL, f"try {cover.tries}: {why}")
 
     def emergency(self, cover: Cover, why: str) -> None:

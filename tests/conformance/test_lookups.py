@@ -201,5 +201,7 @@ async def test_what_a_human_did_carries_no_id_of_ours(bench: Bench) -> None:
     await bench.listen()
     bench.act("human", act="open", symbol=bench.symbol(), side="buy", quantity=Decimal("0.010"))
     fill = await bench.pushed("fill", lambda pushed: True)
-    assert fill.client_order_id is None or not fill.client_order_id.startswith("td-")
+    order = await bench.pushed("order", lambda pushed: True)
+    for each in (fill.client_order_id, order.client_order_id):
+        assert each is None or (each and not each.startswith("td-"))
     await bench.position("0.010")

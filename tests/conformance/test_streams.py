@@ -82,6 +82,18 @@ async def test_a_mute_stream_shows_no_life_and_is_dialled_anew(bench: Bench, kin
     await bench.pushed(name, lambda pushed: True)
 
 
+@pytest.mark.fault(18)
+@case
+async def test_candles_that_are_lost_are_no_life_although_pings_are_answered(bench: Bench) -> None:
+    await bench.venue.watch(bench.candle_stream())
+    bench.begin(fault("lose_push", push="candle", times=None))
+    await asyncio.sleep(1)
+    bench.sink.events.clear()
+    await asyncio.sleep(25)  # two pings and more
+    assert not bench.sink.all("candle") and not bench.sink.all("disconnect")
+    assert "candles" not in bench.sink.all("alive")
+
+
 @pytest.mark.fault(23)
 @case
 async def test_a_stream_that_is_refused_is_an_error(bench: Bench) -> None:

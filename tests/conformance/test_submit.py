@@ -126,6 +126,7 @@ async def test_a_stop_waits_in_the_last_book_and_fills_by_its_child(bench: Bench
     request = await bench.stop()
     order = await bench.placed(request)
     assert (order.status, order.book) == (OrderStatus.ACCEPTED, bench.venue.limits.order_books[-1])
+    assert (order.kind, order.side) == (OrderKind.STOP_MARKET, Side.SELL)
     assert (order.trigger_price, order.reduce_only) == (request.trigger_price, True)
     assert request.client_order_id in await bench.open_ids()
     await bench.move("-0.03")
@@ -147,7 +148,8 @@ async def _ended(bench: Bench, request: OrderRequest) -> bool:
 async def test_a_take_profit_fires_above(bench: Bench) -> None:
     await bench.bought()
     request = await bench.stop("1.02", kind=OrderKind.TAKE_PROFIT_MARKET, purpose=Purpose.TAKE_PROFIT)
-    assert (await bench.placed(request)).status is OrderStatus.ACCEPTED
+    order = await bench.placed(request)
+    assert (order.status, order.kind) == (OrderStatus.ACCEPTED, OrderKind.TAKE_PROFIT_MARKET)
     await bench.move("0.03")
     await bench.position("0")
 

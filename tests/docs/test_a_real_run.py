@@ -143,6 +143,16 @@ def test_the_screen_shows_what_the_page_shows(run: Run) -> None:
     assert [line for line in critical if "emergency_close" not in line or "beyond the stop" not in line] == []
 
 
+def test_the_screen_says_which_venue_did_what(run: Run) -> None:
+    about = r"^\S+Z \w+ +((?:candle|order|position|protection|intent|venue|built_in_venue)_\w+) +(\S+)"
+    found = re.findall(about, run.screen, re.MULTILINE)
+    nameless = [line for line in found if line[1].rpartition("@")[2] not in VENUES]
+    assert nameless == []
+    for venue in VENUES:
+        told = {event for event, place in found if place.endswith(venue)}
+        assert told >= {"venue_state_changed", "order_submitted", "order_filled", "position_closed"}, venue
+
+
 def test_the_venue_knows_no_order_that_the_journal_lacks(run: Run) -> None:
     sent = run.ledger(
         "SELECT client_order_id, count(*) FROM requests WHERE accepted AND method = 'POST' "

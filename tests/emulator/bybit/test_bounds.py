@@ -148,6 +148,14 @@ async def test_section_4_five_hundred_active_orders_of_a_symbol_and_no_more(benc
         await client.create_order(SYMBOL, "limit", "buy", 0.001, round(bench.price() * 0.97, 1))
 
 
+async def test_section_5_a_quantity_between_two_lots_is_cut_and_one_below_a_lot_is_refused(bench: Bench) -> None:
+    client = await bench.client()
+    order = {**LINEAR, "side": "Buy", "orderType": "Market"}
+    await client.private_post_v5_order_create({**order, "qty": "0.0019"})
+    await bench.until_held("0.001")
+    assert await refused(client.private_post_v5_order_create({**order, "qty": "0.0009"})) == 10001
+
+
 async def test_section_6_a_history_shows_seven_days_from_the_start_that_is_asked_for(bench: Bench) -> None:
     client = await bench.client()
     await client.create_order(SYMBOL, "market", "buy", 0.01)

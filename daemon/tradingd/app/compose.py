@@ -10,7 +10,7 @@ from tradingd.config import Settings
 from tradingd.domain.account import SubmitOutcome
 from tradingd.domain.candles import timeframe_ms
 from tradingd.domain.errors import Severity
-from tradingd.domain.events import ForeignOrderSeen, PositionSeen, StrategyQuarantined, incident
+from tradingd.domain.events import Filled, ForeignOrderSeen, PositionSeen, StrategyQuarantined, incident
 from tradingd.domain.ids import Epoch, Purpose, StrategyId, VenueId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import DenyReason
@@ -22,6 +22,7 @@ from tradingd.execution.desk import Desk
 from tradingd.execution.entries import Entries, Switches
 from tradingd.execution.exchange_router import ExchangeRouter
 from tradingd.execution.exits import Exits
+from tradingd.execution.foreign import by_venue
 from tradingd.execution.hold_period_guard import HoldPeriodGuard
 from tradingd.execution.idempotency_manager import IdempotencyManager
 from tradingd.execution.leftover_sweeper import LeftoverSweeper
@@ -336,6 +337,12 @@ def _connect(execution: Execution, bus: Bus, clock: Clock) -> None:
     execution.recorder.on_state_order = levels.note_shown
     bus.subscribe(PositionSeen, lambda event: pipeline.on_position(event.position))
     bus.subscribe(ForeignOrderSeen, lambda event: sweeper.note_foreign(event.order))
+
+    def on_filled(event: Filled) -> None:
+        if (told := by_venue(event)) is not None:
+            bus.publish(told)
+
+    bus.subscribe(Filled, on_filled)
 
     def on_quarantined(event: StrategyQuarantined) -> None:
         execution.switches.quarantined[event.strategy] = event.reason

@@ -1,9 +1,9 @@
 """What is told of other hands on the account: a human, another program, the venue itself."""
 
 from tradingd.domain.errors import Severity
-from tradingd.domain.events import IncidentRaised, incident
+from tradingd.domain.events import Filled, IncidentRaised, incident
 from tradingd.domain.numbers import plain_text
-from tradingd.domain.orders import Fill, Order
+from tradingd.domain.orders import POSITION_ENDS, Fill, Order
 from tradingd.domain.positions import PositionChange
 
 
@@ -14,6 +14,19 @@ def opened_by_others(fill: Fill, change: PositionChange) -> IncidentRaised:
         "entries are denied there until it is closed"
     )
     return incident("foreign_position", Severity.CRITICAL, why, fill.instrument)
+
+
+def by_venue(event: Filled) -> IncidentRaised | None:
+    """What the venue did to a position by itself, where it says so: a liquidation, a deleveraging, a settlement. The
+    levels of the position are its own doing as well, and were asked for."""
+    fill = event.fill
+    if not fill.reason or fill.reason in POSITION_ENDS:
+        return None
+    left = plain_text(event.position.quantity)
+    why = f"{fill.instrument}: {fill.reason} by the venue: {fill.side} {plain_text(fill.quantity)} contracts at "
+    why += f"{plain_text(fill.price)}, {left} left"
+    severity = Severity.CRITICAL if fill.reason == "liquidation" else Severity.WARNING
+    return incident("closed_by_venue", severity, why, fill.instrument, event.strategy)
 
 
 def turned(fill: Fill, change: PositionChange, order: Order | None) -> IncidentRaised:

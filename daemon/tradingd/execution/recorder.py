@@ -256,7 +256,7 @@ class Recorder:
         seen.add(fill.trade_id)
         if order is not None and fill.client_order_id != order.client_order_id:
             fill = msgspec.structs.replace(fill, client_order_id=order.client_order_id)
-        owner = self._state.position(fill.instrument).strategy if fill.is_of_position else None
+        owner = self._state.position(fill.instrument).strategy if fill.reason else None  # the venue's own doing
         change = self._change_position(fill, order)
         records: list[Record] = [fill, change.position]
         events: list[Event] = []

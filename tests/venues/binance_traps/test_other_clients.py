@@ -11,6 +11,7 @@ from tests.emulator.helpers import ccxt_client
 from tests.simulation.worlds import scripted
 from tests.venues.binance_traps.worlds import Told
 from tradingd.config.credentials import SIM_CREDENTIALS
+from tradingd.simulation.loop import SECOND_US
 from tradingd.simulation.session import SimSession
 from tradingd.simulation.world import World
 
@@ -156,18 +157,27 @@ def test_orders_of_another_client_are_never_touched(make: Make) -> None:
     assert not ours & placed
 
 
+@pytest.mark.fault(48)
+@pytest.mark.parametrize("mute", [False, True], ids=["streamed", "read"])
 @pytest.mark.parametrize(("act", "reason"), [("liquidate", "liquidation"), ("deleverage", "auto-deleveraging")])
-def test_trap_15_a_liquidation_is_booked_with_its_reason_and_begins_the_hold(make: Make, act: str, reason: str) -> None:
+def test_trap_15_a_liquidation_is_booked_with_its_reason_told_and_begins_the_hold(
+    make: Make, act: str, reason: str, mute: bool
+) -> None:
     world = make("1 buy 0.02 0.02; 3 buy 0.02 0.02; 9 buy 0.02 0.02", hold=5)
     world.run_for(40)
     held = venue_holds(world)
+    if mute:
+        world.network.mute(account=True, for_us=30 * SECOND_US, half_open=False)
     world.venue.act(act, {"symbol": "BTCUSDT"})
     world.network.venue_changed()
-    world.run_for(10)
+    world.run_for(15)
     told = Told(world)
     assert net(foreign(told)) == -held and {fill["reason"] for fill in foreign(told)} == {reason}
     (close,) = told.closes
     assert close["cause"] == reason
+    (incident,) = [each for each in told.incidents if each["kind"] == "closed_by_venue"]
+    assert incident["severity"] == ("critical" if act == "liquidate" else "warning")
+    assert reason in incident["detail"] and incident["strategy"] == "script"
     world.run_for(480)
     assert outcomes(Told(world)) == [("ordered", ""), ("denied", "hold_period"), ("ordered", "")]
 

@@ -32,6 +32,7 @@ STATUS = Status(
             "reason": "stream stale",
             "equity_usdt": "10012.5",
             "available_usdt": "9",
+            "exits_only": {},
         }
     ],
     stream_ages_s={"binance/account": 99.0, "binance/candles/BTC/USDT:USDT/1m": 1.2},

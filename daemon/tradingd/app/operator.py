@@ -237,14 +237,17 @@ class Operator:
         return None if since is None else round(self._clock.monotonic() - since, 3)
 
     def _venue(self, venue: VenueId) -> VenueStatus:
-        account = self._execution.state.accounts.get(venue)
+        state, now_s = self._execution.state, self._clock.monotonic()
+        account = state.accounts.get(venue)
         balance = account.balance if account else None
+        resting = {str(each): state.takes_only_exits(each, now_s) for each in state.instruments_of(venue)}
         return VenueStatus(
             venue=venue,
             state=self._execution.router.state(venue).value,
             reason=self._execution.router.reason(venue),
             equity_usdt=_text(balance.equity if balance else None),
             available_usdt=_text(balance.available if balance else None),
+            exits_only={name: why for name, why in resting.items() if why},
         )
 
     def _position(self, position: Position) -> PositionStatus:

@@ -38,6 +38,8 @@ def status(result: Mapping[str, Any], paint: Paint) -> str:
         *_journal(result, paint),
         _entries(result, paint),
     ]
+    if exits_only := _exits_only(result):
+        lines += _section("exits only", exits_only.items(), lambda row: f"{safe(row[0])}: {safe(row[1])}")
     lines += _section("venues", result.get("venues"), lambda row: _venue(row, paint))
     lines += _section("strategies", result.get("strategies"), lambda row: _strategy(row, paint))
     lines += _section("positions", result.get("positions"), lambda row: _position(row, paint))
@@ -148,11 +150,19 @@ def _entries(result: Mapping[str, Any], paint: Paint) -> str:
         rows = result.get("venues")
         states = {safe(row.get("venue")): safe(row.get("state")) for row in (rows if isinstance(rows, list) else [])}
         closed = ", ".join(f"{venue} ({state})" for venue, state in states.items() if state != "ready")
+        but = ", but not on these" if _exits_only(result) else ""
         if not closed:
-            return f"{'entries':<16}{paint.good('allowed')}"
+            return f"{'entries':<16}{paint.good('allowed')}{but}"
         ready = ", ".join(venue for venue, state in states.items() if state == "ready")
-        return f"{'entries':<16}{paint.good('allowed')} on {ready}; {paint.bad('denied')} on {closed}"
+        return f"{'entries':<16}{paint.good('allowed')} on {ready}; {paint.bad('denied')} on {closed}{but}"
     return f"{'entries':<16}{paint.bad('denied')}: {'; '.join(reasons) or 'no venue is ready'}"
+
+
+def _exits_only(result: Mapping[str, Any]) -> dict[str, str]:
+    """What takes only exits, of all venues."""
+    rows = result.get("venues")
+    found = [row.get("exits_only") for row in (rows if isinstance(rows, list) else []) if isinstance(row, Mapping)]
+    return {name: why for each in found if isinstance(each, Mapping) for name, why in each.items()}
 
 
 def _section(title: str, rows: Any, show: Any) -> list[str]:

@@ -258,12 +258,8 @@ class Entries:
         owner = self._state.owners.get(instrument)
         if owner is not None and owner in self._switches.quarantined:
             return Denial(DenyReason.QUARANTINED, self._switches.quarantined[owner])
-        if instrument in self._state.blocked:
-            return Denial(DenyReason.INSTRUMENT_BLOCKED, self._state.blocked[instrument])
-        until_s, why = self._state.exits_only.get(instrument, (0.0, ""))
-        if self._clock.monotonic() < until_s:
-            return Denial(DenyReason.INSTRUMENT_BLOCKED, why)
-        return None
+        why = self._state.takes_only_exits(instrument, self._clock.monotonic())
+        return Denial(DenyReason.INSTRUMENT_BLOCKED, why) if why else None
 
     def _gate_venue(self, instrument: InstrumentId, pending: PendingIntent) -> Denial | None:
         if not self._recorder.journal_writable:

@@ -37,6 +37,11 @@ class TradingState:
         self.blocked: dict[InstrumentId, str] = {}
         self.exits_only: dict[InstrumentId, tuple[float, str]] = {}
 
+    def takes_only_exits(self, instrument: InstrumentId, now_s: float) -> str:
+        """Why no entry is sent there, for good or until a monotonic time; empty where one may be."""
+        until_s, why = self.exits_only.get(instrument, (0.0, ""))
+        return self.blocked.get(instrument) or (why if now_s < until_s else "")
+
     def load(self, recovered: Recovered) -> None:
         """Take over what a start read from the journal."""
         for order in (*recovered.recent_orders, *recovered.open_orders):

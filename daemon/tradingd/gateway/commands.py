@@ -64,13 +64,14 @@ def socket_path(state_dir: Path, mode: str) -> Path:
 
 
 class VenueStatus(TypedDict):
-    """One venue in `status`."""
+    """One venue in `status`; `exits_only`: the instruments where no entry is sent, each with why."""
 
     venue: str
     state: str
     reason: str
     equity_usdt: str | None
     available_usdt: str | None
+    exits_only: dict[str, str]
 
 
 class PositionStatus(TypedDict):

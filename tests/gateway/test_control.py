@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
 from tradingd.domain.errors import TradingdError
 from tradingd.domain.ids import VenueId
@@ -133,6 +134,34 @@ async def test_a_command_is_carried_out_answered_and_recorded(open_bench: OpenBe
     assert record.command == "pause" and json.loads(record.arguments_json) == {"reason": "lunch"}
     assert record.source == f"control socket, uid {os.getuid()}, pid {os.getpid()}"
     assert record.received_ms == 1_000 and json.loads(record.result_json)["ok"] is True
+
+
+async def test_what_changes_something_is_told_in_the_log_as_it_begins_and_what_only_reads_is_not(
+    open_bench: OpenBench,
+) -> None:
+    """Entries that end because a hand said so must not look like a fault at night."""
+    bench = await open_bench()
+    by = f"uid {os.getuid()}, pid {os.getpid()}"
+    with structlog.testing.capture_logs() as told:
+        await bench.ask("status")
+        await bench.ask("pause", {"reason": "lunch"})
+        await bench.ask("resume")
+        flatten = asyncio.create_task(bench.ask("flatten", {"symbol": "BTC/USDT:USDT"}))
+        await bench.until(lambda: bench.handler.waiting == 1)
+    bench.handler.gate.set()
+    await flatten
+    assert told == [
+        {"event": "command_received", "log_level": "info", "command": "pause", "arguments": "reason lunch", "by": by},
+        {"event": "command_received", "log_level": "info", "command": "resume", "by": by},
+        {
+            "event": "command_refused", "log_level": "warning", "command": "resume",
+            "reason": "halted: acknowledge the incident first",
+        },
+        {
+            "event": "command_received", "log_level": "info", "command": "flatten",
+            "arguments": "symbol BTC/USDT:USDT", "by": by,
+        },
+    ]  # fmt: skip
 
 
 async def test_text_that_no_table_takes_is_taken_as_its_escape_and_bounded(open_bench: OpenBench) -> None:

@@ -76,7 +76,7 @@ async def everything(world: World) -> dict[str, dict[str, Any]]:
     enter = Enter(BTC, Side.BUY, quantity=Decimal(1), stop_loss=Decimal(1))
     world.bus.publish(IntentDenied(IntentId("i"), TREND, enter, Denial(DenyReason.HOLD_PERIOD, "60 s left")))
     world.bus.publish(IncidentRaised("late_fill", Severity.CRITICAL, "what", BINANCE, BTC, TREND))
-    world.bus.publish(Heartbeat(1, 10.0, {"binance/candles": 0.123}, Decimal("10000.50"), 1, 0, True, {}))
+    world.bus.publish(Heartbeat(1, 10.0, {"binance/candles": 0.123}, Decimal("10000.50"), 1, 0, "", {}))
     await world.announcer.flush()
     return world.told()
 

@@ -296,7 +296,8 @@ def test_a_foreign_order_is_told_once_a_minute(bus, told) -> None:
 
 
 class Source:
-    def __init__(self, **not_ready: VenueState) -> None:
+    def __init__(self, denied: str = "", **not_ready: VenueState) -> None:
+        self.denied = denied
         self.not_ready = {VenueId(name): state for name, state in not_ready.items()}
 
     def stream_ages_s(self) -> dict[str, float]:
@@ -311,8 +312,8 @@ class Source:
     def unknown_orders(self) -> int:
         return 1
 
-    def entries_allowed(self) -> bool:
-        return True
+    def entries_denied(self) -> str:
+        return self.denied
 
     def venues_not_ready(self) -> dict[VenueId, VenueState]:
         return self.not_ready
@@ -340,6 +341,14 @@ def test_a_heartbeat_is_a_warning_that_names_each_venue_in_trouble(bus, told, cl
     assert starting["level"] == "info" and starting["venues_not_ready"] == {"binance": "starting"}
     assert down["level"] == "warning" and down["venues_not_ready"] == {"binance": "down"}
     assert ready["level"] == "info" and "venues_not_ready" not in ready
+
+
+def test_a_heartbeat_says_why_no_entry_could_pass(bus, told, clock) -> None:
+    HeartbeatDriver(clock, Source(), bus.publish).tick()
+    HeartbeatDriver(clock, Source("paused: news at two"), bus.publish).tick()
+    allowed, denied = told()
+    assert allowed["entries_allowed"] is True and "entries_denied" not in allowed
+    assert denied["entries_allowed"] is False and denied["entries_denied"] == "paused: news at two"
 
 
 def test_a_journal_that_is_whole_again_is_told_with_how_long_it_was_not(told, bus, clock):

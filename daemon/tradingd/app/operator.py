@@ -89,13 +89,15 @@ class Operator:
         """Orders that the venue may or may not have."""
         return len(self._execution.state.unknown_orders())
 
-    def entries_allowed(self) -> bool:
-        """Whether an entry could pass now, as far as daemon and venues are concerned."""
-        return (
-            self._execution.switches.denial() is None
-            and self._execution.recorder.journal_writable
-            and any(self._execution.router.is_ready(venue) for venue in self._sessions)
-        )
+    def entries_denied(self) -> str:
+        """Why no entry could pass now, as far as daemon and venues are concerned; empty when one could."""
+        reasons = [] if self._execution.recorder.journal_writable else ["the journal cannot be written"]
+        if (denial := self._execution.switches.denial()) is not None:
+            reasons.append(f"{denial.reason}: {denial.detail}")
+        router = self._execution.router
+        if not any(router.is_ready(venue) for venue in self._sessions):
+            reasons += [f"{venue}: {router.reason(venue) or router.state(venue)}" for venue in self._sessions]
+        return "; ".join(reasons)
 
     def venues_not_ready(self) -> dict[VenueId, VenueState]:
         """The state of each venue that is not READY."""
@@ -213,7 +215,7 @@ class Operator:
             journal_writable=self._execution.recorder.journal_writable,
             journal_reason=self._execution.recorder.queue.trouble or None,
             journal_unwritable_s=self._unwritable_s(),
-            entries_allowed=self.entries_allowed(),
+            entries_allowed=not self.entries_denied(),
             equity_usdt=_text(equity),
             venues=[self._venue(venue) for venue in self._sessions],
             stream_ages_s=self.stream_ages_s(),

@@ -116,6 +116,7 @@ class Service:
     def status(self) -> str:
         """One line: money, positions, doubts, entries, venues."""
         execution, operator = self._core.execution, self._core.operator
+        denied = operator.entries_denied()
         equity = operator.equity_usdt()
         held = [each.instrument for each in execution.state.open_positions()]
         naked = sum(not execution.protection.has_stop(each) for each in held)
@@ -124,22 +125,9 @@ class Service:
                 "equity unknown" if equity is None else f"equity {plain_text(equity.quantize(Decimal('0.01')))} USDT",
                 f"{_count(len(held), 'open position')}, {naked} unprotected",
                 f"{_count(operator.unknown_orders(), 'order')} in doubt",
-                "entries allowed" if operator.entries_allowed() else f"no entries: {self._why_no_entries()}",
+                f"no entries: {denied}" if denied else "entries allowed",
                 *(f"{venue} {execution.router.state(venue)}" for venue in self._core.sessions),
             ]
-        )
-
-    def _why_no_entries(self) -> str:
-        execution = self._core.execution
-        switches = execution.switches
-        if switches.stopping or switches.halted or switches.paused:
-            return switches.stopping or switches.halted or switches.paused
-        if not execution.recorder.journal_writable:
-            return "the journal cannot be written"
-        return "; ".join(
-            f"{venue}: {execution.router.reason(venue)}"
-            for venue in self._core.sessions
-            if not execution.router.is_ready(venue)
         )
 
     def _on_heartbeat(self, _event: Heartbeat) -> None:

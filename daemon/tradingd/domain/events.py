@@ -183,7 +183,8 @@ class StrategyQuarantined(msgspec.Struct, frozen=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """The regular sign of life; ages in seconds of real time. `venues_not_ready`: those and their states."""
+    """The regular sign of life; ages in seconds of real time. `entries_denied`: why no entry could pass, empty when one
+    could. `venues_not_ready`: those and their states."""
 
     time_ms: int
     delta_s: float
@@ -191,7 +192,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     equity_usdt: Decimal | None
     open_positions: int
     unknown_orders: int
-    entries_allowed: bool
+    entries_denied: str
     venues_not_ready: dict[VenueId, VenueState]
 
 

@@ -218,9 +218,14 @@ class ControlServer:
 
     async def _carry_out(self, command: str, arguments: dict[str, str], source: str) -> Reply:
         reply: Reply
+        if not COMMANDS[command].reads:
+            # as it begins: what it changes shows from then on, and must not look like a fault
+            said = {"arguments": ", ".join(f"{name} {value}" for name, value in arguments.items())} if arguments else {}
+            self._log.info("command_received", command=command, **said, by=source.removeprefix("control socket, "))
         try:
             reply = {"ok": True, "result": await self._handler.handle(command, arguments)}
         except TradingdError as error:
+            self._log.warning("command_refused", command=command, reason=str(error))
             reply = _error("refused", str(error))
         except asyncio.CancelledError:
             self._note(command, arguments, source, _error("refused", "the daemon stopped"))

@@ -202,7 +202,7 @@ class Announcer:
                 "equity_usdt": event.equity_usdt,
                 "open_positions": event.open_positions,
                 "unknown_orders": event.unknown_orders,
-                "entries_allowed": event.entries_allowed,
+                "entries_allowed": not event.entries_denied,
             },
         )
 

@@ -28,8 +28,8 @@ class StatusSource(Protocol):
         """Orders that the venue may or may not have."""
         ...
 
-    def entries_allowed(self) -> bool:
-        """Whether an entry could pass now, as far as daemon and venues are concerned."""
+    def entries_denied(self) -> str:
+        """Why no entry could pass now, as far as daemon and venues are concerned; empty when one could."""
         ...
 
     def venues_not_ready(self) -> dict[VenueId, VenueState]:
@@ -59,7 +59,7 @@ class HeartbeatDriver:
             equity_usdt=self._source.equity_usdt(),
             open_positions=self._source.open_positions(),
             unknown_orders=self._source.unknown_orders(),
-            entries_allowed=self._source.entries_allowed(),
+            entries_denied=self._source.entries_denied(),
             venues_not_ready=self._source.venues_not_ready(),
         )
         self._last_s = now_s

@@ -46,6 +46,30 @@ def test_check_says_good_or_every_problem_with_status_78(command):
     assert err.endswith("2 problems; nothing was started\n")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("candles", "nope.csv", ("there is no file ", "nope.csv", "allowed: ")),
+        ("faults", "bad_dya", ("there is no such fault script", "nearest: bad_day")),
+        ("faults", "mine.toml", ("there is no such fault script", "allowed: ")),
+    ],
+)
+def test_check_tells_of_a_file_that_the_built_in_venue_would_not_find(command, key, value, said):
+    """It was found by the venue alone, so that the other venue traded on and this one was tried again for ever."""
+    text = GOOD.replace("leverage = 3\n", f'leverage = 3\n{key} = "{value}"\n')
+    status, out, err = command("check", text=text)
+    assert (status, out) == (78, "")
+    assert err.startswith("config.toml:3:") and all(each in err for each in said)
+    elsewhere = text.replace("leverage = 3\n", "leverage = 3\nenabled = false\n") + "[venues.bybit]\n"
+    assert command("check", text=elsewhere)[0] == 0, "a venue that is left alone needs no file"
+
+
+@pytest.mark.parametrize("name", ["bad_day", "mine.toml"])
+def test_check_takes_a_shipped_script_by_name_and_one_of_its_own_by_its_path(command, tmp_path, name):
+    (tmp_path / "mine.toml").write_text("seed = 1\n")
+    assert command("check", text=GOOD.replace("leverage = 3\n", f'leverage = 3\nfaults = "{name}"\n'))[0] == 0
+
+
 def test_show_prints_toml_with_origins_that_loads_as_the_same_settings(command, monkeypatch, tmp_path):
     monkeypatch.setenv("TRADINGD__RISK__MAX_LEVERAGE", "20")
     status, out, _ = command("show", text=GOOD + 'where = { b = [1, "x"], c = 0.5 }\nlast = true\n')

@@ -133,10 +133,14 @@ max_open_positions = inf
         ("[execution]\nhandler_budget_ms = 2000\n", "handler_budget_ms (2000) is more than handler_limit_ms (1000)"),
         ("[risk]\nmax_leverage = 2\n", "leverage 3 is more than risk.max_leverage, which is 2"),
         ("[risk]\nmax_position_notional_usdt = -5\n", "risk.max_position_notional_usdt is -5"),
-        ("[risk]\nmax_position_notional_usdt = 0\n", "allowed: a number above 0 to 1e+09"),
+        ("[risk]\nmax_position_notional_usdt = 0\n", "allowed: a number above 0 to 1000000000"),
+        ("[execution]\nunprotected_limit_s = 0\n", "allowed: a number from 0.5 to 60"),
+        ("[execution]\nsubmit_timeout_s = 2000\n", "allowed: a number from 0.1 to 30"),
+        ("[risk]\nmax_candle_age_s = 0\n", "allowed: a number above 0 to 86400"),
+        ('[daemon]\nstate_dir = ""\n', "daemon.state_dir is ''"),
         ('[journal]\npath = "{home}/x.db"\n', "journal.path is '{home}/x.db'"),
         ('[strategies."a b"]\ninstruments = ["ETH/USDT:USDT@binance"]\n', "the name 'a b' cannot be used"),
-        ("[strategies.c]\ninstruments = []\n", "strategies.c.instruments is an array"),
+        ("[strategies.c]\ninstruments = []\n", "strategies.c.instruments is an empty array"),
         ('[strategies.c]\ninstruments = ["ETH/USDT:USDT@bybit"]\n', "which is not enabled in [venues]"),
         ('[strategies.c]\ninstruments = ["BTC/USDT:USDT@binance"]\n', "is named by strategy trend already"),
         ('[strategies.c]\ninstruments = ["ETHUSDT"]\n', "allowed: BASE/QUOTE:SETTLE@venue, e.g. BTC/USDT:USDT@binance"),
@@ -158,6 +162,12 @@ def test_an_endpoint_is_scheme_host_and_port_only(refused, load, endpoint):
     assert "allowed: http://host:port" in refused(TRADINGD__VENUES__BINANCE__ENDPOINT=endpoint)
     loaded = load(TRADINGD__VENUES__BINANCE__ENDPOINT="http://127.0.0.1:8080/")
     assert loaded.venues["binance"].endpoint == "http://127.0.0.1:8080"
+
+
+def test_a_misspelt_venue_is_not_offered_where_a_venue_is_needed(refused):
+    said = refused('[venues.bibit]\n[strategies.swing]\ninstruments = ["ETH/USDT:USDT@bybit"]\n' + GOOD)
+    assert "unknown venue 'bibit'" in said and "nearest: bybit" in said
+    assert "allowed: binance\n" in said + "\n" and "nearest: bibit" not in said
 
 
 def test_no_enabled_venue_is_refused(refused):
@@ -228,7 +238,7 @@ def test_whatever_is_done_to_the_file_it_loads_or_is_a_config_error(start: int, 
 def test_a_bad_element_is_told_without_its_array(refused, elements, count):
     told = refused(GOOD.replace('["BTC/USDT:USDT@binance"]', elements))
     assert told.count("allowed:") == count, told
-    assert ("is an array" in told) == (elements == "[]")
+    assert ("is an empty array" in told) == (elements == "[]")
 
 
 def test_a_bad_name_of_a_section_is_told_beside_what_is_wrong_inside(refused):

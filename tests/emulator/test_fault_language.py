@@ -10,9 +10,10 @@ from hypothesis import given, settings
 
 from tests.emulator.fault_scripts import scripts
 from tradingd.config.problems import ConfigError, Position, Problem
+from tradingd.config.resources import fault_scripts
 from tradingd.emulator.faults.language import KINDS, Rule, Script
 from tradingd.emulator.faults.printing import print_script
-from tradingd.emulator.faults.reading import find_script, parse_script, read_script, shipped
+from tradingd.emulator.faults.reading import find_script, parse_script, read_script
 
 
 def refused(text: str) -> list[Problem]:
@@ -98,8 +99,8 @@ def test_requests_are_any_and_reads_are_those_that_can_lag_where_a_rule_names_no
 
 
 def test_shipped_scripts_are_found_by_name_and_are_sound() -> None:
-    assert {"ban", "bad_day", "lagging_account", "lost_replies", "muted_streams"} <= set(shipped())
-    for name, path in shipped().items():
+    assert {"ban", "bad_day", "lagging_account", "lost_replies", "muted_streams"} <= set(fault_scripts())
+    for name, path in fault_scripts().items():
         script = read_script(Path(name))
         assert script.rules and find_script(Path(name)) == path
         assert len({rule.name for rule in script.rules}) == len(script.rules), "the log tells rules by their names"

@@ -20,6 +20,7 @@ from tradingd.app.sim_keeper import SimKeeper
 from tradingd.app.sim_venue import Reading, SimVenue, SimVenueRefused, SimVenueSilent
 from tradingd.config import EXIT_STATUS, Settings
 from tradingd.config.credentials import Credentials, MqttPassword, load_credentials, load_mqtt_password
+from tradingd.config.files import check_files
 from tradingd.domain.errors import JournalRefused, PluginError, TradingdError, plain_failure
 from tradingd.domain.ids import VenueId
 from tradingd.domain.records import FlagRecord, Recovered
@@ -52,7 +53,9 @@ REFUSALS: tuple[type[TradingdError], ...] = (
 
 
 def run(settings: Settings, *, fresh: bool = False) -> int:
-    """Run the daemon until it is told to stop; returns the exit status. Raises ConfigError for missing credentials."""
+    """Run the daemon until it is told to stop; returns the exit status. Raises ConfigError for credentials or files
+    that are missing."""
+    check_files(settings).raise_if_any()
     environ = environment()
     clock, scrubber = MachineClock(), Scrubber()
     credentials = {VenueId(name): load_credentials(name, settings, environ) for name in settings.enabled_venues}

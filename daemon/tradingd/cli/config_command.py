@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tradingd.config import EXIT_STATUS, ConfigError, Position, Problem, Settings, load_settings
+from tradingd.config.files import check_files
 from tradingd.config.schema import json_schema
 from tradingd.config.show import as_toml, rows
 from tradingd.config.source import VARIABLE
@@ -63,6 +64,7 @@ def _check(path: str | None, *, as_json: bool, credentials: bool) -> int:
     try:
         settings = load_settings(path, os.environ)
         told = _check_credentials(settings, problems) if credentials else []
+        problems += check_files(settings).found
         load_strategies(settings, SignalTimer())
     except (ConfigError, PluginsRefused) as error:
         problems += error.problems

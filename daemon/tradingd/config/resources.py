@@ -36,6 +36,11 @@ def faults_path() -> Path:
     return _shared("faults")
 
 
+def fault_scripts() -> dict[str, Path]:
+    """The fault scripts that come with tradingd, by name."""
+    return {path.stem: path for path in sorted(faults_path().glob("*.toml"))}
+
+
 def _shared(name: str) -> Path:
     path = (checkout_root() or _PACKAGE / "_share") / name
     if not path.exists():

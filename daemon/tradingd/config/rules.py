@@ -110,7 +110,8 @@ def _instruments(raw: Raw, problems: Problems) -> None:
     needs: dict[str, set[str]] = {}
     for strategy, _, instrument in _named_instruments(raw):
         needs.setdefault(strategy, set()).add(instrument.venue)
-    enabled = [name for name, venue in _tables(raw, "venues") if venue.get("enabled", True) is not False]
+    on = (name for name, venue in _tables(raw, "venues") if venue.get("enabled", True) is not False)
+    enabled = [name for name in on if name in VENUES_BUILT]
     owner: dict[InstrumentId, str] = {}
     for strategy, path, instrument in _named_instruments(raw):
         if instrument.venue not in enabled and not needs[strategy] <= off:

@@ -80,7 +80,11 @@ def _words(node: dict[str, Any]) -> str:
         return f"a string that matches {node['pattern']}"
     noun = _NOUNS.get(kind, "")
     if kind in ("integer", "number"):
-        above = f" above {node['exclusiveMinimum']:g}" if "exclusiveMinimum" in node else ""
-        lower = f" from {node['minimum']:g}" if "minimum" in node else above
-        return f"{noun}{lower} to {node['maximum']:g}" if "maximum" in node else f"{noun}{lower}"
+        above = f" above {_exact(node['exclusiveMinimum'])}" if "exclusiveMinimum" in node else ""
+        lower = f" from {_exact(node['minimum'])}" if "minimum" in node else above
+        return f"{noun}{lower} to {_exact(node['maximum'])}" if "maximum" in node else f"{noun}{lower}"
     return noun
+
+
+def _exact(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else f"{bound:g}"

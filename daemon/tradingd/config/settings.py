@@ -82,6 +82,12 @@ def _journal_path(value: str) -> str:
     return value
 
 
+def _named(value: object) -> object:
+    if value == "":  # it would be the working directory, and the journal between whatever else lies there
+        raise PydanticCustomError("directory", "not a directory")
+    return value
+
+
 def _none() -> Mapping[str, Any]:
     return MappingProxyType({})
 
@@ -93,9 +99,11 @@ def _frozen(value: Mapping[str, Any]) -> Mapping[str, Any]:
 Money = Annotated[Decimal, Field(gt=0, le=1_000_000_000), BeforeValidator(_number)]
 Fraction = Annotated[Decimal, Field(gt=0, le=1), BeforeValidator(_number)]
 Leverage = Annotated[int, Field(ge=1, le=125)]
-Seconds = Annotated[float, BeforeValidator(_seconds)]
+AS_SECONDS = BeforeValidator(_seconds)
+"""Beside the bounds, in one annotation: in a second one around it the JSON schema would not know them."""
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)]
 FileName = Annotated[FilePath, Field(strict=False)]
+Directory = Annotated[FilePath, Field(strict=False), BeforeValidator(_named)]
 Instrument = Annotated[
     InstrumentId, BeforeValidator(_instrument), WithJsonSchema({"type": "string", "description": INSTRUMENT_FORM})
 ]
@@ -125,7 +133,7 @@ class DaemonSettings(Section):
     name: Name = "tradingd"
     order_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,6}$")] = "td"
     strategies_dir: FileName = FilePath("strategies")
-    state_dir: FileName = FilePath("var")
+    state_dir: Directory = FilePath("var")
     speed: Annotated[int, Field(ge=1, le=600)] = 1
 
 
@@ -160,20 +168,20 @@ class RiskSettings(Section):
     max_daily_loss_fraction: Fraction = Decimal("0.05")
     max_drawdown_fraction: Fraction = Decimal("0.2")
     price_band_fraction: Fraction = Decimal("0.02")
-    max_candle_age_s: Annotated[Seconds, Field(gt=0, le=86_400)] = 10.0
+    max_candle_age_s: Annotated[float, Field(gt=0, le=86_400), AS_SECONDS] = 10.0
 
 
 class ExecutionSettings(Section):
     """[execution]: times and policies of the order pipeline; all times are real time, never scaled by `speed`."""
 
-    submit_timeout_s: Annotated[Seconds, Field(ge=0.1, le=30)] = 2.0
+    submit_timeout_s: Annotated[float, Field(ge=0.1, le=30), AS_SECONDS] = 2.0
     visibility_margin_ms: Annotated[int, Field(ge=0, le=60_000)] = 2_000
-    unprotected_limit_s: Annotated[Seconds, Field(ge=0.5, le=60)] = 5.0
-    look_every_s: Annotated[Seconds, Field(ge=0.5, le=60)] = 2.0
-    converge_timeout_s: Annotated[Seconds, Field(ge=0.5, le=300)] = 10.0
-    reconcile_interval_s: Annotated[Seconds, Field(ge=1, le=3_600)] = 60.0
-    sweep_interval_s: Annotated[Seconds, Field(ge=1, le=3_600)] = 60.0
-    stale_after_s: Annotated[Seconds, Field(ge=1, le=300)] = 15.0
+    unprotected_limit_s: Annotated[float, Field(ge=0.5, le=60), AS_SECONDS] = 5.0
+    look_every_s: Annotated[float, Field(ge=0.5, le=60), AS_SECONDS] = 2.0
+    converge_timeout_s: Annotated[float, Field(ge=0.5, le=300), AS_SECONDS] = 10.0
+    reconcile_interval_s: Annotated[float, Field(ge=1, le=3_600), AS_SECONDS] = 60.0
+    sweep_interval_s: Annotated[float, Field(ge=1, le=3_600), AS_SECONDS] = 60.0
+    stale_after_s: Annotated[float, Field(ge=1, le=300), AS_SECONDS] = 15.0
     sweep_before_entry: Literal["proof", "always"] = "proof"
     foreign_orders: Literal["deny", "ignore"] = "deny"
     foreign_position: Literal["deny", "adopt", "guard", "flatten"] = "deny"
@@ -204,7 +212,7 @@ class LogSettings(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"
-    heartbeat_s: Annotated[Seconds, Field(ge=0.1, le=3_600)] = 10.0
+    heartbeat_s: Annotated[float, Field(ge=0.1, le=3_600), AS_SECONDS] = 10.0
 
 
 class MqttSettings(Section):

@@ -116,6 +116,11 @@ class Problems:
         """Whether the value at `path` has a problem already, so that no second one need be told."""
         return path in self._paths
 
+    @property
+    def found(self) -> tuple[Problem, ...]:
+        """What was found so far."""
+        return tuple(self._found)
+
     def __len__(self) -> int:
         return len(self._found)
 

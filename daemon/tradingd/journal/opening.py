@@ -84,7 +84,7 @@ def _check_place(path: Path) -> None:
             path.parent.chmod(DIRECTORY_MODE)  # whatever the umask: the group is to read
         status = path.stat() if path.exists() else None
     except OSError as error:
-        otherwise = "Set [journal] path to a place that this user can write."
+        otherwise = "Set daemon.state_dir, or [journal] path, to a place that this user can write."
         raise refusal(path, "cannot be made", error, otherwise) from error
     if status is not None and not stat.S_ISREG(status.st_mode):
         raise JournalRefused(

@@ -11,7 +11,7 @@ from typing import Any
 
 from tradingd.config.locate import locate
 from tradingd.config.problems import ConfigError, Problem, nearest
-from tradingd.config.resources import faults_path
+from tradingd.config.resources import fault_scripts
 from tradingd.config.source import Problems, Source, parse_toml, read_text
 from tradingd.emulator.faults.language import (
     ANY,
@@ -45,16 +45,11 @@ _MOMENT = "a date and time with its offset, e.g. 2026-11-22T21:00:00Z"
 _BAD = object()
 
 
-def shipped() -> dict[str, Path]:
-    """The scripts that come with tradingd, by name."""
-    return {path.stem: path for path in sorted(faults_path().glob("*.toml"))}
-
-
 def find_script(given: Path) -> Path:
     """The file that was meant: the one of that path, or the shipped one of that name. Raises ConfigError."""
     if given.suffix or given.exists():
         return given
-    scripts = shipped()
+    scripts = fault_scripts()
     if given.name in scripts:
         return scripts[given.name]
     allowed = f"the path of a TOML file, or a shipped script: {', '.join(scripts)}"
@@ -64,7 +59,8 @@ def find_script(given: Path) -> Path:
 def read_script(given: Path) -> Script:
     """The script in a file, or the shipped one of that name; raises ConfigError with everything that is wrong."""
     path = find_script(given)
-    text = read_text(path, "the fault script", f"a readable TOML file, or a shipped script: {', '.join(shipped())}")
+    allowed = f"a readable TOML file, or a shipped script: {', '.join(fault_scripts())}"
+    text = read_text(path, "the fault script", allowed)
     return parse_script(text, str(path))
 
 

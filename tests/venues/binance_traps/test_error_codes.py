@@ -226,7 +226,9 @@ def test_a_mistake_of_configuration_blocks_the_instrument_and_is_told(row: Row) 
         ("failed", "configuration"),
         ("denied", "instrument_blocked"),
     ]
-    assert any(i["severity"] == "critical" and str(row.code) in i["detail"] for i in told.incidents)
+    blocked = one([i for i in told.incidents if i["kind"] == "instrument_blocked"])
+    assert blocked["severity"] == "critical" and str(row.code) in blocked["detail"]
+    assert blocked["detail"].endswith("until a restart"), "and how it is lifted"
 
 
 @pytest.mark.fault(45)

@@ -106,6 +106,16 @@ async def test_what_the_venue_books_late_takes_back_what_was_told_as_unexplained
 
 
 @in_virtual_time
+async def test_funding_right_after_a_reading_of_the_bookings_is_no_riddle(make_world):
+    world = await make_world().boot()
+    await later(world)
+    world.venue.book("funding", Decimal(-5), BTC)
+    await world.execution.reconciler.reconcile(BINANCE)
+    assert "balance_unexplained" not in world.incidents()
+    assert world.rows("SELECT kind, amount FROM ledger") == [("funding", -5.0)]
+
+
+@in_virtual_time
 async def test_bookings_that_cannot_be_read_are_told_once_and_stop_nothing(make_world):
     world = await make_world().boot()
     world.venue.unreachable.add("bookings")
@@ -258,5 +268,21 @@ async def test_money_of_a_filled_order_whose_fills_are_not_told_yet_is_no_riddle
     await world.boot()
     await world.until(lambda: world.held() != 0)
     await later(world)
+    assert "balance_unexplained" not in world.incidents()
+    assert world.rows("SELECT count(*) FROM ledger WHERE kind = 'unexplained'") == [(0,)]
+
+
+@in_virtual_time
+async def test_what_is_filled_before_a_recovery_begins_is_in_the_sum_of_the_run_after_a_crash(make_world):
+    world = await make_world().boot()
+    await world.open_position()
+    stop = world.last(Purpose.STOP).client_order_id
+    await world.crash()
+    await world.boot(ready=False)
+    world.venue.trigger(stop, Decimal(49_000))
+    await world.until(lambda: world.rows("SELECT count(*) FROM fills") == [(2,)])
+    await world.restart()
+    await world.until_flat()
+    await asyncio.sleep(30)
     assert "balance_unexplained" not in world.incidents()
     assert world.rows("SELECT count(*) FROM ledger WHERE kind = 'unexplained'") == [(0,)]

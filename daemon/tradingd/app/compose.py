@@ -149,6 +149,7 @@ def build_execution(
         settings, desk, store, tools, epoch, recovered, emergency_exit, lambda each: reconciler.book_missing(each)
     )
     reconciler = BalanceReconciler(desk, idempotency, sweeper, tools.risk)
+    reconciler.load(recovered.flags)
     pipeline, exits, switches, hold = _build_pipeline(
         settings, desk, tools, plans, sweeper, protection, reconciler, recovered
     )

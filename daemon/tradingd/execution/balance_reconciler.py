@@ -67,6 +67,10 @@ class BalanceReconciler:
         self.learn_levels: Callable[[InstrumentId], Awaitable[None]] = _nothing_to_learn
         self.on_reconciled: Callable[[VenueId], None] = lambda venue: None
 
+    def load(self, flags: tuple[FlagRecord, ...]) -> None:
+        """Take over what earlier runs expected of the wallets."""
+        self._wallets.load(flags)
+
     def begin_history(self, venue: VenueId, flags: tuple[FlagRecord, ...]) -> None:
         """From when on the journal holds every execution of the venue: its first start there, kept for ever."""
         name = f"{HISTORY_FLAG}{venue}"
@@ -211,7 +215,8 @@ class BalanceReconciler:
             instruments = list(self._state.instruments_of(venue))
             lacking = [each for each in instruments if self._state.lacks_fills(each)]
             overdue = asked_at - began > self._limits.converge_timeout_s
-            if persists and (overdue or (is_learned and not lacking)):
+            asked = self._wallets.asked_since(venue)
+            if persists and (overdue or (asked and is_learned and not lacking)):
                 self._wallets.settle(snapshot)
                 return
             await self._clock.sleep(ODD_AGAIN_S)

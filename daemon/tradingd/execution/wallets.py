@@ -56,10 +56,9 @@ class Sum(msgspec.Struct, frozen=True):
 
 class Expected(msgspec.Struct):
     """A venue's expected wallet in this run. `odd`: by how much a reading differed, and when it was asked for
-    (monotonic); `early`: what was booked before the sum of earlier runs was known."""
+    (monotonic)."""
 
     sum: Sum = Sum()
-    early: Decimal = ZERO
     fills: int = 0
     last_fill_ms: int = 0
     seen_at: float = float("-inf")
@@ -88,21 +87,25 @@ class Wallets:
         self._booked: dict[VenueId, _Booked] = {}
         self._read: set[VenueId] = set()
         self._due_at: dict[VenueId, float] = {}
+        self._asked_at: dict[VenueId, float] = {}
         self._failed: set[VenueId] = set()
 
     def of(self, venue: VenueId) -> Expected:
         """What is expected of a venue."""
         return self._expected.setdefault(venue, Expected())
 
+    def load(self, flags: Iterable[FlagRecord]) -> None:
+        """Take over what earlier runs expected, before anything can be booked: a stream may tell fills before the first
+        recovery has begun, and the sum is committed with each."""
+        for flag in flags:
+            if flag.name.startswith(WALLET_FLAG):
+                self.of(VenueId(flag.name.removeprefix(WALLET_FLAG))).sum = msgspec.json.decode(flag.value, type=Sum)
+
     def begin(self, venue: VenueId, history_start_ms: int, flags: Iterable[FlagRecord]) -> None:
         """Go on where an earlier run left the bookings, or at the first start at this venue."""
         known = next((flag.value for flag in flags if flag.name == f"{BOOKED_FLAG}{venue}"), None)
         self._booked[venue] = _Booked(history_start_ms) if known is None else msgspec.json.decode(known, type=_Booked)
         self._due_at[venue] = self._clock.monotonic() + FIRST_BOOKING_S
-        kept = next((flag.value for flag in flags if flag.name == f"{WALLET_FLAG}{venue}"), None)
-        if kept is not None:
-            expected, known_sum = self.of(venue), msgspec.json.decode(kept, type=Sum)
-            expected.sum = _changed(known_sum, expected.early, exact=expected.sum.exact)
 
     # --- what changes it ------------------------------------------------------------------------------------------
 
@@ -117,9 +120,7 @@ class Wallets:
         exact = fill.realized_pnl is not None and (not fill.fee or fill.fee_currency == "USDT")
         amount = (fill.realized_pnl or ZERO) - (fill.fee if fill.fee_currency == "USDT" else ZERO)
         if expected.sum.wallet is None:
-            expected.early += amount
-            expected.sum = msgspec.structs.replace(expected.sum, exact=expected.sum.exact and exact)
-            return []
+            return []  # the first reading shows it
         expected.sum = _changed(expected.sum, amount, exact=exact)
         reference = f"fill:{fill.instrument.symbol}:{fill.trade_id}"
         return [*self._take_back(venue, amount, fill.time_ms, reference), self._flag(venue)]
@@ -154,6 +155,11 @@ class Wallets:
             expected.odd = (amount, asked_at)
         return asked_at - expected.odd[1] >= BALANCE_LAG_S
 
+    def asked_since(self, venue: VenueId) -> bool:
+        """Whether the venue's bookings were asked for since the difference showed; an earlier answer explains none."""
+        odd = self.of(venue).odd
+        return odd is None or self._asked_at.get(venue, float("-inf")) >= odd[1]
+
     def judged(self, snapshot: AccountSnapshot) -> list[Record]:
         """What a reading tells the loss limits, to be committed: the day's base, and once the wallet is explained by
         the venue's bookings, peak and limits. Before, a withdrawal would look like a loss."""
@@ -169,7 +175,7 @@ class Wallets:
         if before.wallet is None or not before.exact:
             expected.sum = Sum(snapshot.balance.wallet, snapshot.requested_ms)
         expected.sum = msgspec.structs.replace(expected.sum, read_ms=snapshot.requested_ms)
-        expected.early, expected.settled, expected.odd = ZERO, True, None
+        expected.settled, expected.odd = True, None
         if (before.wallet, before.exact) != (expected.sum.wallet, expected.sum.exact):
             records.append(self._flag(venue))
         records += self.judged(snapshot)
@@ -217,7 +223,7 @@ class Wallets:
         every_s = max(60.0, BOOKING_EVERY_S / self._clock.at(venue).speed)
         if now < self._due_at.get(venue, 0.0) - every_s + ASK_AGAIN_S and venue in self._read:
             return
-        self._due_at[venue] = now + every_s
+        self._due_at[venue], self._asked_at[venue] = now + every_s, now
         try:
             await self._book(venue)
         except VenueError as error:

@@ -143,11 +143,13 @@ async def test_an_exit_ends_the_rest_of_an_entry_and_closes_what_it_filled(make_
     assert status(world) is S.CANCELED and world.held() == 0
 
 
-@pytest.mark.parametrize("downtime_s", [2, 90])
+@pytest.mark.parametrize(("downtime_s", "post_only"), [(2, False), (90, False), (2, True)])
 @in_virtual_time
-async def test_an_entry_that_rested_over_a_crash_still_ends_in_time_and_its_fills_are_protected(make_world, downtime_s):
+async def test_an_entry_that_rested_over_a_crash_still_ends_in_time_and_its_fills_are_protected(
+    make_world, downtime_s, post_only
+):
     world = await make_world().boot()
-    request = await resting(world)
+    request = await resting(world, post_only=post_only)
     await world.crash()
     world.venue.fill(request.client_order_id, Decimal("0.03"))
     await asyncio.sleep(downtime_s)

@@ -1,12 +1,13 @@
 """`risk=` sizes an entry so that its stop, with the fees of both ways, loses no more than that share of equity."""
 
+import asyncio
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.execution.fakes import BTC, rules_of
+from tests.execution.fakes import BTC, Lose, rules_of
 from tests.execution.virtual_time import in_virtual_time
 from tradingd.domain.ids import Purpose
 from tradingd.domain.intents import CheckedEnter, Denial, DenyReason, Enter, Side, check_enter
@@ -76,3 +77,24 @@ async def test_an_entry_by_risk_goes_out_and_its_loss_at_the_stop_is_the_risk(ma
     (request,) = world.sent(Purpose.ENTRY)
     # 100 of 10,000 USDT over 1,000 of distance and 49.5 of fees
     assert request.quantity == Decimal("0.095")
+
+
+@pytest.mark.fault(1, 2, 75)
+@pytest.mark.parametrize("taken", [True, False])
+@in_virtual_time
+async def test_an_entry_by_risk_whose_answer_was_lost_in_a_crash_is_one_order_of_the_size_that_was_written(
+    make_world, taken
+):
+    world = await make_world().boot()
+    world.venue.mute = True
+    world.venue.answers[Purpose.ENTRY].append(Lose(taken=taken))
+    world.enter(risk=Decimal("0.01"))
+    await world.until(lambda: world.sent(Purpose.ENTRY))
+    await world.crash()
+    world.venue.mute = False
+    await world.boot()
+    await asyncio.sleep(30)
+    assert [request.quantity for request in world.sent(Purpose.ENTRY)] == [Decimal("0.095")]
+    assert world.held() == (Decimal("0.095") if taken else 0)
+    assert world.is_covered() or not taken
+    assert not world.execution.state.unknown_orders()

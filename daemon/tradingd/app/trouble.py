@@ -52,8 +52,7 @@ class Trouble:
         if kind is RejectKind.AUTHENTICATION:
             self._stop_entries(instrument, outcome)
         elif kind is RejectKind.CONFIGURATION and instrument not in self._execution.state.blocked:
-            why = f"an order can never be taken like this: {outcome.told().rstrip('.')}"
-            session.block(instrument, f"{why}. No entries there until a restart")
+            session.block(instrument, f"an order can never be taken like this: {outcome.told()}")
         elif kind is RejectKind.VENUE_REDUCE_ONLY:
             self._take_exits_only(instrument, outcome)
         elif kind is RejectKind.FILTER:

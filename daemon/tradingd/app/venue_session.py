@@ -178,7 +178,7 @@ class VenueSession:
 
     def block(self, instrument: InstrumentId, why: str) -> None:
         """No entries there until a new start."""
-        self._execution.state.blocked[instrument] = why
+        self._execution.state.blocked[instrument] = why = f"{why.rstrip('.')}. No entries there until a restart"
         self._execution.recorder.incident("instrument_blocked", Severity.CRITICAL, f"{instrument}: {why}", self.id)
 
     async def _check_with_patience(self) -> None:

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tradingd.app import sim_venue
 from tradingd.app.machine import MachineClock
@@ -54,3 +55,18 @@ async def test_a_built_in_venue_whose_port_was_taken_is_started_once_the_port_is
     finally:
         watching.cancel()
         await keeper.stop()
+
+
+async def test_a_built_in_venue_that_stands_still_is_told_once_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("[venues.bybit]\nenabled = true\n")
+    clock = MachineClock().at(VenueId("bybit"))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        sim = SimVenue(VenueId("bybit"), f"http://127.0.0.1:{silent.getsockname()[1]}", clock)
+        keeper = SimKeeper(load_settings(tmp_path / "c.toml", {}), sim, 1.0, clock)
+        with structlog.testing.capture_logs() as told:
+            for _ in range(2):
+                await keeper._gone(TimeoutError())
+        await sim.close()
+    (line,) = told
+    assert line["event"] == "built_in_venue_gone" and line["log_level"] == "error"
+    assert line["reason"].startswith("no answer; its process stands still") and "ended it" in line["reason"]

@@ -13,6 +13,7 @@ from tradingd.app.trouble import KEY_AGAIN_S, Trouble
 from tradingd.cli import status_text
 from tradingd.cli.streams import Paint
 from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
+from tradingd.domain.events import VenueState
 from tradingd.domain.ids import Epoch
 
 
@@ -45,3 +46,21 @@ async def test_status_names_what_takes_only_exits_and_why_until_it_takes_entries
     assert shown() == ["entries         allowed"]
     world.execution.state.blocked[ETH] = "the venue does not list it any more"
     assert shown()[1:] == [f"exits only      {ETH}: the venue does not list it any more"]
+
+
+@in_virtual_time
+async def test_what_an_operator_is_answered_promises_no_more_than_is_known(make_world):
+    world = await make_world().boot()
+    session: Any = SimpleNamespace(ask_recovery=lambda why: None, supervisor=None)
+    host: Any = SimpleNamespace(quarantined=dict)
+    incidents = Incidents(world.execution.recorder, world.clock, Epoch("e1"), ())
+    sessions = {BINANCE: session}
+    operator = Operator(world.settings, world.execution, sessions, host, incidents, world.clock, lambda why: None)
+    assert (await operator.handle("resume", {}))["entries_denied"] is None and operator.entries_denied() == ""
+    await operator.handle("pause", {"reason": "lunch"})
+    assert operator.entries_denied() == "paused: lunch"
+    world.execution.router.mark(BINANCE, VenueState.DOWN, "it does not answer")
+    assert (await operator.handle("resume", {}))["entries_denied"] == "binance: it does not answer"
+    world.execution.state.accounts.clear()
+    flattened = await operator.handle("flatten", {"symbol": BTC.symbol})
+    assert flattened["instruments"] == {str(BTC): "not read yet"}

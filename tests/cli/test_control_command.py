@@ -1,6 +1,7 @@
 """Asking a running daemon: real processes on one side, a real control socket on the other."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,41 @@ def test_a_resume_tells_of_a_halt_only_if_there_was_one(daemon) -> None:
     assert tradingd("resume", "--socket", str(daemon.path)).stdout == allowed
     daemon.answers["resume"] = {"paused": None, "halted": None, "was_halted": "the journal is full"}
     assert tradingd("resume", "--socket", str(daemon.path)).stdout == f"{allowed}  was halted: the journal is full\n"
+
+
+def test_a_resume_does_not_promise_entries_that_something_else_denies(daemon) -> None:
+    daemon.answers["resume"] = {"paused": None, "was_halted": None, "entries_denied": "the journal cannot be written"}
+    said = tradingd("resume", "--socket", str(daemon.path)).stdout
+    assert said == "resumed, and entries are denied still: the journal cannot be written\n"
+
+
+def test_a_flatten_says_which_venue_it_waits_for_and_what_was_never_read(daemon) -> None:
+    daemon.answers["flatten"] = {
+        "flat": False, "instruments": {"BTC/USDT:USDT@binance": "0", "ETH/USDT:USDT@bybit": "not read yet"},
+        "waits_for": {"bybit": "degraded"},
+    }  # fmt: skip
+    lines = tradingd("flatten", "--socket", str(daemon.path)).stdout.splitlines()
+    assert lines[1:] == [
+        "  instruments: BTC/USDT:USDT@binance 0, ETH/USDT:USDT@bybit not read yet",
+        "  waits for: bybit degraded",
+    ]
+
+
+def test_a_config_with_a_mistake_does_not_hide_a_daemon_that_runs(daemon, tmp_path: Path) -> None:
+    """Whoever must flatten at night while somebody edits the config is told how."""
+    (tmp_path / "config.toml").write_text("[daemon\n")
+    done = tradingd("flatten", cwd=tmp_path)
+    assert done.returncode == 78 and "config.toml:1:" in done.stderr and "--socket STATE_DIR/MODE.sock" in done.stderr
+    assert tradingd("flatten", "--socket", str(daemon.path), cwd=tmp_path).returncode == 0
+
+
+def test_a_daemon_that_stands_still_is_not_one_to_start(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "sim.sock"))
+        silent.listen()
+        done = tradingd("status", "--socket", str(tmp_path / "sim.sock"), "--timeout", "0.5")
+    assert done.returncode == 69 and "did not answer within 0.5 s" in done.stderr
+    assert "stands still or is busy" in done.stderr and "tradingd run" not in done.stderr
 
 
 @pytest.mark.parametrize(

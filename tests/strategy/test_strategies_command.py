@@ -127,3 +127,12 @@ def test_no_strategy_command_imports_ccxt(home):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_check_tells_of_a_plugin_that_ends_the_process(home):
+    """It ended the check itself, silently and with the plugin's status."""
+    (home / "strategies" / "sma_cross.py").write_text(
+        "import sys\n\nfrom tradingd.strategy import Strategy\n\n\nclass Ends(Strategy):\n"
+        "    fast: int = 5\n\n    def on_candle(self, candle, ctx):\n        sys.exit(3)\n"
+    )
+    assert "error    SystemExit: 3 (sma_cross.py:10)" in tradingd(home, "check", status=1)

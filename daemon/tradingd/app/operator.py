@@ -152,7 +152,8 @@ class Operator:
             self._execution.recorder.commit(losses.lift(self._clock.now_ms()))  # or entries would be denied by it again
         if halted:
             self._switch("halted", "")
-        return {"paused": None, "halted": None, "was_halted": halted or None}
+        denied = self.entries_denied() or None
+        return {"paused": None, "halted": None, "was_halted": halted or None, "entries_denied": denied}
 
     async def _flatten(self, venue: str | None, symbol: str | None) -> dict[str, Any]:
         state = self._execution.state
@@ -171,11 +172,20 @@ class Operator:
         for instrument in chosen:
             self._execution.pipeline.flatten(instrument, "flatten by the operator")
         flat = await self._wait_flat(chosen)
+        goals, router = self._execution.exits.goals, self._execution.router
+        late = {each.venue for each in chosen if each in goals and not router.is_ready(each.venue)}
         return {
             "flat": flat,
             "paused": self._execution.switches.paused,
-            "instruments": {str(each): plain_text(state.expected_quantity(each)) for each in chosen},
+            "instruments": {str(each): self._held(each) for each in chosen},
+            "waits_for": {name: router.state(name).value for name in self._sessions if name in late} or None,
         }
+
+    def _held(self, instrument: InstrumentId) -> str:
+        """A venue that was not read in this run may hold something that the journal does not know of."""
+        if instrument.venue not in self._execution.state.accounts:
+            return "not read yet"
+        return plain_text(self._execution.state.expected_quantity(instrument))
 
     async def _wait_flat(self, instruments: list[InstrumentId]) -> bool:
         """Whether all became flat within the wait; past it the exits go on being tried."""

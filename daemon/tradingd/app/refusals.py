@@ -68,5 +68,6 @@ class Refusals:
         self._execution.router.mark(venue, VenueState.DEGRADED, f"refused: {said}")
         if is_news:
             others = ", ".join(each for each in self._venues if each != venue)
-            what = f"{said.rstrip('.')}. Nothing is traded or protected on {venue} until then; {others} goes on"
+            what = f"{said.rstrip('.')}. Nothing is traded or protected on {venue} until it takes us, which is tried "
+            what += f"each minute; keys are read at the start alone, so others need a restart. {others} goes on"
             self._execution.recorder.incident("venue_refused", Severity.CRITICAL, what, venue)

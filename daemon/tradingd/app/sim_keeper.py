@@ -120,6 +120,8 @@ class SimKeeper:
         elif not self._is_ours:
             port = self.sim.endpoint.rpartition(":")[2]
             advice = f"start it again at its place (`tradingd venue {self.sim.id} --port {port} --state ITS_LEDGER`)"
+        elif not isinstance(error, SimVenueRefused):
+            advice = "its process stands still, and is started again on its ledger once somebody has ended it"
         if not self._told_gone:
             self._told_gone = True
             log.error("built_in_venue_gone", venue=self.sim.id, reason=f"{_why(error)}; {advice}".removesuffix("; "))

@@ -79,7 +79,7 @@ def tell(command: str, arguments: dict[str, str], args: argparse.Namespace) -> i
         reply = ask(_socket(args), command, arguments, args.timeout)
     except DaemonUnreachable as error:
         print(f"tradingd: {error}", file=sys.stderr)
-        print("  start it with `tradingd run`, or say where it is with --config or --socket", file=sys.stderr)
+        print(f"  {error.advice}", file=sys.stderr)
         return exit_codes.UNREACHABLE
     if not reply["ok"]:
         # the command's words as they were typed: strategies lift, incidents ack
@@ -92,9 +92,15 @@ def tell(command: str, arguments: dict[str, str], args: argparse.Namespace) -> i
 def _socket(args: argparse.Namespace) -> Path:
     if args.socket is not None:
         return Path(args.socket)
-    from tradingd.config import load_settings
+    from tradingd.config import ConfigError, load_settings
 
-    settings = load_settings(args.config, os.environ)
+    try:
+        settings = load_settings(args.config, os.environ)
+    except ConfigError:
+        # whoever wants to flatten at night must not have to mend a file first
+        told = "the config has mistakes, and tells not where the daemon is. One that runs goes on as it was"
+        print(f"tradingd: {told}: tell it by its socket, --socket STATE_DIR/MODE.sock", file=sys.stderr)
+        raise
     return socket_path(settings.daemon.state_dir, settings.mode).absolute()
 
 

@@ -27,17 +27,20 @@ DEFAULT_LIMIT = 50
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _LISTS = {
     "orders": (
-        "created, client_order_id, symbol, purpose, side, kind, status, quantity, booked_quantity, average_price,"
-        " slippage_bps, reject_code, reason",
+        "created, client_order_id, venue, symbol, purpose, side, kind, status, quantity, booked_quantity,"
+        " average_price, slippage_bps, reject_code, reason",
         "created_ms",
     ),
-    "fills": ("time, symbol, side, quantity, price, fee, client_order_id, trade_id, purpose, slippage_bps", "time_ms"),
+    "fills": (
+        "time, venue, symbol, side, quantity, price, fee, client_order_id, trade_id, purpose, slippage_bps",
+        "time_ms",
+    ),
     "trades": (
-        "opened, closed, symbol, strategy, direction, quantity, entry_price, exit_price, fees, funding, pnl,"
+        "opened, closed, venue, symbol, strategy, direction, quantity, entry_price, exit_price, fees, funding, pnl,"
         " entry_slippage_bps, held_s, exit_by, exit_reason",
         "closed_ms",
     ),
-    "decisions": ("time, strategy, symbol, cause, outcome, intent_outcomes, notes, late, error", "time_ms"),
+    "decisions": ("time, strategy, venue, symbol, cause, outcome, intent_outcomes, notes, late, error", "time_ms"),
 }
 """Each list: the columns for people, and the time that orders it. As JSON or CSV all columns are given."""
 

@@ -80,7 +80,9 @@ def outcome(command: str, result: Mapping[str, Any]) -> str:
     """The answer to a command that changes something."""
     done = {
         "pause": "paused: entries are denied, exits and protection go on",
-        "resume": "resumed: entries are allowed again",
+        "resume": f"resumed, and entries are denied still: {safe(result['entries_denied'])}"
+        if result.get("entries_denied")
+        else "resumed: entries are allowed again",
         "flatten": "flat; entries stay paused until `tradingd resume`"
         if result.get("flat")
         else "not flat yet: the exits go on being tried, see `tradingd status`",
@@ -88,7 +90,7 @@ def outcome(command: str, result: Mapping[str, Any]) -> str:
         "strategies_lift": "lifted: the strategy runs again",
         "stop": "stopping: protection stays on the venue",
     }.get(command, "done")
-    told = ("flat", "paused", "halted", "stopping", "state")
+    told = ("flat", "paused", "halted", "stopping", "state", "entries_denied")
     rest = "".join(
         f"\n  {safe(name).replace('_', ' ')}: {safe(_flat(value))}"
         for name, value in result.items()

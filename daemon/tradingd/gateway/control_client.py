@@ -12,8 +12,17 @@ from tradingd.gateway.unix_path import connect
 _SHORT_WAIT_S = 0.5
 
 
+NOT_HERE = "start it with `tradingd run`, or say where it is with --config or --socket"
+SILENT = "it is there, and stands still or is busy: see its process and its log; --timeout S waits longer"
+ENDED = "it may have ended just now: see its log, and ask again"
+
+
 class DaemonUnreachable(TradingdError):
-    """No daemon answers at the socket; the text says why and what to do."""
+    """No daemon answers at the socket; the text says why, `advice` what to do about it."""
+
+    def __init__(self, text: str, advice: str = NOT_HERE) -> None:
+        super().__init__(text)
+        self.advice = advice
 
 
 def ask(path: Path, command: str, arguments: Mapping[str, str], timeout_s: float = 60.0) -> Reply:
@@ -25,7 +34,9 @@ def ask(path: Path, command: str, arguments: Mapping[str, str], timeout_s: float
     except ConnectionRefusedError:
         raise DaemonUnreachable(f"no daemon runs here: nothing listens on {path}, it was left by a dead one") from None
     except PermissionError:
-        raise DaemonUnreachable(f"{path} may not be opened by you: join its group, or use sudo") from None
+        raise DaemonUnreachable(f"{path} may not be opened by you", "join its group, or use sudo") from None
+    except (TimeoutError, BlockingIOError):
+        raise DaemonUnreachable(f"the daemon at {path} takes no callers", SILENT) from None
     except OSError as error:
         raise DaemonUnreachable(f"{path} cannot be reached: {error.strerror or error}") from None
     with connection:
@@ -33,13 +44,13 @@ def ask(path: Path, command: str, arguments: Mapping[str, str], timeout_s: float
             connection.sendall(json.dumps({"command": command, "arguments": dict(arguments)}).encode() + b"\n")
             answer = _read_line(connection, timeout_s)
         except TimeoutError:
-            raise DaemonUnreachable(f"the daemon at {path} did not answer within {timeout_s:g} s") from None
+            raise DaemonUnreachable(f"the daemon at {path} did not answer within {timeout_s:g} s", SILENT) from None
         except OSError as error:
-            raise DaemonUnreachable(f"the daemon at {path} hung up: {error.strerror or error}") from None
+            raise DaemonUnreachable(f"the daemon at {path} hung up: {error.strerror or error}", ENDED) from None
     try:
         reply = json.loads(answer)
     except ValueError:
-        raise DaemonUnreachable(f"the daemon at {path} hung up before its answer was complete") from None
+        raise DaemonUnreachable(f"the daemon at {path} hung up before its answer was complete", ENDED) from None
     if not isinstance(reply, dict) or "ok" not in reply:
         raise DaemonUnreachable(f"what listens on {path} is not a tradingd")
     return reply

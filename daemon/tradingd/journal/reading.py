@@ -104,9 +104,9 @@ class Reader:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise QueryFailed(f"{_reason(error)}. {self._hint(error)}") from error
+            raise QueryFailed(f"{_reason(error).rstrip('.')}. {self._hint(error)}") from error
         except (sqlite3.Warning, ValueError) as error:
-            raise QueryFailed(f"{error}. Ask one statement at a time.") from error
+            raise QueryFailed(f"{str(error).rstrip('.')}. Ask one statement at a time.") from error
 
     def _hint(self, error: sqlite3.DatabaseError) -> str:
         text = str(error)

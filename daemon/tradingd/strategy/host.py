@@ -375,5 +375,5 @@ class StrategyHost:
         self._held += 1
         if self._held == 1:
             # told once, then counted: the next ones fail for the same reason, candle after candle
-            remedy = "written once the journal can: free its disk; lost only if the daemon ends before that"
+            remedy = "written once the journal can be; lost only if the daemon ends before that"
             log.error("decision_not_recorded", **unit_fields(records), reason=str(error), remedy=remedy)

@@ -153,6 +153,8 @@ def try_out(
         run.call("on_stop", lambda: run.strategy.on_stop(run.ctx))
     except HandlerOverran:
         run.trial.error = f"a handler did not end within {limit_ms} ms"
-    except Exception as error:  # whatever the plugin raises is what the trial is for
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the plugin raises is what the trial is for, SystemExit too
         run.trial.error = loaded.describe(error)
     return run.trial

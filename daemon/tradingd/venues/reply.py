@@ -21,12 +21,13 @@ _TEXT = re.compile(r'"(?:msg|retMsg)"\s*:\s*"((?:[^"\\]|\\.)*)"')
 
 _WORDS = {
     "RequestTimeout": "no answer in time",
+    "TimeoutError": "no answer in time",
     "ExchangeNotAvailable": "the connection failed",
     "NetworkError": "the connection failed",
     "BadResponse": "the answer is no JSON",
     "NullResponse": "the answer is empty",
 }
-"""ccxt's classes for a request without a value, as people say it."""
+"""The classes for a request without a value, ccxt's and asyncio's, as people say it."""
 
 
 class Reply(msgspec.Struct):

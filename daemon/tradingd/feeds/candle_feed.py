@@ -170,7 +170,8 @@ class CandleFeed:
         if first_ms >= earliest_ms:
             return first_ms
         missing = (earliest_ms - first_ms) // self._step_ms
-        self._tell("candle_gap_skipped", f"{missing} candles are given up: more than {limit} would be read again")
+        why = f"candles given up: {missing}; only the last {limit} are read again (execution.backfill_limit_candles)"
+        self._tell("candle_gap_skipped", why)
         self._sequence.skip_to(earliest_ms)
         return earliest_ms
 

@@ -289,6 +289,19 @@ async def test_a_venue_that_was_never_read_is_not_up_however_long_it_takes(begin
 
 @pytest.mark.fault(47, 51)
 @in_virtual_time
+async def test_a_venue_whose_silence_ends_in_an_error_only_after_ten_seconds_is_declared_then(begin):
+    session = await begin()
+    session.world.venue.hanging = {"open"}
+    session.session.check_health()
+    await asyncio.sleep(11)
+    session.session.check_health()
+    assert (session.state, session.session.declared.is_set()) == (VenueState.STARTING, False)
+    session.world.execution.router.mark(BINANCE, VenueState.DOWN, "no answer in time")
+    session.session.check_health()
+    assert session.session.declared.is_set()
+
+
+@in_virtual_time
 async def test_rules_that_are_read_anew_are_used_from_the_next_order_on_and_what_is_gone_is_blocked(begin):
     session = await begin()
     await session.ready()

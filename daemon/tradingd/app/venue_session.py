@@ -346,12 +346,12 @@ class VenueSession:
             return
         if self._account_read and self._execution.router.state(self.id) is VenueState.DEGRADED:
             self._is_up()  # declared so: protection and exits go on, and nobody needs to wait for more
+        if self._execution.router.state(self.id) is not VenueState.STARTING:
+            self.declared.set()
         if self._trouble_told:
             return
         held = self._execution.state.open_positions(self.id)
         self._trouble_told = True
-        if self._execution.router.state(self.id) is not VenueState.STARTING:
-            self.declared.set()
         state, reason = self._execution.router.state(self.id), self._execution.router.reason(self.id)
         count = f"{len(held)} open position{'' if len(held) == 1 else 's'}"
         what = f"{count} cannot be managed" if held else "no position is open"

@@ -88,7 +88,7 @@ def test_a_strategy_starts_once_and_with_the_history_of_all_venues_that_are_ther
         world.close()
 
 
-@pytest.mark.parametrize("seed", [2, 6])
+@pytest.mark.parametrize("seed", [6, 8105])
 def test_two_venues_keep_every_promise_and_the_well_one_never_notices_the_other(tmp_path: Path, seed: int) -> None:
     """Seeds in which one venue is well; the same seed without the other's faults gives the same fills there."""
     assert plans_for(seed, 1)[1] is not None

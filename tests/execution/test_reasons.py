@@ -36,4 +36,4 @@ async def test_a_stop_whose_answer_was_lost_ends_its_trade_as_a_stop(make_world)
     world.venue.trigger(world.last(Purpose.STOP).client_order_id)
     await world.until_flat()
     assert world.rows("SELECT event FROM order_events WHERE event = ?", OrderEvent.TIME_OUT.value)
-    assert world.rows("SELECT exit_by, exit_reason FROM v_trades") == [("stop_loss", "stop")]
+    assert world.rows("SELECT exit_by, exit_reason FROM v_trades") == [("stop_loss", "stop_loss")]

@@ -287,7 +287,7 @@ def test_a_trade_has_its_costs_slippage_and_the_reason_of_its_end(journal: sqlit
     assert trade["pnl"] == pytest.approx(trade["gross_pnl"] - 1.5 - 0.2)
     assert trade["entry_slippage_bps"] == pytest.approx(10)  # paid 1001 on average for a decision at 1000
     assert trade["exit_slippage_bps"] == pytest.approx((990 - 988.5) / 990 * 1e4)
-    assert (trade["exit_by"], trade["exit_reason"], trade["strategy"]) == ("stop_loss", "stop", "trend")
+    assert (trade["exit_by"], trade["exit_reason"], trade["strategy"]) == ("stop_loss", "stop_loss", "trend")
     assert (trade["entry_order"], trade["exit_order"]) == ("td-lp1abcdef-1e", "td-lp1abcdef-2s")
     assert (trade["closed"], trade["held_s"]) == ("2023-11-14T12:01:00.011Z", 60.001)
 
@@ -312,7 +312,7 @@ def test_a_later_close_changes_nothing_about_an_older_trade(journal: sqlite3.Con
         LastCloseRecord(BTC, NOON + 4, "liquidation", TradeId("4"), None),
     )
     before = rows(journal, "SELECT * FROM v_trades ORDER BY closed_ms")
-    assert [(trade["exit_by"], trade["exit_reason"]) for trade in before] == [("stop_loss", "stop"), ("adl", "adl")]
+    assert [(trade["exit_by"], trade["exit_reason"]) for trade in before] == [("stop_loss", "stop_loss"), ("adl", "adl")]
     write(
         journal,
         make_fill(5),

@@ -27,12 +27,10 @@ _EXIT_BY = """CASE
         ELSE coalesce(nullif(l.fill_reason, ''), 'foreign')
     END"""
 
-_EXIT_REASON = """coalesce(
+_EXIT_REASON = f"""coalesce(
         nullif(l.order_reason, ''),
         nullif(CASE WHEN json_valid(i.payload_json) THEN json_extract(i.payload_json, '$.reason') END, ''),
-        l.purpose,
-        nullif(l.fill_reason, ''),
-        'foreign'
+        {_EXIT_BY}
     )"""
 
 _V_ORDERS = """

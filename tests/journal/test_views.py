@@ -312,7 +312,8 @@ def test_a_later_close_changes_nothing_about_an_older_trade(journal: sqlite3.Con
         LastCloseRecord(BTC, NOON + 4, "liquidation", TradeId("4"), None),
     )
     before = rows(journal, "SELECT * FROM v_trades ORDER BY closed_ms")
-    assert [(trade["exit_by"], trade["exit_reason"]) for trade in before] == [("stop_loss", "stop_loss"), ("adl", "adl")]
+    ends = [(trade["exit_by"], trade["exit_reason"]) for trade in before]
+    assert ends == [("stop_loss", "stop_loss"), ("adl", "adl")]
     write(
         journal,
         make_fill(5),

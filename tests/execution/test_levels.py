@@ -249,6 +249,19 @@ async def test_a_stop_that_a_human_moved_or_removed_is_put_right(make_levels, sh
 
 
 @in_virtual_time
+async def test_a_humans_change_is_told_though_the_answer_to_the_setting_that_put_it_right_was_lost(make_levels):
+    world = await held(make_levels)
+    await asyncio.sleep(3)
+    world.levels.answers.append(Lose(taken=True))
+    world.levels.by_hand(BTC, None)
+    await world.until(lambda: carried(world)[0] == OLD, 5)
+    await world.until(world.is_covered, 10)
+    await asyncio.sleep(10)
+    assert len(world.levels.sets) == 2
+    assert world.incidents().count("protection_changed") == 1
+
+
+@in_virtual_time
 async def test_a_take_profit_that_a_human_moved_is_put_right(make_levels):
     world = await held(make_levels, take_profit=TARGET)
     await asyncio.sleep(3)

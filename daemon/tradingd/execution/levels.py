@@ -218,6 +218,8 @@ class Levels:
             return
         if cover.sure and cover.carries is not None and cover.carries.serves(wanted) and not now.serves(wanted):
             self._note_changed(cover, now, wanted)
+        if stands and not cover.sure:
+            self._tell_changed(cover)  # a setting that had no answer put it right
         cover.changed = "" if stands else cover.changed
         cover.carries, cover.sure, cover.unread = now, True, False
         cover.told_gone = None if stands else gone

@@ -313,7 +313,8 @@ class Protection:
         if cover.closing:
             return naked_s
         left_s = self._limits.unprotected_limit_s - self.unprotected_s(cover.instrument)
-        return min(naked_s, max(MIN_PATIENCE_S if cover.tries else FIRST_PATIENCE_S, left_s))
+        least_s = MIN_PATIENCE_S if cover.tries else FIRST_PATIENCE_S
+        return min(self._limits.submit_timeout_s, max(least_s, min(naked_s, left_s)))
 
     def patience_of_s(self, instrument: InstrumentId) -> float:
         """How long another step may hold the lane of an instrument for one thing; the stop waits behind it."""

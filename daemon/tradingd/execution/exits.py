@@ -13,7 +13,7 @@ from tradingd.domain.ids import Purpose, StrategyId
 from tradingd.domain.instruments import InstrumentId
 from tradingd.domain.intents import Denial, DenyReason, Exit
 from tradingd.domain.numbers import plain_text
-from tradingd.domain.orders import Order
+from tradingd.domain.orders import Order, OrderRequest
 from tradingd.domain.records import FlagRecord, IntentRecord, Record
 from tradingd.execution.desk import Desk
 from tradingd.execution.exchange_router import within
@@ -202,7 +202,7 @@ class Exits:
         for draft in self._orders.exits(instrument, rules, quantity):
             request = self._sender.name(draft)
             approved = self._risk.approve_reducing(request, rules)
-            denial = approved if isinstance(approved, Denial) else await self._sender.reserve(request, Priority.EXIT)
+            denial = approved if isinstance(approved, Denial) else await self._reserve(request)
             if denial is not None or isinstance(approved, Denial):
                 self._failed(goal, f"{denial.reason} {denial.detail}" if denial else "")
                 return
@@ -226,6 +226,9 @@ class Exits:
                     self._failed(goal, sent.outcome.told())
                     return
         self._later(goal)
+
+    async def _reserve(self, request: OrderRequest) -> Denial | None:
+        return await self._sender.reserve(request, Priority.EXIT, self._patience_s(request.instrument))
 
     def on_late_refusal(self, outcome: SubmitOutcome, instrument: InstrumentId) -> None:
         """The venue refused an exit whose step had ended: as if its reply had said so."""

@@ -74,8 +74,8 @@ async def _make(path: Path, count: int) -> None:
             ((f"trend|candle|{n}", f"candle {n}", INSTRUMENT.venue, INSTRUMENT.symbol, time_ms)
              for n, time_ms in _times(count)))
         db.execute(
-            "INSERT INTO positions (venue, symbol, quantity, entry_price, realized_pnl, updated_ms)"
-            " VALUES (?, ?, 0.002, 64000.1, 0, ?)", (INSTRUMENT.venue, INSTRUMENT.symbol, NOON_MS))
+            "INSERT INTO positions (venue, symbol, quantity, entry_price, updated_ms)"
+            " VALUES (?, ?, 0.002, 64000.1, ?)", (INSTRUMENT.venue, INSTRUMENT.symbol, NOON_MS))
         db.execute("ANALYZE")
     db.close()
 

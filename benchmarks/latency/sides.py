@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -91,7 +90,7 @@ def serving(run: Run, venue: str = "binance") -> Iterator[Venue]:
 
 @contextmanager
 def running(side: Side, run: Run) -> Iterator[Running]:
-    """A side with a venue of its own; ended by SIGINT."""
+    """A side with a venue of its own; ended by SIGTERM: to SIGINT the children of a background shell are deaf."""
     with serving(run) as venue:
         log = venue.directory / "log"
         with log.open("wb") as output:
@@ -101,7 +100,7 @@ def running(side: Side, run: Run) -> Iterator[Running]:
             yield Running(process, venue.stamps, log)
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)
+                process.terminate()
                 process.wait(20)
 
 

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from benchmarks import recovery
+from benchmarks.journal_rows import INSTRUMENT, NOON_MS
 from tradingd.domain.records import Recovered
 from tradingd.journal.opening import open_journal
 
@@ -13,11 +14,11 @@ def test_the_journal_that_is_made_up_for_the_figure_is_one_that_a_start_recovers
 
     async def recovered() -> Recovered:
         await recovery._make(path, 50)
-        store = await open_journal(path, mode="sim", now_ms=recovery.NOON_MS)
+        store = await open_journal(path, mode="sim", now_ms=NOON_MS)
         try:
-            return await store.recover(recovery.NOON_MS)
+            return await store.recover(NOON_MS)
         finally:
             await store.close()
 
     (position,) = asyncio.run(recovered()).positions
-    assert (position.instrument, str(position.quantity)) == (recovery.INSTRUMENT, "0.002")
+    assert (position.instrument, str(position.quantity)) == (INSTRUMENT, "0.002")

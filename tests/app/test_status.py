@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.execution.fakes import BINANCE, BTC, ETH
 from tests.execution.virtual_time import in_virtual_time
+from tests.execution.world import World
 from tradingd.app.incidents import Incidents
 from tradingd.app.operator import Operator
 from tradingd.app.trouble import KEY_AGAIN_S, Trouble
@@ -14,17 +15,26 @@ from tradingd.cli import status_text
 from tradingd.cli.streams import Paint
 from tradingd.domain.account import RejectKind, SubmitOutcome, SubmitVerdict
 from tradingd.domain.events import VenueState
-from tradingd.domain.ids import Epoch
+from tradingd.domain.ids import Epoch, VenueId
+
+
+def one_session() -> dict[VenueId, Any]:
+    """A venue's session without streams of its own."""
+    return {BINANCE: SimpleNamespace(ask_recovery=lambda why: None, supervisor=None)}
+
+
+def operator_of(world: World, sessions: dict[VenueId, Any]) -> Operator:
+    """The operator of a world."""
+    host: Any = SimpleNamespace(quarantined=dict)
+    incidents = Incidents(world.execution.recorder, world.clock, Epoch("e1"), ())
+    return Operator(world.settings, world.execution, sessions, host, incidents, world.clock, lambda why: None)
 
 
 @in_virtual_time
 async def test_status_names_what_takes_only_exits_and_why_until_it_takes_entries_again(make_world):
     world = await make_world().boot()
-    session: Any = SimpleNamespace(ask_recovery=lambda why: None, supervisor=None)
-    host: Any = SimpleNamespace(quarantined=dict)
-    incidents = Incidents(world.execution.recorder, world.clock, Epoch("e1"), ())
-    sessions = {BINANCE: session}
-    operator = Operator(world.settings, world.execution, sessions, host, incidents, world.clock, lambda why: None)
+    sessions = one_session()
+    operator = operator_of(world, sessions)
 
     def shown() -> list[str]:
         lines = status_text.status(operator.status(), Paint(io.StringIO(), {})).splitlines()
@@ -51,11 +61,7 @@ async def test_status_names_what_takes_only_exits_and_why_until_it_takes_entries
 @in_virtual_time
 async def test_what_an_operator_is_answered_promises_no_more_than_is_known(make_world):
     world = await make_world().boot()
-    session: Any = SimpleNamespace(ask_recovery=lambda why: None, supervisor=None)
-    host: Any = SimpleNamespace(quarantined=dict)
-    incidents = Incidents(world.execution.recorder, world.clock, Epoch("e1"), ())
-    sessions = {BINANCE: session}
-    operator = Operator(world.settings, world.execution, sessions, host, incidents, world.clock, lambda why: None)
+    operator = operator_of(world, one_session())
     assert (await operator.handle("resume", {}))["entries_denied"] is None and operator.entries_denied() == ""
     await operator.handle("pause", {"reason": "lunch"})
     assert operator.entries_denied() == "paused: lunch"

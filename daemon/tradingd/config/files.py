@@ -6,7 +6,7 @@ The venue itself would never come up, while another one trades on.
 from pathlib import Path
 
 from tradingd.config.problems import nearest
-from tradingd.config.resources import fault_scripts
+from tradingd.config.resources import fault_scripts, find_fault_script
 from tradingd.config.settings import Settings
 from tradingd.config.source import Problems
 
@@ -27,9 +27,9 @@ def check_files(settings: Settings) -> Problems:
 
 
 def _check_script(given: Path, venue: str, problems: Problems) -> None:
-    scripts = fault_scripts()
-    if given.exists() or (not given.suffix and given.name in scripts):
+    if find_fault_script(given) is not None:
         return
+    scripts = fault_scripts()
     allowed = f"the path of a TOML file, or a shipped script: {', '.join(scripts)}"
     near = nearest(given.name, scripts)
     problems.at(("venues", venue, "faults"), f"there is no such fault script: {given}", allowed=allowed, nearest=near)

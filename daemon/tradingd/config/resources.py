@@ -41,6 +41,13 @@ def fault_scripts() -> dict[str, Path]:
     return {path.stem: path for path in sorted(faults_path().glob("*.toml"))}
 
 
+def find_fault_script(given: Path) -> Path | None:
+    """The file that was meant: the one of that path, or the shipped one of that name; None where there is neither."""
+    if given.exists():
+        return given
+    return None if given.suffix else fault_scripts().get(given.name)
+
+
 def _shared(name: str) -> Path:
     path = (checkout_root() or _PACKAGE / "_share") / name
     if not path.exists():

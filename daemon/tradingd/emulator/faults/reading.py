@@ -11,7 +11,7 @@ from typing import Any
 
 from tradingd.config.locate import locate
 from tradingd.config.problems import ConfigError, Problem, nearest
-from tradingd.config.resources import fault_scripts
+from tradingd.config.resources import fault_scripts, find_fault_script
 from tradingd.config.source import Problems, Source, parse_toml, read_text
 from tradingd.emulator.faults.language import (
     ANY,
@@ -47,11 +47,10 @@ _BAD = object()
 
 def find_script(given: Path) -> Path:
     """The file that was meant: the one of that path, or the shipped one of that name. Raises ConfigError."""
-    if given.suffix or given.exists():
-        return given
+    found = find_fault_script(given)
+    if found is not None or given.suffix:
+        return found or given
     scripts = fault_scripts()
-    if given.name in scripts:
-        return scripts[given.name]
     allowed = f"the path of a TOML file, or a shipped script: {', '.join(scripts)}"
     raise ConfigError([Problem("there is no such fault script", str(given), allowed, nearest(given.name, scripts))])
 
